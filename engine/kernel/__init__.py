@@ -1,0 +1,1 @@
+"""Vocabulary and mechanism of the trading system. Imports nothing else of this project."""

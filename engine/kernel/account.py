@@ -1,0 +1,111 @@
+"""Balances, positions and exact average-cost accounting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from engine.kernel.orders import Fill
+
+ZERO = Decimal(0)
+_COST_STEP = Decimal("1e-12")
+
+
+@dataclass(slots=True, frozen=True)
+class Balance:
+    """Money in one currency: `total = free + locked`."""
+
+    currency: str
+    total: Decimal
+    free: Decimal
+    locked: Decimal = ZERO
+
+
+@dataclass(slots=True, frozen=True)
+class Position:
+    """A position as the venue reports it; `quantity` is signed base coins."""
+
+    symbol: str
+    quantity: Decimal
+    entry_price: Decimal
+    mark_price: Decimal
+    unrealised: Decimal
+    leverage: Decimal
+    liquidation_price: Decimal | None = None
+    realised: Decimal = ZERO
+    fees: Decimal = ZERO
+    funding: Decimal = ZERO
+
+
+@dataclass(slots=True, frozen=True)
+class FundingPayment:
+    """A settled funding payment; `amount` is positive when received, in `currency`."""
+
+    symbol: str
+    ts: int
+    amount: Decimal
+    currency: str
+    rate: Decimal
+    id: str
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Average-cost book of one instrument.
+
+    Attributes:
+        quantity: Signed base coins.
+        cost: Signed cost of the open quantity in quote, so that entry = cost / quantity.
+        realised: Profit of closed quantity, before fees and funding.
+        fees: Fees paid, in quote.
+        funding: Funding received less paid, in quote.
+        traded: Sum of notional of all fills.
+
+    At every moment `realised - cost == -sum(signed quantity x price)` to the last digit, whatever was rounded when a
+    part of the cost was released.
+    """
+
+    quantity: Decimal = ZERO
+    cost: Decimal = ZERO
+    realised: Decimal = ZERO
+    fees: Decimal = ZERO
+    funding: Decimal = ZERO
+    traded: Decimal = ZERO
+
+    @property
+    def entry_price(self) -> Decimal:
+        """Return the average entry price, 0 when flat."""
+        return self.cost / self.quantity if self.quantity else ZERO
+
+    def unrealised(self, mark: Decimal) -> Decimal:
+        """Return the open profit at a mark price."""
+        return self.quantity * mark - self.cost
+
+    def net_profit(self, mark: Decimal) -> Decimal:
+        """Return realised + unrealised + funding - fees."""
+        return self.realised + self.unrealised(mark) + self.funding - self.fees
+
+    def apply_fill(self, fill: Fill) -> Decimal:
+        """Book a fill; crossing zero closes and re-opens at the fill price.
+
+        Returns:
+            The profit realised by this fill, before its fee.
+        """
+        signed, price = fill.signed_quantity, fill.price
+        held = self.quantity
+        realised = ZERO
+        closing = min(abs(signed), abs(held)) if held and (held > 0) != (signed > 0) else ZERO
+        if closing:
+            closed = closing if held > 0 else -closing
+            released = self.cost if closing == abs(held) else (self.cost * closed / held).quantize(_COST_STEP, ROUND_HALF_EVEN)
+            realised = closed * price - released
+            self.cost -= released
+            self.quantity -= closed
+        opening = signed + closing if signed < 0 else signed - closing
+        if opening:
+            self.cost += opening * price
+            self.quantity += opening
+        self.realised += realised
+        self.fees += fill.fee
+        self.traded += fill.notional
+        return realised

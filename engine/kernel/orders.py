@@ -1,0 +1,288 @@
+"""Orders and their state machine.
+
+States only move forward: a state of lower rank never overwrites one of higher rank, and a final state accepts fills
+but no other status. UNKNOWN is a state, not an error; a pending cancel or amend stands beside the state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+ZERO = Decimal(0)
+
+
+class Side(StrEnum):
+    """Direction of an order or trade."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+    @property
+    def sign(self) -> int:
+        """Return +1 for buy, -1 for sell."""
+        return 1 if self is Side.BUY else -1
+
+    @property
+    def opposite(self) -> Side:
+        """Return the other side."""
+        return Side.SELL if self is Side.BUY else Side.BUY
+
+
+class OrderType(StrEnum):
+    """How an order behaves.
+
+    A stop is a reduce-only market order at a trigger price. `market` walks the book without a limit.
+    """
+
+    MARKET = "market"
+    LIMIT = "limit"
+    POST_ONLY = "post_only"
+    IOC = "ioc"
+    FOK = "fok"
+    STOP = "stop"
+
+    @property
+    def rests(self) -> bool:
+        """Return whether such an order may rest on the book or wait for its trigger."""
+        return self in (OrderType.LIMIT, OrderType.POST_ONLY, OrderType.STOP)
+
+    @property
+    def has_price(self) -> bool:
+        """Return whether such an order needs a limit price."""
+        return self not in (OrderType.MARKET, OrderType.STOP)
+
+
+class OrderState(StrEnum):
+    """Where an order is in its life."""
+
+    INTENT = "intent"
+    SENT = "sent"
+    UNKNOWN = "unknown"
+    OPEN = "open"
+    PARTIAL = "partial"
+    FILLED = "filled"
+    CANCELED = "canceled"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    NEVER_SENT = "never_sent"
+    NEVER_ACCEPTED = "never_accepted"
+
+    @property
+    def is_final(self) -> bool:
+        """Return whether no further status can follow."""
+        return _RANK[self] >= _FINAL_RANK
+
+    @property
+    def is_working(self) -> bool:
+        """Return whether the order may still trade (UNKNOWN included)."""
+        return _RANK[self] < _FINAL_RANK
+
+
+_RANK: dict[OrderState, int] = {
+    OrderState.INTENT: 0,
+    OrderState.SENT: 1,
+    OrderState.UNKNOWN: 2,
+    OrderState.OPEN: 3,
+    OrderState.PARTIAL: 4,
+    OrderState.FILLED: 5,
+    OrderState.CANCELED: 5,
+    OrderState.REJECTED: 5,
+    OrderState.EXPIRED: 5,
+    OrderState.NEVER_SENT: 5,
+    OrderState.NEVER_ACCEPTED: 5,
+}
+_FINAL_RANK = 5
+
+_ABSENT = frozenset({OrderState.REJECTED, OrderState.NEVER_SENT, OrderState.NEVER_ACCEPTED})
+"""States that say the venue never worked the order."""
+
+
+class Pending(StrEnum):
+    """A request about a working order that has no answer yet."""
+
+    NONE = ""
+    CANCEL = "cancel"
+    AMEND = "amend"
+
+
+@dataclass(slots=True, frozen=True)
+class OrderRequest:
+    """What is asked of a venue. Quantities in base coins, prices in quote, exact multiples of lot and tick."""
+
+    client_id: str
+    instance: str
+    symbol: str
+    side: Side
+    type: OrderType
+    quantity: Decimal
+    price: Decimal | None = None
+    trigger_price: Decimal | None = None
+    reduce_only: bool = False
+
+
+@dataclass(slots=True)
+class Order:
+    """One order and everything known about it.
+
+    Attributes:
+        quantity: Total asked, after amendments.
+        filled: Sum of booked fills.
+        reported_filled: Cumulative quantity that status messages named; may run ahead of `filled`.
+        filled_notional: Sum of price x quantity of booked fills.
+        fees: Sum of fees of booked fills, in the fee currency.
+        pending: Request in flight beside the state.
+        reason: Why it was rejected, cancelled or expired, in words.
+        error: Class name of the typed error behind a rejection, if any.
+        label: Short number shown to people (`#12`).
+    """
+
+    client_id: str
+    instance: str
+    symbol: str
+    side: Side
+    type: OrderType
+    quantity: Decimal
+    price: Decimal | None = None
+    trigger_price: Decimal | None = None
+    reduce_only: bool = False
+    state: OrderState = OrderState.INTENT
+    venue_order_id: str = ""
+    filled: Decimal = ZERO
+    reported_filled: Decimal = ZERO
+    filled_notional: Decimal = ZERO
+    fees: Decimal = ZERO
+    pending: Pending = Pending.NONE
+    created_ns: int = 0
+    updated_ns: int = 0
+    reason: str = ""
+    error: str = ""
+    label: int = 0
+    parent: str = ""
+    external: bool = False
+
+    @classmethod
+    def from_request(cls, request: OrderRequest, now_ns: int, label: int = 0) -> Order:
+        """Return a new order in state INTENT."""
+        return cls(
+            client_id=request.client_id,
+            instance=request.instance,
+            symbol=request.symbol,
+            side=request.side,
+            type=request.type,
+            quantity=request.quantity,
+            price=request.price,
+            trigger_price=request.trigger_price,
+            reduce_only=request.reduce_only,
+            created_ns=now_ns,
+            updated_ns=now_ns,
+            label=label,
+        )
+
+    @property
+    def remaining(self) -> Decimal:
+        """Return the quantity that may still trade, judged by the larger of booked and reported fills."""
+        return max(ZERO, self.quantity - max(self.filled, self.reported_filled))
+
+    @property
+    def working_quantity(self) -> Decimal:
+        """Return the quantity that still counts as exposure: nothing once the state is final."""
+        return ZERO if self.state.is_final else self.remaining
+
+    @property
+    def average_price(self) -> Decimal | None:
+        """Return the average price of booked fills, None without any."""
+        return self.filled_notional / self.filled if self.filled else None
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the order may still trade."""
+        return not self.state.is_final
+
+    def advance(self, state: OrderState, now_ns: int, reason: str = "") -> bool:
+        """Move to `state` if that is a step forward.
+
+        Returns:
+            Whether anything changed. A late status of lower rank, or any status after a final one, changes nothing,
+            with one exception: evidence that the venue worked an order after all replaces NEVER_SENT,
+            NEVER_ACCEPTED or REJECTED.
+        """
+        current = self.state
+        if state is current:
+            return False
+        revived = current in _ABSENT and state not in _ABSENT and _RANK[state] >= _RANK[OrderState.OPEN]
+        if not revived and (current.is_final or _RANK[state] < _RANK[current]):
+            return False
+        self.state = state
+        self.updated_ns = now_ns
+        if reason:
+            self.reason = reason
+        if state.is_final:
+            self.pending = Pending.NONE
+        return True
+
+    def book_fill(self, fill: Fill, now_ns: int) -> None:
+        """Add a fill's quantity, notional and fee, and move to PARTIAL or FILLED. The caller removes duplicates."""
+        self.filled += fill.quantity
+        self.filled_notional += fill.quantity * fill.price
+        self.fees += fill.fee
+        self.reported_filled = max(self.reported_filled, self.filled)
+        self.updated_ns = now_ns
+        self.advance(OrderState.FILLED if self.filled >= self.quantity else OrderState.PARTIAL, now_ns)
+
+
+@dataclass(slots=True, frozen=True)
+class Fill:
+    """One execution, as the venue reported it.
+
+    Attributes:
+        trade_id: The venue's id, unique within (venue, account, symbol).
+        fee: Charged amount, positive when paid, in `fee_currency`.
+        maker: Whether our order was resting.
+        ts: Venue time, ms.
+        liquidation: Whether the venue forced this trade.
+    """
+
+    trade_id: str
+    symbol: str
+    client_id: str
+    venue_order_id: str
+    side: Side
+    price: Decimal
+    quantity: Decimal
+    fee: Decimal
+    fee_currency: str
+    maker: bool
+    ts: int
+    liquidation: bool = False
+
+    @property
+    def signed_quantity(self) -> Decimal:
+        """Return the quantity, negative for a sell."""
+        return self.quantity if self.side is Side.BUY else -self.quantity
+
+    @property
+    def notional(self) -> Decimal:
+        """Return price x quantity."""
+        return self.price * self.quantity
+
+
+@dataclass(slots=True, frozen=True)
+class OrderUpdate:
+    """What a venue says about an order: a reply, a stream message or the row of a query."""
+
+    client_id: str
+    venue_order_id: str
+    symbol: str
+    side: Side
+    type: OrderType
+    state: OrderState
+    quantity: Decimal
+    price: Decimal | None
+    filled: Decimal
+    ts: int
+    trigger_price: Decimal | None = None
+    reduce_only: bool = False
+    average_price: Decimal | None = None
+    reason: str = ""
