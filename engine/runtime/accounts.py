@@ -1,0 +1,56 @@
+"""Accounts: who trades where, with which limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+
+from engine.kernel.instruments import InstrumentKind
+
+
+class Mode(StrEnum):
+    """Whether orders reach a real venue with real money."""
+
+    PAPER = "paper"
+    LIVE = "live"
+
+
+@dataclass(slots=True, frozen=True)
+class AccountLimits:
+    """Risk limits of one account; amounts in USD, shares as fractions, bands in basis points."""
+
+    max_notional_usd: Decimal = Decimal(10_000)
+    max_order_usd: Decimal = Decimal(5_000)
+    max_leverage: Decimal = Decimal(3)
+    daily_loss_pct: Decimal = Decimal("0.03")
+    price_band_bp: Decimal = Decimal(200)
+    max_open_orders: int = 200
+    max_orders_per_min: int = 600
+
+
+@dataclass(slots=True, frozen=True)
+class Account:
+    """One trading account.
+
+    Attributes:
+        index: Position in the accounts file.
+        name: Name in the accounts file.
+        venue: Driver that serves it.
+        mode: Paper or live.
+        default_quote: Quote currency meant when a person types only a coin.
+        default_kind: Spot or perpetual, likewise.
+    """
+
+    index: int
+    name: str
+    venue: str
+    mode: Mode = Mode.PAPER
+    default_quote: str = "USDT"
+    default_kind: InstrumentKind = InstrumentKind.PERP
+    limits: AccountLimits = field(default_factory=AccountLimits)
+
+    @property
+    def key(self) -> str:
+        """Return the name under which files and records of this account are kept."""
+        return f"{self.venue}:{self.name}"
