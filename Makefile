@@ -1,0 +1,64 @@
+# make run    installs once, then opens the console on paper (ARGS="..." is passed on)
+# make test   lint, types, import contracts and the test suite
+# make lint   only ruff, mypy and the import contracts
+# make bench  the speed measurements, each beside its floor
+# make lock   resolves both lock files anew from pyproject.toml
+# PYTHON=...  chooses the interpreter that .venv is made from
+
+.DEFAULT_GOAL := run
+.PHONY: run test lint bench lock
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+BASE := $(VENV)/.installed
+DEV := $(VENV)/.installed-dev
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+PIP_COMPILE = $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --build-deps-for=editable \
+	--no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+PYTHON ?=
+PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14 python)
+ARGS ?=
+
+run: $(BASE)
+	@exec $(BIN)/ctos-tui --account 0 $(ARGS)
+
+test: lint
+	$(BIN)/pytest -n 2 -m "not pty"
+	$(BIN)/pytest -m pty
+
+lint: $(DEV)
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(DEV)
+	$(BIN)/pytest tests/benchmarks -s
+
+lock: $(DEV)
+	$(PIP_COMPILE) --output-file requirements.lock pyproject.toml
+	$(PIP_COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+
+$(BIN)/python:
+	@for python in $(PYTHONS); do \
+	    "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	    "$$python" -c 'import ensurepip' 2>/dev/null || { lacking="$$python"; continue; }; \
+	    exec "$$python" -m venv $(VENV); \
+	done; \
+	if [ -n "$$lacking" ]; then \
+	    echo "ctos: $$lacking cannot make virtual environments; install its venv package (Debian: python3-venv)" >&2; \
+	else \
+	    echo "ctos: needs Python 3.11 or newer, tried: $(PYTHONS); install one, or name it: make run PYTHON=/path/to/python" >&2; \
+	fi; \
+	exit 1
+
+$(BASE): requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Installing CTOS into $(VENV), once ..."
+	@$(PIP) install --require-hashes --requirement requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): requirements-dev.lock $(BASE)
+	@echo "Installing the development tools into $(VENV), once ..."
+	@$(PIP) install --require-hashes --requirement requirements-dev.lock
+	@touch $@

@@ -1,0 +1,1 @@
+"""The console: what the operator sees and presses, and the `ctos-tui` command."""

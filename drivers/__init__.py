@@ -1,0 +1,1 @@
+"""One package for each venue, and the transport they share."""

@@ -1,0 +1,1 @@
+"""Binance: codecs of its USD-M futures and spot markets."""

@@ -1,0 +1,1 @@
+"""What every venue needs once: HTTP, WebSocket, rate limits, clock offset."""

@@ -1,0 +1,1 @@
+"""The trading engine: kernel, input and output, what runs, and the offline lab."""

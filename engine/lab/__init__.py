@@ -1,0 +1,1 @@
+"""Offline work on the same engine: backtest, replay, report, sweep."""

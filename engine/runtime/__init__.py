@@ -1,0 +1,1 @@
+"""What runs: execution, order tracking, portfolio, risk, monitoring, strategies."""

@@ -1,0 +1,1 @@
+"""Colours and layout styles of the console, as data files."""
