@@ -1,0 +1,1 @@
+"""Safety of order entry: levels, arming and the key guard."""
