@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BASE := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 PIP_COMPILE = $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --build-deps-for=editable \
 	--no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 PYTHON ?=
@@ -53,7 +53,7 @@ $(BIN)/python:
 	exit 1
 
 $(BASE): requirements.lock pyproject.toml | $(BIN)/python
-	@echo "Installing CTOS into $(VENV), once ..."
+	@echo "Installing CTOS into $(VENV), once; about half a minute ..."
 	@$(PIP) install --require-hashes --requirement requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
