@@ -1,8 +1,8 @@
-"""Themes: semantic roles in YAML files, turned into Rich styles for live panes and variables for the style sheet.
+"""Themes: semantic roles in YAML files, as Rich styles for live panes and variables for the style sheet.
 
-A theme file holds a title, a few flags and one value for each role. Text roles take a Rich style (`bold #26a69a`,
-`black on yellow`); fill roles take one colour. A theme may extend a bundled one and name only what differs.
-Bundled themes live in the package `themes`, the operator's own in the folder `themes` of the configuration.
+A theme file holds a title, a few flags and one value for each role. Text roles take a Rich style (`bold
+#26a69a`, `black on yellow`); fill roles take one colour. A theme may extend a bundled one and name only what is
+different. Bundled themes live in the package `themes`, the operator's own in the folder `themes` of the configuration.
 """
 
 from __future__ import annotations
@@ -343,7 +343,7 @@ def _check(path: Traversable, palette: Palette) -> None:
     missing = [role for role in (*TEXTS, *SHAPES) if role not in palette.styles]
     missing += [role for role in FILLS if role not in palette.fills]
     if missing:
-        raise _bad(path, f"roles.{missing[0]}", None, f"missing ({len(missing)} in all); add it or use `extends`")
+        raise _bad(path, f"roles.{missing[0]}", None, f"missing ({len(missing)} in all); see `extends`")
     for role in ROLES:
         colour = palette.colour(role)
         if (colour.triplet is None) != palette.ansi:
