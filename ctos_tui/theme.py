@@ -1,8 +1,9 @@
 """Themes: semantic roles in YAML files, as Rich styles for live panes and variables for the style sheet.
 
-A theme file holds a title, a few flags and one value for each role. Text roles take a Rich style (`bold
-#26a69a`, `black on yellow`); fill roles take one colour. A theme may extend a bundled one and name only what is
-different. Bundled themes live in the package `themes`, the operator's own in the folder `themes` of the configuration.
+A theme file holds a title, a few flags and one value for each role. Text roles take a Rich style, such as
+`bold #26a69a` or `black on yellow`; fill roles take one colour. A theme may extend a bundled one and name only
+what differs. Bundled themes live in the package `themes`, the operator's own in the folder `themes` of the
+configuration.
 """
 
 from __future__ import annotations
