@@ -61,8 +61,8 @@ class Ledger:
         funding: Funding received less paid, in quote.
         traded: Sum of notional of all fills.
 
-    At every moment `realised - cost == -sum(signed quantity x price)` to the last digit, whatever was rounded when a
-    part of the cost was released.
+    At every moment `realised - cost == -sum(signed quantity x price)` to the last digit, whatever was rounded
+    when a part of the cost was released.
     """
 
     quantity: Decimal = ZERO
@@ -97,7 +97,9 @@ class Ledger:
         closing = min(abs(signed), abs(held)) if held and (held > 0) != (signed > 0) else ZERO
         if closing:
             closed = closing if held > 0 else -closing
-            released = self.cost if closing == abs(held) else (self.cost * closed / held).quantize(_COST_STEP, ROUND_HALF_EVEN)
+            released = self.cost
+            if closing != abs(held):
+                released = (self.cost * closed / held).quantize(_COST_STEP, ROUND_HALF_EVEN)
             realised = closed * price - released
             self.cost -= released
             self.quantity -= closed

@@ -1,8 +1,8 @@
 """The event bus: direct calls to subscribers by event type.
 
-A publisher calls every subscriber in turn, in order of subscription, on its own stack. Whoever may fall behind (a
-pane, a socket) keeps only the latest value in its handler. A subscriber that raises does not keep the others from
-being served; its error goes to the bus's error handler.
+A publisher calls every subscriber in turn, in order of subscription, on its own stack. Whoever may fall
+behind (a pane, a socket) keeps only the latest value in its handler. A subscriber that raises does not keep
+the others from being served; its error goes to the bus's error handler.
 """
 
 from __future__ import annotations

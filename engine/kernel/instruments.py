@@ -131,7 +131,7 @@ class Instrument:
         return self.floor_quantity(amount / price)
 
     def minimum_order_quantity(self, price: Decimal) -> Decimal:
-        """Return the smallest quantity that satisfies both minimum quantity and minimum notional at `price`."""
+        """Return the smallest quantity that meets both the minimum quantity and the minimum notional."""
         return ceil_step(max(self.min_quantity, self.min_notional / price, self.lot_size), self.lot_size)
 
 
@@ -157,8 +157,8 @@ def resolve_symbol(
 ) -> Instrument:
     """Return the instrument that a person means.
 
-    `btc` means the default quote and kind; `btc-usdc`, `btc-perp`, `btc-spot`, `btcusdt` and canonical names are
-    exact. When the default kind is not listed, the other kind of the same pair is taken.
+    `btc` means the default quote and kind; `btc-usdc`, `btc-perp`, `btc-spot`, `btcusdt` and canonical names
+    are exact. When the default kind is not listed, the other kind of the same pair is taken.
 
     Raises:
         UnknownSymbol: Nothing matches; the message names the nearest symbols.
@@ -176,11 +176,11 @@ def resolve_symbol(
     elif "-" in text:
         candidates = [text, f"{text}-PERP"] if default_kind is InstrumentKind.SPOT else [f"{text}-PERP", text]
     else:
-        candidates = [canonical_symbol(text, default_quote, default_kind), canonical_symbol(text, default_quote, other)]
+        candidates = [canonical_symbol(text, default_quote, kind) for kind in (default_kind, other)]
         for quote in ("USDT", "USDC", "USD"):
             base = text.removesuffix(quote)
             if base and base != text:
-                candidates += [canonical_symbol(base, quote, default_kind), canonical_symbol(base, quote, other)]
+                candidates += [canonical_symbol(base, quote, kind) for kind in (default_kind, other)]
             candidates += [canonical_symbol(text, quote, default_kind), canonical_symbol(text, quote, other)]
     for candidate in candidates:
         if candidate in instruments:

@@ -1,7 +1,7 @@
 """A limit order book of price levels, fast at the touch.
 
-Levels are kept in plain dicts; the best price is found lazily, so that a message that does not touch the top costs
-no search.
+Levels are kept in plain dicts; the best price is found lazily, so that a message that does not touch the top
+costs no search.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Orders and their state machine.
 
-States only move forward: a state of lower rank never overwrites one of higher rank, and a final state accepts fills
-but no other status. UNKNOWN is a state, not an error; a pending cancel or amend stands beside the state.
+States only move forward: a state of lower rank never overwrites one of higher rank, and a final state accepts
+fills but no other status. UNKNOWN is a state, not an error; a pending cancel or amend stands beside the
+state.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ class Pending(StrEnum):
 
 @dataclass(slots=True, frozen=True)
 class OrderRequest:
-    """What is asked of a venue. Quantities in base coins, prices in quote, exact multiples of lot and tick."""
+    """What is asked of a venue: base coins, prices in quote, exact multiples of lot and tick."""
 
     client_id: str
     instance: str
@@ -204,9 +205,9 @@ class Order:
         """Move to `state` if that is a step forward.
 
         Returns:
-            Whether anything changed. A late status of lower rank, or any status after a final one, changes nothing,
-            with one exception: evidence that the venue worked an order after all replaces NEVER_SENT,
-            NEVER_ACCEPTED or REJECTED.
+            Whether anything changed. A late status of lower rank, or any status after a final one, changes
+            nothing, with one exception: evidence that the venue worked an order after all replaces
+            NEVER_SENT, NEVER_ACCEPTED or REJECTED.
         """
         current = self.state
         if state is current:
@@ -223,7 +224,7 @@ class Order:
         return True
 
     def book_fill(self, fill: Fill, now_ns: int) -> None:
-        """Add a fill's quantity, notional and fee, and move to PARTIAL or FILLED. The caller removes duplicates."""
+        """Add a fill and move to PARTIAL or FILLED; the caller removes duplicates."""
         self.filled += fill.quantity
         self.filled_notional += fill.quantity * fill.price
         self.fees += fill.fee

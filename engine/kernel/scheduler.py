@@ -1,7 +1,8 @@
 """The life cycle of a strategy instance, as a pure state machine.
 
-`CREATED -> WARMUP -> RUNNING <-> PAUSED -> STOPPING -> STOPPED`, plus FAULTED after an exception and HALTED by a risk
-limit. The strategy manager asks this module what is allowed and when a faulted instance may start again.
+`CREATED -> WARMUP -> RUNNING <-> PAUSED -> STOPPING -> STOPPED`, plus FAULTED after an exception and HALTED
+by a risk limit. The strategy manager asks this module what is allowed and when a faulted instance may start
+again.
 """
 
 from __future__ import annotations
@@ -32,11 +33,48 @@ class InstanceState(StrEnum):
 
 
 _NEXT: dict[InstanceState, frozenset[InstanceState]] = {
-    InstanceState.CREATED: frozenset({InstanceState.WARMUP, InstanceState.RUNNING, InstanceState.STOPPING, InstanceState.FAULTED, InstanceState.HALTED}),
-    InstanceState.WARMUP: frozenset({InstanceState.RUNNING, InstanceState.PAUSED, InstanceState.STOPPING, InstanceState.FAULTED, InstanceState.HALTED}),
-    InstanceState.RUNNING: frozenset({InstanceState.PAUSED, InstanceState.STOPPING, InstanceState.FAULTED, InstanceState.HALTED}),
-    InstanceState.PAUSED: frozenset({InstanceState.RUNNING, InstanceState.STOPPING, InstanceState.FAULTED, InstanceState.HALTED}),
-    InstanceState.FAULTED: frozenset({InstanceState.WARMUP, InstanceState.RUNNING, InstanceState.STOPPING, InstanceState.HALTED}),
+    InstanceState.CREATED: frozenset(
+        {
+            InstanceState.WARMUP,
+            InstanceState.RUNNING,
+            InstanceState.STOPPING,
+            InstanceState.FAULTED,
+            InstanceState.HALTED,
+        }
+    ),
+    InstanceState.WARMUP: frozenset(
+        {
+            InstanceState.RUNNING,
+            InstanceState.PAUSED,
+            InstanceState.STOPPING,
+            InstanceState.FAULTED,
+            InstanceState.HALTED,
+        }
+    ),
+    InstanceState.RUNNING: frozenset(
+        {
+            InstanceState.PAUSED,
+            InstanceState.STOPPING,
+            InstanceState.FAULTED,
+            InstanceState.HALTED,
+        }
+    ),
+    InstanceState.PAUSED: frozenset(
+        {
+            InstanceState.RUNNING,
+            InstanceState.STOPPING,
+            InstanceState.FAULTED,
+            InstanceState.HALTED,
+        }
+    ),
+    InstanceState.FAULTED: frozenset(
+        {
+            InstanceState.WARMUP,
+            InstanceState.RUNNING,
+            InstanceState.STOPPING,
+            InstanceState.HALTED,
+        }
+    ),
     InstanceState.HALTED: frozenset({InstanceState.RUNNING, InstanceState.WARMUP, InstanceState.STOPPING}),
     InstanceState.STOPPING: frozenset({InstanceState.STOPPED, InstanceState.FAULTED}),
     InstanceState.STOPPED: frozenset({InstanceState.WARMUP, InstanceState.RUNNING}),

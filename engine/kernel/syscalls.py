@@ -1,8 +1,8 @@
 """The trading system calls: one interface over all venues.
 
-A driver offers the asynchronous calls of `Driver` (queries, and trading for scripts and conformance tests) and, for
-the engine, an `OrderGateway` whose replies come by callback, so that the same engine runs with and without an event
-loop. Market and account streams call plain handlers.
+A driver offers the asynchronous calls of `Driver` (queries, and trading for scripts and conformance tests)
+and, for the engine, an `OrderGateway` whose replies come by callback, so that the same engine runs with and
+without an event loop. Market and account streams call plain handlers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,17 @@ from typing import Protocol, runtime_checkable
 from engine.kernel.account import Balance, FundingPayment, Position
 from engine.kernel.errors import CtosError
 from engine.kernel.instruments import Instrument, InstrumentKind
-from engine.kernel.market import Bar, BookInvalid, BookSynced, BookUpdate, FundingRate, MarkPrice, Quote, Ticker, Trade
+from engine.kernel.market import (
+    Bar,
+    BookInvalid,
+    BookSynced,
+    BookUpdate,
+    FundingRate,
+    MarkPrice,
+    Quote,
+    Ticker,
+    Trade,
+)
 from engine.kernel.orderbook import OrderBook
 from engine.kernel.orders import Fill, OrderRequest, OrderType, OrderUpdate, Side
 
@@ -78,14 +88,12 @@ class Fees:
 
 @runtime_checkable
 class OrderGateway(Protocol):
-    """Carries order requests to a venue; every request gets exactly one reply, later, never on the caller's stack."""
+    """Carries order requests to a venue; each gets exactly one reply, later, never on the caller's stack."""
 
     def place(self, request: OrderRequest, reply: Reply) -> None:
         """Send a new order."""
 
-    def amend(
-        self, client_id: str, symbol: str, price: Decimal | None, quantity: Decimal | None, reply: Reply
-    ) -> None:
+    def amend(self, client_id: str, symbol: str, price: Decimal | None, quantity: Decimal | None, reply: Reply) -> None:
         """Change price and/or total quantity of a working order."""
 
     def cancel(self, client_id: str, symbol: str, reply: Reply) -> None:
