@@ -113,7 +113,9 @@ class RiskReject(CtosError):
         hint: One more short fact for the operator.
     """
 
-    def __init__(self, rule: str, limit: object, value: object, *, largest: object | None = None, hint: str = "") -> None:
+    def __init__(
+        self, rule: str, limit: object, value: object, *, largest: object | None = None, hint: str = ""
+    ) -> None:
         text = f"{rule}: {value} exceeds the limit {limit}" if limit != "" else f"{rule}: {value}"
         if largest is not None:
             text += f"; the largest that would pass is {largest}"
@@ -167,5 +169,9 @@ class StateLocked(CtosError):
     """Another process holds the state directory."""
 
 
-class JournalError(CtosError):
+class StorageError(CtosError):
+    """A file or folder of the state directory cannot be written or read."""
+
+
+class JournalError(StorageError):
     """The journal cannot be written or read; without it no order is sent."""

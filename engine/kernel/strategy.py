@@ -109,14 +109,21 @@ class RiskParams(BaseModel):
     max_order_usd: Decimal | None = Field(None, gt=0, description="largest single order, USD")
     max_open_orders: int = Field(20, ge=1, le=1000, description="working orders at once")
     max_cmds_per_min: int = Field(60, ge=1, le=6000, description="order commands in 60 s")
-    price_band_bp: Decimal = Field(Decimal(200), gt=0, description="furthest beyond the touch on the aggressive side, bp")
+    price_band_bp: Decimal = Field(
+        Decimal(200), gt=0, description="furthest beyond the touch on the aggressive side, bp"
+    )
     stop_loss_pct: Decimal = Field(Decimal("0.05"), gt=0, le=1, description="loss of capital that halts the instance")
     daily_loss_pct: Decimal = Field(Decimal("0.03"), gt=0, le=1, description="loss since 00:00 UTC that halts it")
-    max_drawdown_pct: Decimal = Field(Decimal("0.25"), gt=0, le=1, description="fall from the equity peak that halts it")
+    max_drawdown_pct: Decimal = Field(
+        Decimal("0.25"), gt=0, le=1, description="fall from the equity peak that halts it"
+    )
 
 
 class Params(BaseModel):
-    """Base of every strategy's parameters. A field with `json_schema_extra={"restart": True}` needs a restart to change."""
+    """Base of every strategy's parameters.
+
+    A field with `json_schema_extra={"restart": True}` needs a restart to change.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
@@ -135,7 +142,7 @@ P = TypeVar("P", bound=Params)
 
 
 class Timers(Protocol):
-    """Named timers of one instance; each calls `on_timer(name, payload)`. A name is bound once; binding again replaces."""
+    """Named timers of one instance; each calls `on_timer(name, payload)`. Binding a name again replaces it."""
 
     def at(self, name: str, time_ms: int, payload: object = None) -> None:
         """Fire once at a UTC time."""
@@ -264,7 +271,9 @@ class Context(Protocol):
     def why(self, text: str) -> None:
         """Say why the instance is not trading now; empty when it is. Shown beside its name."""
 
-    def anomaly(self, kind: str, symbol: str, value: object, threshold: object, text: str, severity: str = "WARN") -> None:
+    def anomaly(
+        self, kind: str, symbol: str, value: object, threshold: object, text: str, severity: str = "WARN"
+    ) -> None:
         """Raise an anomaly for the operator."""
 
     def pause_symbol(self, symbol: str, seconds: float, reason: str) -> None:
@@ -322,6 +331,7 @@ class Strategy(Generic[P]):
         params_model: Its `Params` model.
         ctx: The context, set before `on_start`.
         params: The present parameters.
+        symbols: The resolved canonical symbols, set before `on_start`.
     """
 
     name: ClassVar[str] = ""
@@ -329,6 +339,7 @@ class Strategy(Generic[P]):
     params_model: ClassVar[type[Params]] = Params
     ctx: Context
     params: P
+    symbols: tuple[str, ...] = ()
 
     def __init__(self, ctx: Context, params: P) -> None:
         self.ctx = ctx

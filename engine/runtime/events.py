@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+from engine.kernel.account import FundingPayment
 from engine.kernel.orders import Fill, Order
 from engine.kernel.scheduler import InstanceState
 from engine.kernel.strategy import Done
@@ -83,3 +84,11 @@ class LogLine:
     level: str
     source: str
     text: str
+
+
+@dataclass(slots=True, frozen=True)
+class FundingShared:
+    """A funding payment was split; `payment` is the share of one instance's ledger."""
+
+    instance: str
+    payment: FundingPayment

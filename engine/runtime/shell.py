@@ -1,0 +1,78 @@
+"""Runs a driver's queries for the synchronous core: as tasks on a loop, or at once where there is no loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+from engine.kernel.errors import CtosError
+
+T = TypeVar("T")
+OnError = Callable[[CtosError], None]
+
+
+class Shell(Protocol):
+    """Carries out a coroutine and hands its result, or its typed error, to a plain function."""
+
+    def run(self, work: Coroutine[Any, Any, T], on_result: Callable[[T], None], on_error: OnError) -> None:
+        """Start `work`; exactly one of the two functions is called unless the shell is closed first."""
+
+    def close(self) -> None:
+        """Give up everything that has not finished."""
+
+
+class LoopShell:
+    """Runs each coroutine as a task of the event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def run(self, work: Coroutine[Any, Any, T], on_result: Callable[[T], None], on_error: OnError) -> None:
+        """Start `work` as a task; errors that are no `CtosError` go to the loop's exception handler."""
+
+        async def carry_out() -> None:
+            try:
+                result = await work
+            except CtosError as error:
+                on_error(error)
+            else:
+                on_result(result)
+
+        task = self._loop.create_task(carry_out())
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._loop.call_exception_handler({"message": "engine query failed", "exception": error, "task": task})
+
+    def close(self) -> None:
+        """Cancel the tasks that are still running."""
+        for task in self._tasks:
+            task.cancel()
+
+
+class ImmediateShell:
+    """Runs each coroutine to its end on the spot: for drivers whose calls never wait, such as the paper venue."""
+
+    def run(self, work: Coroutine[Any, Any, T], on_result: Callable[[T], None], on_error: OnError) -> None:
+        """Carry `work` out before returning.
+
+        Raises:
+            RuntimeError: The coroutine wants to wait, which needs a loop.
+        """
+        try:
+            work.send(None)
+        except StopIteration as finished:
+            on_result(finished.value)
+        except CtosError as error:
+            on_error(error)
+        else:
+            work.close()
+            raise RuntimeError("a query that waits needs an event loop")
+
+    def close(self) -> None:
+        """Nothing is ever left over."""

@@ -1,0 +1,78 @@
+"""Watches how long a strategy's handler holds the loop, and breaks an endless one off.
+
+Every handler runs on the loop's thread. A small thread looks every quarter second; when a handler is over its time it
+sends a signal to the main thread, whose signal handler raises `HandlerTimeout` inside the strategy's code. The main
+thread itself checks that the handler is still running, so that nothing else can be interrupted.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from engine.kernel.clock import monotonic_ns
+from engine.kernel.errors import CtosError
+
+SLOW_NS = 50_000_000
+LIMIT_NS = 1_000_000_000
+_LOOK_EVERY_S = 0.25
+
+
+class HandlerTimeout(CtosError):
+    """A handler held the loop for longer than it may."""
+
+
+class HandlerWatch:
+    """Times handlers. `start` arms the interruption; without it handlers are timed only.
+
+    Attributes:
+        last_ns: How long the last handler took.
+    """
+
+    def __init__(self) -> None:
+        self.last_ns = 0
+        self._began_ns = 0
+        self._done = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to interrupt endless handlers; only the main thread can be interrupted."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        signal.signal(signal.SIGALRM, self._interrupt)
+        self._thread = threading.Thread(target=self._look, name="ctos-handler-watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the watching thread."""
+        if self._thread is not None:
+            self._done.set()
+            self._thread.join(1.0)
+            self._thread = None
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Time what runs inside; it is interrupted after one second when the watch is started."""
+        self._began_ns = began = monotonic_ns()
+        try:
+            yield
+        finally:
+            self._began_ns = 0
+            self.last_ns = monotonic_ns() - began
+
+    def _look(self) -> None:
+        main = threading.main_thread().ident
+        while not self._done.wait(_LOOK_EVERY_S):
+            began = self._began_ns
+            if began and monotonic_ns() - began > LIMIT_NS and main is not None:
+                signal.pthread_kill(main, signal.SIGALRM)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        began = self._began_ns
+        if began and monotonic_ns() - began > LIMIT_NS:
+            self._began_ns = 0
+            raise HandlerTimeout("the handler ran for more than 1 s and was interrupted: it must not loop or block")
