@@ -161,7 +161,10 @@ class StrategyManager:
     def restore(self) -> list[StrategyInstance]:
         """Bring back the instances of the last run, after the engine has reconciled; returns those restored."""
         restored = []
-        for name, raw in sorted(self.engine.journal.items(STATE_TABLE, self.engine.account.key)):
+        for key, raw in sorted(self.engine.journal.items(STATE_TABLE)):
+            account, _, name = key.rpartition("/")
+            if account != self.engine.account.key:
+                continue
             saved = json.loads(raw)
             state = InstanceState(saved["state"])
             if state in (InstanceState.STOPPED, InstanceState.STOPPING):
@@ -564,4 +567,4 @@ class StrategyManager:
         raw = json.dumps(record, sort_keys=True, default=str).encode()
         if self._saved.get(instance.name) != raw:
             self._saved[instance.name] = raw
-            self.engine.journal.put(STATE_TABLE, self.engine.account.key, instance.name, raw)
+            self.engine.journal.put(STATE_TABLE, f"{self.engine.account.key}/{instance.name}", raw)
