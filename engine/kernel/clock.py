@@ -52,7 +52,12 @@ class Clock(Protocol):
 async def sleep(clock: Clock, seconds: float) -> None:
     """Wait for `seconds` of the clock's time."""
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    handle = clock.call_later(seconds, lambda: done.done() or done.set_result(None))
+
+    def wake() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    handle = clock.call_later(seconds, wake)
     try:
         await done
     finally:
