@@ -1,0 +1,118 @@
+"""Keeping an order book in step with Binance's depth stream, by the venue's own sequence rules.
+
+Updates are kept from the start. A REST snapshot with id L is usable when an update with
+
+* futures: U <= L <= u (updates with u < L are dropped), each further update's pu equal to the u before it,
+* spot: U <= L + 1 <= u (updates with u <= L are dropped), each further update's U equal to the u before it plus one,
+
+is there. A break makes the book invalid until the next usable snapshot.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from drivers.binance.codec import DepthSnapshot, DepthUpdate, WireLevels
+from engine.kernel.market import BookInvalid, BookSynced, BookUpdate, Levels
+
+BUFFERED_UPDATES = 10_000
+"""How many updates wait for a snapshot; the oldest are dropped, which only makes older snapshots unusable."""
+
+DepthEvent = BookUpdate | BookSynced | BookInvalid
+
+
+class DepthSync:
+    """The sequence state of one symbol's book.
+
+    Args:
+        symbol: Canonical name for the events.
+        futures: Whether the futures rule holds; spot otherwise.
+
+    Attributes:
+        synced: Whether the book is complete and continuous.
+        last_id: Id of the last update seen, None before the first.
+        gaps: How many times a synced book was lost.
+    """
+
+    __slots__ = ("_buffer", "_first_id", "_futures", "_snapshot", "_symbol", "gaps", "last_id", "synced")
+
+    def __init__(self, symbol: str, futures: bool) -> None:
+        self._symbol = symbol
+        self._futures = futures
+        self._buffer: deque[DepthUpdate] = deque(maxlen=BUFFERED_UPDATES)
+        self._snapshot: DepthSnapshot | None = None
+        self._first_id: int | None = None
+        self.last_id: int | None = None
+        self.synced = False
+        self.gaps = 0
+
+    def update(self, message: DepthUpdate) -> list[DepthEvent]:
+        """Take the next message of the stream.
+
+        Returns:
+            The change itself while in step; what became of the book when that changes; else nothing.
+        """
+        last = self.last_id
+        follows = message.pu == last if self._futures else last == message.U - 1
+        if follows and self.synced:
+            self._first_id, self.last_id = message.U, message.u
+            return [BookUpdate(self._symbol, message.time, message.b, message.a)]
+        if message.u == last and self._first_id == message.U:
+            return []
+        self._first_id, self.last_id = message.U, message.u
+        events: list[DepthEvent] = []
+        if not follows:
+            self._buffer.clear()
+        if self.synced:
+            events.append(self._lose(message, last))
+        self._buffer.append(message)
+        return events + self._try()
+
+    def snapshot(self, message: DepthSnapshot) -> list[DepthEvent]:
+        """Take a REST snapshot; one that the book has already passed is not needed and changes nothing."""
+        self._snapshot = message
+        return [] if self.synced else self._try()
+
+    def _lose(self, message: DepthUpdate, last: int | None) -> BookInvalid:
+        self.synced = False
+        self.gaps += 1
+        if self._snapshot is not None and last is not None and self._snapshot.lastUpdateId <= last:
+            self._snapshot = None
+        found = f"pu {message.pu}" if self._futures else f"U {message.U}"
+        wanted = last if self._futures or last is None else last + 1
+        return BookInvalid(self._symbol, message.time, f"gap: {found}, expected {wanted}; waiting for a snapshot")
+
+    def _try(self) -> list[DepthEvent]:
+        snapshot, buffer = self._snapshot, self._buffer
+        if snapshot is None:
+            return []
+        needed = snapshot.lastUpdateId if self._futures else snapshot.lastUpdateId + 1
+        while buffer and buffer[0].u < needed:
+            buffer.popleft()
+        if not buffer:
+            return []
+        self._snapshot = None
+        first, last = buffer[0], buffer[-1]
+        if needed < first.U:
+            reason = f"snapshot {snapshot.lastUpdateId} is too old: the updates kept begin at {first.U}"
+            return [BookInvalid(self._symbol, last.time, reason)]
+        bids, asks = dict(snapshot.bids), dict(snapshot.asks)
+        for update in buffer:
+            _change(bids, update.b)
+            _change(asks, update.a)
+        buffer.clear()
+        self.synced = True
+        top_down: Levels = sorted(bids.items(), reverse=True)
+        bottom_up: Levels = sorted(asks.items())
+        return [
+            BookSynced(self._symbol, last.time),
+            BookUpdate(self._symbol, last.time, top_down, bottom_up, snapshot=True),
+        ]
+
+
+def _change(side: dict[float, float], levels: WireLevels) -> None:
+    for price, size in levels:
+        if size:
+            side[price] = size
+        else:
+            side.pop(price, None)

@@ -1,0 +1,111 @@
+"""Binance's names for instruments, and what `arch.yaml` says about the venue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from engine.kernel.errors import UnknownSymbol
+from engine.kernel.instruments import Instrument, InstrumentKind, canonical_symbol
+
+
+@cache
+def arch() -> dict[str, Any]:
+    """Return the venue's description: hosts, features, limits, rate buckets, symbol shape, default filters."""
+    text = resources.files(__package__).joinpath("arch.yaml").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = yaml.safe_load(text)
+    return loaded
+
+
+@dataclass(slots=True, frozen=True)
+class Listing:
+    """A native symbol taken apart.
+
+    Attributes:
+        native: The venue's name.
+        symbol: Canonical name.
+        base: Coin, without the venue's multiplier.
+        quote: Currency of the price.
+        kind: Spot or perpetual.
+        multiplier: Coins per venue coin; a venue price is divided by it, a venue size multiplied.
+    """
+
+    native: str
+    symbol: str
+    base: str
+    quote: str
+    kind: InstrumentKind
+    multiplier: int = 1
+
+
+@cache
+def _quotes() -> tuple[str, ...]:
+    return tuple(sorted(arch()["symbols"]["quotes"], key=len, reverse=True))
+
+
+def parse_native(native: str, kind: InstrumentKind) -> Listing:
+    """Take a native symbol such as `BTCUSDT` or `1000PEPEUSDT` apart.
+
+    Raises:
+        UnknownSymbol: It is a dated future or ends in no known quote currency.
+    """
+    if "_" in native:
+        raise UnknownSymbol(f"symbol {native!r} is a dated future or an index, not a perpetual or spot pair")
+    if not (native.isascii() and native.isalnum() and len(native) <= 30):
+        raise UnknownSymbol(f"symbol {native[:40]!r} is not in the form of BTCUSDT")
+    quote = next((q for q in _quotes() if native.endswith(q) and len(native) > len(q)), None)
+    if quote is None:
+        raise UnknownSymbol(f"symbol {native!r} ends in no known quote currency")
+    base, multiplier = native.removesuffix(quote), 1
+    for prefix, factor in arch()["symbols"]["multipliers"].items():
+        coin = base.removeprefix(prefix)
+        if coin != base and coin[:1].isalpha():
+            base, multiplier = coin, int(factor)
+            break
+    return Listing(native, canonical_symbol(base, quote, kind), base, quote, kind, multiplier)
+
+
+def native_symbol(symbol: str) -> str:
+    """Return Binance's name for a canonical symbol.
+
+    Raises:
+        UnknownSymbol: The text is not a canonical symbol.
+    """
+    base, _, rest = symbol.partition("-")
+    quote, _, suffix = rest.partition("-")
+    if not base or not quote or suffix not in ("", "PERP"):
+        raise UnknownSymbol(f"symbol {symbol!r} is not in the form BTC-USDT or BTC-USDT-PERP")
+    kind = InstrumentKind.PERP if suffix else InstrumentKind.SPOT
+    prefix = arch()["symbols"]["listed_multiplied"][kind.value].get(base, "")
+    return f"{prefix}{base}{quote}"
+
+
+def default_instruments() -> list[Instrument]:
+    """Return the instruments whose filters `arch.yaml` holds, for recordings without an instruments file."""
+    return [_default_instrument(entry) for entry in arch()["instruments"]]
+
+
+def _default_instrument(entry: dict[str, str]) -> Instrument:
+    kind = InstrumentKind.PERP if entry["symbol"].endswith("-PERP") else InstrumentKind.SPOT
+    listing = parse_native(entry["native"], kind)
+    return Instrument(
+        symbol=listing.symbol,
+        venue=arch()["venue"],
+        base=listing.base,
+        quote=listing.quote,
+        settle=listing.quote,
+        kind=kind,
+        tick_size=Decimal(entry["tick"]),
+        lot_size=Decimal(entry["lot"]),
+        min_quantity=Decimal(entry["min_qty"]),
+        min_notional=Decimal(entry["min_notional"]),
+        multiplier=Decimal(listing.multiplier),
+        max_leverage=Decimal(entry["max_leverage"]),
+        funding_period_h=arch()["funding_period_h"] if kind is InstrumentKind.PERP else 0,
+        native=listing.native,
+    )
