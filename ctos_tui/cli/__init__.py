@@ -1,0 +1,1 @@
+"""The subcommands of `ctos-tui` that need no screen."""

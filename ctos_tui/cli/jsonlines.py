@@ -1,0 +1,44 @@
+"""JSON for scripts: one object a line, decimals as strings, enumerations by value."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import math
+import sys
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+
+def plain(value: Any) -> Any:
+    """Return JSON-able data for any record of the engine."""
+    if isinstance(value, enum.Enum):
+        return value.value
+    if value is None or isinstance(value, str | int | bool):
+        return value
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}" if value else "0"
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, msgspec.Struct):
+        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, dict):
+        return {str(plain(key)): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(entry) for entry in value]
+    return str(value)
+
+
+def to_json(value: Any) -> str:
+    """Return one line of JSON."""
+    return json.dumps(plain(value), ensure_ascii=False, separators=(", ", ": "))
+
+
+def write_line(value: Any) -> None:
+    """Write one line of JSON to stdout."""
+    sys.stdout.write(to_json(value) + "\n")

@@ -1,0 +1,93 @@
+"""Engine events as JSON lines. Every time in them is market time, so that equal runs print equal text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ctos_tui.cli.jsonlines import write_line
+from engine.boot import System
+from engine.runtime.anomalies import AnomalyChanged
+from engine.runtime.events import (
+    CommandRefused,
+    FillBooked,
+    InstanceChanged,
+    LogLine,
+    OrderChanged,
+    TradingStateChanged,
+    WorkDone,
+)
+
+
+class EventWriter:
+    """Writes what the engine publishes to stdout, one JSON object a line with `type` and `ts` (ms)."""
+
+    def __init__(self, system: System) -> None:
+        self._clock = system.clock
+        bus = system.bus
+        bus.subscribe(OrderChanged, self._order)
+        bus.subscribe(FillBooked, self._fill)
+        bus.subscribe(WorkDone, self._done)
+        bus.subscribe(InstanceChanged, self._instance)
+        bus.subscribe(CommandRefused, self._refused)
+        bus.subscribe(TradingStateChanged, self._state)
+        bus.subscribe(AnomalyChanged, self._anomaly)
+        bus.subscribe(LogLine, self._log)
+
+    def _write(self, type: str, **fields: Any) -> None:
+        write_line({"type": type, "ts": self._clock.now_ms(), **fields})
+
+    def _order(self, event: OrderChanged) -> None:
+        order = event.order
+        self._write(
+            "order",
+            id=order.client_id,
+            instance=order.instance,
+            symbol=order.symbol,
+            side=order.side,
+            order_type=order.type,
+            quantity=order.quantity,
+            price=order.price,
+            state=order.state,
+            filled=order.filled,
+            reason=order.reason,
+        )
+
+    def _fill(self, event: FillBooked) -> None:
+        fill = event.fill
+        self._write(
+            "fill",
+            id=fill.client_id,
+            trade_id=fill.trade_id,
+            instance=event.instance,
+            symbol=fill.symbol,
+            side=fill.side,
+            price=fill.price,
+            quantity=fill.quantity,
+            fee=fill.fee,
+            fee_currency=fill.fee_currency,
+            maker=fill.maker,
+            realised=event.realised,
+        )
+
+    def _done(self, event: WorkDone) -> None:
+        self._write("done", instance=event.instance, **_fields(event.done))
+
+    def _instance(self, event: InstanceChanged) -> None:
+        self._write("strategy", instance=event.instance, state=event.state, reason=event.reason)
+
+    def _refused(self, event: CommandRefused) -> None:
+        self._write("refused", instance=event.instance, symbol=event.symbol, error=event.error, text=event.text)
+
+    def _state(self, event: TradingStateChanged) -> None:
+        self._write("trading", state=event.state, reason=event.reason)
+
+    def _anomaly(self, event: AnomalyChanged) -> None:
+        self._write("anomaly", **_fields(event.anomaly))
+
+    def _log(self, event: LogLine) -> None:
+        self._write("log", level=event.level, source=event.source, text=event.text)
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    names = record.__slots__ if hasattr(record, "__slots__") else vars(record)
+    return {name: getattr(record, name) for name in names}

@@ -1,0 +1,85 @@
+"""`ctos-tui run`: the engine with no screen, for servers and scripts."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from typing import Any
+
+import click
+
+from ctos_tui.cli.jsonlines import write_line
+from ctos_tui.cli.options import Duration, system_options
+from ctos_tui.cli.report import EventWriter
+from engine.boot import System, SystemOptions, build_system, run_at_full_speed, summary
+from engine.kernel.clock import sleep
+from engine.kernel.errors import ConfigError
+
+
+@click.command("run", help="Run the engine and strategies with no screen; events and a summary as JSON lines.")
+@system_options
+@click.option("--strategy", "strategies", multiple=True, metavar="NAME:SYMBOL[:k=v,...]", help="May be given often.")
+@click.option("--for", "duration", type=Duration(), metavar="T", help="Stop after this much market time, e.g. 300s.")
+def command(strategies: tuple[str, ...], duration: float | None, **options: Any) -> None:
+    """Run until the time is over, the recording ends or a signal arrives."""
+    wanted = [parse_strategy(text) for text in strategies]
+    system_options_ = SystemOptions(**options)
+    if system_options_.is_full_speed:
+        system = build_system(system_options_, None)
+        EventWriter(system)
+        run_at_full_speed(system, lambda: _launch(system, wanted), duration)
+        write_line(summary(system))
+        system.close()
+    else:
+        asyncio.run(_run(system_options_, wanted, duration))
+    sys.stdout.flush()
+
+
+async def _run(options: SystemOptions, wanted: list[tuple[str, str, dict[str, str]]], duration: float | None) -> None:
+    loop = asyncio.get_running_loop()
+    system = build_system(options, loop)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+    EventWriter(system)
+    try:
+        await system.start()
+        system.engine.arm("run")
+        _launch(system, wanted)
+        waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(system.finished.wait())]
+        if duration is not None:
+            waits.append(asyncio.ensure_future(sleep(system.clock, duration)))
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+    finally:
+        closing = summary(system)
+        await system.stop()
+    write_line(closing)
+
+
+def _launch(system: System, wanted: list[tuple[str, str, dict[str, str]]]) -> None:
+    for name, symbol, params in wanted:
+        running = [i for i in system.manager.instances.values() if i.strategy_class.name == name]
+        if not any(system.resolve(symbol).symbol in instance.symbols for instance in running):
+            system.manager.launch(name, params, symbols=symbol)
+
+
+def parse_strategy(text: str) -> tuple[str, str, dict[str, str]]:
+    """Return (name, symbols, parameters) of `NAME:SYMBOL[:key=value,...]`.
+
+    Raises:
+        ConfigError: The text has another form.
+    """
+    name, _, rest = text.partition(":")
+    symbol, _, tail = rest.partition(":")
+    if not name or not symbol:
+        raise ConfigError(f"--strategy {text!r} is not of the form NAME:SYMBOL[:key=value,...]")
+    params: dict[str, str] = {}
+    for part in filter(None, tail.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--strategy {text!r}: {part!r} is not of the form key=value")
+        params[key.strip()] = value.strip()
+    return name, symbol, params

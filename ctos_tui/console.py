@@ -1,0 +1,84 @@
+"""Opens the console beside the engine on one event loop and decides what happens when either ends.
+
+The loop is ours: the screen is one task beside the engine, so that the terminal may go without taking the engine
+along. A lost terminal, SIGTERM and SIGINT end a run gracefully: the screen leaves first, then the engine saves and
+stops. SIGUSR1 writes the stacks of all threads to stderr.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import gc
+import os
+import signal
+import sys
+from typing import Any
+
+import click
+
+from engine.boot import SystemOptions, build_system
+
+_EXIT_LIMIT_S = 20
+
+
+def open_console(theme: str | None, **options: Any) -> int:
+    """Run the console until the operator leaves or the terminal is lost; returns the exit code."""
+    trouble = terminal_trouble()
+    if trouble:
+        click.echo(f"ctos-tui: {trouble}", err=True)
+        return 2
+    return asyncio.run(_run(theme, SystemOptions(**options)))
+
+
+def terminal_trouble() -> str:
+    """Return why the console cannot open here, empty when it can."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return "the console needs a terminal; use `ctos-tui run` to run without a screen"
+    if os.environ.get("TERM", "") in ("", "dumb"):
+        return "the terminal cannot draw a screen (TERM is unset or dumb); set TERM, or use `ctos-tui run`"
+    return ""
+
+
+async def _run(theme: str | None, options: SystemOptions) -> int:
+    from ctos_tui.app import ConsoleApp
+    from ctos_tui.port import LocalPort
+
+    loop = asyncio.get_running_loop()
+    system = build_system(options, loop)
+    app = ConsoleApp(LocalPort(system), theme=theme)
+    faulthandler.register(signal.SIGUSR1)
+    leaving = asyncio.Event()
+
+    def leave(reason: str) -> None:
+        if leaving.is_set():
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(1)
+            return
+        leaving.set()
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(_EXIT_LIMIT_S)
+        app.leave(reason)
+
+    app.on_terminal_lost = lambda where: leave(f"the terminal was lost ({where})")  # type: ignore[method-assign]
+    loop.add_signal_handler(signal.SIGHUP, leave, "the terminal hung up")
+    loop.add_signal_handler(signal.SIGTERM, leave, "terminated")
+    loop.add_signal_handler(signal.SIGINT, leave, "interrupted")
+    screen = asyncio.create_task(app.run_async(), name="console")
+    try:
+        await app.first_frame.wait()
+        gc.collect()
+        gc.freeze()
+        start = asyncio.create_task(system.start(), name="engine-start")
+        await asyncio.wait({screen, start}, return_when=asyncio.FIRST_COMPLETED)
+        if start.done() and start.exception() is not None:
+            app.leave("the engine could not start")
+        await screen
+        if start.done():
+            start.result()
+        else:
+            start.cancel()
+    finally:
+        screen.cancel()
+        await system.stop()
+    return app.return_code or 0
