@@ -101,12 +101,8 @@ _GLOBAL: Final = (
     ),
     Action("focus.next", "next pane", "Move to the next pane.", ("tab",), (DESK,)),
     Action("focus.previous", "previous pane", "Move to the previous pane.", ("shift+tab",), (DESK,)),
-    Action(
-        "jump", "jump", "Show a letter on each pane; press it to go there.", ("o",), (DESK,), palette="Jump"
-    ),
-    Action(
-        "zoom", "zoom", "Give the pane the whole screen, or back.", ("z",), (DESK,), palette="Zoom the pane"
-    ),
+    Action("jump", "jump", "Show a letter on each pane; press it to go there.", ("o",), (DESK,), palette="Jump"),
+    Action("zoom", "zoom", "Give the pane the whole screen, or back.", ("z",), (DESK,), palette="Zoom the pane"),
     Action(
         "copy",
         "copy row",

@@ -25,9 +25,7 @@ _FORBIDDEN: Final[Mapping[str, str]] = {
     "ctrl+left_square_bracket": "the terminal sends it as Escape",
     "shift+f3": "the terminal's position report looks the same",
 }
-_MOVES: Final = frozenset(
-    ["up", "down", "left", "right", "home", "end", "pageup", "pagedown", "insert", "delete"]
-)
+_MOVES: Final = frozenset(["up", "down", "left", "right", "home", "end", "pageup", "pagedown", "insert", "delete"])
 _NAMED: Final = _MOVES | {"backspace", "enter", "tab", "escape", "space"}
 _FUNCTION: Final = re.compile(r"^f([1-9]|1[0-2])$")
 _CTRL_SIGNS: Final = frozenset({"backslash", "right_square_bracket", "circumflex_accent", "underscore"})
@@ -75,9 +73,7 @@ def _sign_name(sign: str) -> str:
 
 
 _SIGNS: Final = frozenset(_sign_name(chr(code)) for code in range(33, 127) if not chr(code).isalnum())
-_CHARACTER_OF: Final = {
-    _sign_name(chr(code)): chr(code) for code in range(33, 127) if not chr(code).isalnum()
-}
+_CHARACTER_OF: Final = {_sign_name(chr(code)): chr(code) for code in range(33, 127) if not chr(code).isalnum()}
 
 
 def normalise(chord: str) -> str:
@@ -103,9 +99,7 @@ def normalise(chord: str) -> str:
         key = key.lower()
     unknown = [name for name in modifiers if name not in ("ctrl", "shift", "alt")]
     if unknown or not (len(key) == 1 or key in _NAMED or key in _SIGNS or re.match(r"^f\d+$", key)):
-        raise ValueError(
-            f"{chord!r} is not a key; write a character, f1 to f12, a name such as pageup, or ctrl+letter"
-        )
+        raise ValueError(f"{chord!r} is not a key; write a character, f1 to f12, a name such as pageup, or ctrl+letter")
     return "+".join([*(name for name in ("ctrl", "alt", "shift") if name in modifiers), key])
 
 
@@ -195,9 +189,7 @@ def _override(
 ) -> tuple[str, ...] | None:
     if action_id not in actions:
         near = _nearest(action_id, actions)
-        problems.append(
-            f"keys: {action_id!r} is not an action" + (f"; did you mean {near!r}?" if near else "")
-        )
+        problems.append(f"keys: {action_id!r} is not an action" + (f"; did you mean {near!r}?" if near else ""))
         return None
     chords: object = [value] if isinstance(value, str) else value
     if isinstance(value, int) and not isinstance(value, bool):
@@ -224,9 +216,7 @@ def _check_chords(action: Action, chords: Sequence[str], problems: list[str]) ->
         if why:
             problems.append(f"keys: {action.id}: {display(chord)} cannot be used: {why}")
         elif action.urgent and chord == "escape":
-            problems.append(
-                f"keys: {action.id}: Escape cannot be used: it arrives late, and this key is urgent"
-            )
+            problems.append(f"keys: {action.id}: Escape cannot be used: it arrives late, and this key is urgent")
         elif action.urgent and is_printable(chord):
             problems.append(
                 f"keys: {action.id}: {display(chord)} cannot be used: "

@@ -52,9 +52,7 @@ _LADDER: Final = (
         palette="Stage a sell at the best ask",
         needs_guard=True,
     ),
-    Action(
-        "ladder.size_up", "size up", "Next larger size preset.", ("plus",), ("ladder",), palette="Larger size"
-    ),
+    Action("ladder.size_up", "size up", "Next larger size preset.", ("plus",), ("ladder",), palette="Larger size"),
     Action(
         "ladder.size_down",
         "size down",
@@ -125,9 +123,7 @@ _CHART: Final = (
         ("chart",),
         palette="Longer timeframe",
     ),
-    Action(
-        "chart.zoom_in", "zoom in", "Fewer, wider candles.", ("plus",), ("chart",), palette="Chart: zoom in"
-    ),
+    Action("chart.zoom_in", "zoom in", "Fewer, wider candles.", ("plus",), ("chart",), palette="Chart: zoom in"),
     Action(
         "chart.zoom_out",
         "zoom out",

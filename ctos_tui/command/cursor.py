@@ -143,9 +143,7 @@ class Cursor:
         word = self.next("a symbol", example)
         if not self.is_symbol(word):
             if word.low in RESERVED and word.text.isalpha():
-                self.fail(
-                    f"{word.text!r} is a word of the prompt", word, self.with_word(word, f"{word.low}-usdt")
-                )
+                self.fail(f"{word.text!r} is a word of the prompt", word, self.with_word(word, f"{word.low}-usdt"))
             self.fail(f"{word.text!r} is not a symbol", word, example)
         return word.low
 
@@ -198,9 +196,7 @@ class Cursor:
                 self.with_word(word, f"{bare}%bal"),
             )
         if number.unit in ("k", "m"):
-            self.fail(
-                f"{number.unit!r} needs a $: it counts quote", word, self.with_word(word, f"{word.text}$")
-            )
+            self.fail(f"{number.unit!r} needs a $: it counts quote", word, self.with_word(word, f"{word.text}$"))
         if number.unit in ("t", "s", "h"):
             self.fail(f"{number.unit!r} is not a unit of size", word, self.with_word(word, bare))
         if number.unit in ("%pos", "%bal") and number.magnitude > _HUNDRED:
@@ -250,9 +246,7 @@ class Cursor:
         if number.sign:
             return ReferencePrice(Ref.BEST, self.offset_of(word, word.text))
         if number.unit:
-            self.fail(
-                "a price has no unit", word, self.with_word(word, word.text.lower().removesuffix(number.unit))
-            )
+            self.fail("a price has no unit", word, self.with_word(word, word.text.lower().removesuffix(number.unit)))
         if number.magnitude == 0:
             self.fail("the price must be more than 0", word)
         return AbsolutePrice(number.magnitude)
@@ -306,9 +300,7 @@ class Cursor:
             price = next(other for other in self.words if other.low in ("@", "at"))
             moved = f"{self.line[: price.start].rstrip()} {word.low} {self._cut(word)[price.start :]}"
             self.fail(f"did not understand {word.text!r}; a symbol stands before the @", word, moved)
-        self.fail(
-            f"did not understand {word.text!r}; flags are post, reduce, ioc, fok, soft", word, self._cut(word)
-        )
+        self.fail(f"did not understand {word.text!r}; flags are post, reduce, ioc, fok, soft", word, self._cut(word))
 
     def span(self) -> int:
         """Take a span of time and return its seconds."""
@@ -316,9 +308,7 @@ class Cursor:
         match = _SPAN.match(word.low)
         if match is None:
             better = f"{word.text}m" if word.text.isascii() and word.text.isdigit() else "30m"
-            self.fail(
-                f"{word.text!r} is not a time: write 90s, 30m or 2h", word, self.with_word(word, better)
-            )
+            self.fail(f"{word.text!r} is not a time: write 90s, 30m or 2h", word, self.with_word(word, better))
         seconds = int(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
         if seconds > MAX_SPAN_S:
             self.fail("longer than a day", word, self.with_word(word, "24h"))

@@ -72,9 +72,7 @@ def _refuse_verb(cursor: Cursor, first: Word) -> NoReturn:
     second = cursor.words[1] if len(cursor.words) > 1 else None
     if second is not None and second.low in BY_NAME and cursor.is_symbol(first):
         rest = cursor.line[second.end :].strip()
-        cursor.fail(
-            "the verb stands first", first, " ".join(part for part in (second.low, first.low, rest) if part)
-        )
+        cursor.fail("the verb stands first", first, " ".join(part for part in (second.low, first.low, rest) if part))
     near = difflib.get_close_matches(first.low, list(BY_NAME), 1, 0.6)
     better = cursor.with_word(first, near[0]) if near else ""
     if not near and cursor.is_symbol(first) and second is None:
@@ -108,9 +106,7 @@ def _param(cursor: Cursor, params: dict[str, str]) -> None:
     match = _PARAM.match(word.text)
     if match is None:
         hint = (
-            "write name=value without blanks"
-            if "=" in word.text or cursor.peek() is not None
-            else "write name=value"
+            "write name=value without blanks" if "=" in word.text or cursor.peek() is not None else "write name=value"
         )
         cursor.fail(f"did not understand {word.text!r}: {hint}", word)
     if match[1] in params:
@@ -168,9 +164,7 @@ def _rearm(cursor: Cursor) -> Intent:
     account = cursor.next("the account's name", "rearm paper checked the positions")
     reason = cursor.peek()
     if reason is None:
-        cursor.fail(
-            "a reason is missing: it goes into the journal", None, cursor.with_end("checked the positions")
-        )
+        cursor.fail("a reason is missing: it goes into the journal", None, cursor.with_end("checked the positions"))
     cursor.at = len(cursor.words)
     return Rearm(account.text, " ".join(cursor.line[reason.start :].split()))
 

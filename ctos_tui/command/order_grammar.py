@@ -69,9 +69,7 @@ def _second_number(cursor: Cursor, word: Word, head: _Head) -> NoReturn:
     if head.size is None:
         cursor.fail(f"did not understand {word.text!r}: no size is needed here", word)
     if looks_like_number(word.text):
-        cursor.fail(
-            "no price: a second number needs an @ before it", word, cursor.with_word(word, f"@ {word.text}")
-        )
+        cursor.fail("no price: a second number needs an @ before it", word, cursor.with_word(word, f"@ {word.text}"))
     cursor.fail("a second size", word)
 
 
@@ -107,9 +105,7 @@ def _no_size(cursor: Cursor, head: _Head) -> NoReturn:
         cursor.number(word)
     following = cursor.peek()
     verb = cursor.words[0].low
-    cursor.fail(
-        "how much? a size is missing", following, f"{verb} 100$ {head.symbol or ''}".strip() + " @ best"
-    )
+    cursor.fail("how much? a size is missing", following, f"{verb} 100$ {head.symbol or ''}".strip() + " @ best")
 
 
 def _target(cursor: Cursor) -> Intent:
@@ -162,18 +158,14 @@ def _reverse(cursor: Cursor) -> Intent:
     price, flags = _price_and_flags(cursor)
     if flags.reduce:
         word = next(word for word in cursor.words if FLAG_WORDS.get(word.low) == "reduce")
-        cursor.fail(
-            "a reversal cannot be reduce-only; flat closes", word, f"flat {head.symbol or ''}".strip()
-        )
+        cursor.fail("a reversal cannot be reduce-only; flat closes", word, f"flat {head.symbol or ''}".strip())
     return Reverse(price, head.symbol, flags)
 
 
 def _order_id(cursor: Cursor) -> str:
     word = cursor.next("an order number like #12", cursor.with_end("#12"))
     if _ORDER_ID.match(word.text) is None:
-        better = (
-            cursor.with_word(word, f"#{word.text}") if word.text.isascii() and word.text.isdigit() else ""
-        )
+        better = cursor.with_word(word, f"#{word.text}") if word.text.isascii() and word.text.isdigit() else ""
         cursor.fail(f"{word.text!r} is not an order number like #12", word, better)
     return word.low.removeprefix("#")
 

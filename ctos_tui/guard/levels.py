@@ -13,7 +13,7 @@ from typing import Final
 from engine.kernel.orders import Side
 
 ZERO: Final = Decimal(0)
-HUNDRED_PERCENT_BP: Final = Decimal(10_000)
+WHOLE_BP: Final = Decimal(10_000)
 
 
 class Level(IntEnum):
@@ -34,31 +34,24 @@ class Reason:
     """One rule that raised the level.
 
     Attributes:
-        rule: Name of the rule.
-        limit: The limit with its unit, as text.
+        rule: Name of the rule, or what is wrong in words.
+        limit: The limit with its unit, as text; empty for a rule that is not a number.
         value: What the command would have led to, with its unit.
         level: The level that this rule asks for.
         largest: The largest quantity (base coins) that would pass a hard rule, if one can be computed.
     """
 
     rule: str
-    limit: str
-    value: str
-    level: Level
+    limit: str = ""
+    value: str = ""
+    level: Level = Level.L3
     largest: Decimal | None = None
 
     def text(self) -> str:
-        """Return the reason as the preview shows it."""
-        words = " ".join(part for part in (self.rule, self.value) if part)
-        if self.limit:
-            words += f" > {self.limit}" if self.value else f" {self.limit}"
-        if self.largest is not None:
-            words += (
-                f", largest that passes {self.largest.normalize():f}"
-                if self.largest > 0
-                else ", nothing passes"
-            )
-        return words
+        """Return the reason in words, without the largest quantity that would pass."""
+        if self.limit and self.value:
+            return f"{self.rule} {self.value} > {self.limit}"
+        return " ".join(part for part in (self.rule, self.value or self.limit) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +66,13 @@ class Decision:
         """Return whether the command may not be sent at all."""
         return self.level is Level.L3
 
+    @property
+    def largest(self) -> Decimal | None:
+        """Return the largest quantity that passes every hard rule; None when size alone does not help."""
+        hard = [reason.largest for reason in self.reasons if reason.level is Level.L3]
+        sizes = [size for size in hard if size is not None]
+        return min(sizes) if sizes and len(sizes) == len(hard) else None
+
 
 @dataclass(frozen=True, slots=True)
 class GuardLimits:
@@ -81,12 +81,12 @@ class GuardLimits:
     Attributes:
         soft_order: Notional of one order above which it must be confirmed.
         hard_order: Notional of one order above which it is refused.
-        soft_position: Notional of the position after the order above which an increase must be confirmed.
-        hard_position: The same, refused.
-        max_leverage: Gross exposure over equity that an increase may not pass.
+        soft_exposure: Notional of all positions after the order above which an increase must be confirmed.
+        hard_exposure: The same, refused.
+        max_leverage: Notional of all positions over equity that an increase may not pass.
         usual_multiple: Confirm an order this many times the usual size.
         confirm_bp: Confirm a limit price farther than this from mid, basis points.
-        collar_bp: Refuse a price that takes farther than this through the touch, basis points.
+        band_bp: Refuse a price farther than this through the touch, basis points.
         depth_share: Confirm an order larger than this share of the displayed depth of the far side.
         confirm_age_ms: Confirm when the book is older.
         refuse_age_ms: Refuse when the book is older.
@@ -95,12 +95,12 @@ class GuardLimits:
 
     soft_order: Decimal | None = None
     hard_order: Decimal | None = None
-    soft_position: Decimal | None = None
-    hard_position: Decimal | None = None
+    soft_exposure: Decimal | None = None
+    hard_exposure: Decimal | None = None
     max_leverage: Decimal | None = None
     usual_multiple: Decimal = Decimal(3)
     confirm_bp: Decimal = Decimal(50)
-    collar_bp: Decimal = Decimal(200)
+    band_bp: Decimal = Decimal(200)
     depth_share: Decimal = Decimal("0.2")
     confirm_age_ms: int = 1_000
     refuse_age_ms: int = 3_000
@@ -112,19 +112,22 @@ class OrderFacts:
     """What is known about one order when it is judged. Quantities in base coins, money in quote.
 
     Attributes:
-        price: Limit price; for a market order the far touch.
+        price: Limit price; for a market order the worst price it may trade at.
         position: Signed quantity held before the order.
-        reducing: The order can only make the position smaller.
+        reduce_only: The order can only make the position smaller.
         market: It is a market order.
-        takes: The price is at or through the far side and the order is not post-only.
+        post: It never takes.
         best: Price of the far side (what the order would take); None when there is none.
         mid: Middle of the touch; None when the book has only one side.
         crossed: The book's bid is not below its ask.
         far_depth: Displayed quantity on the far side; None when unknown.
         book_age_ms: Age of the book; None when there is no book.
         usual_quantity: Median of recent order quantities; None while too few are known.
-        gross_exposure: Notional of all positions and working increases of the account, without this order.
+        exposure: Notional of all positions of the account before the order.
         equity: Account equity; None when unknown.
+        free: Money that is free as margin, or to pay with; None when unknown.
+        margin_rate: Share of the notional that an increase ties up (1 on spot).
+        can_short: Whether the position may become negative.
         focused: The market is the one in focus.
         same_age_ms: How long ago the same order was sent; None when it was not.
         unknown_order: An order of the market has no known outcome.
@@ -137,17 +140,20 @@ class OrderFacts:
     quantity: Decimal
     price: Decimal
     position: Decimal = ZERO
-    reducing: bool = False
+    reduce_only: bool = False
     market: bool = False
-    takes: bool = False
+    post: bool = False
     best: Decimal | None = None
     mid: Decimal | None = None
     crossed: bool = False
     far_depth: Decimal | None = None
     book_age_ms: int | None = None
     usual_quantity: Decimal | None = None
-    gross_exposure: Decimal = ZERO
+    exposure: Decimal = ZERO
     equity: Decimal | None = None
+    free: Decimal | None = None
+    margin_rate: Decimal = ZERO
+    can_short: bool = True
     focused: bool = True
     same_age_ms: int | None = None
     unknown_order: bool = False
@@ -155,149 +161,139 @@ class OrderFacts:
     armed: bool = True
     rate_full: bool = False
 
+    @property
+    def notional(self) -> Decimal:
+        """Return quantity x price."""
+        return self.quantity * self.price
 
-def _figure(value: Decimal, places: int = 0) -> str:
+    @property
+    def closing(self) -> Decimal:
+        """Return the quantity held against the order's direction: what it may close."""
+        return max(ZERO, -self.position * self.side.sign)
+
+    @property
+    def growth(self) -> Decimal:
+        """Return by how much the order makes |position| larger (negative: smaller)."""
+        return abs(self.position + self.quantity * self.side.sign) - abs(self.position)
+
+    @property
+    def through_bp(self) -> Decimal | None:
+        """Return how far the price goes beyond the far side, basis points; None when there is no far side."""
+        if not self.best:
+            return None
+        return (self.price - self.best) * self.side.sign / self.best * WHOLE_BP
+
+
+def figure(value: Decimal, places: int = 0) -> str:
+    """Return a number with thousands separators."""
     return f"{value:,.{places}f}"
-
-
-def _base(facts: OrderFacts) -> Decimal:
-    """Return the base quantity held in the order's own direction (negative when the order reduces)."""
-    return facts.position * facts.side.sign
-
-
-def _refusals(facts: OrderFacts, limits: GuardLimits) -> list[Reason]:
-    reasons: list[Reason] = []
-    if facts.halted and not facts.reducing:
-        reasons.append(Reason(f"halted: {facts.halted}", "only cancels and reduce-only pass", "", Level.L3))
-    if not facts.armed and not facts.reducing:
-        reasons.append(Reason("disarmed", "press A or type arm", "", Level.L3))
-    if facts.book_age_ms is None:
-        reasons.append(Reason("no book", "wait for market data", "", Level.L3))
-    elif facts.book_age_ms > limits.refuse_age_ms:
-        reasons.append(_age(facts.book_age_ms, limits.refuse_age_ms, Level.L3))
-    if facts.crossed:
-        reasons.append(Reason("book crossed", "wait until it is whole", "", Level.L3))
-    if facts.unknown_order and not facts.reducing:
-        reasons.append(Reason("an order here has no known outcome", "wait until it is settled", "", Level.L3))
-    if facts.rate_full and not facts.reducing:
-        reasons.append(Reason("order rate", "wait a moment", "", Level.L3))
-    if not facts.reducing:
-        reasons += _size_refusals(facts, limits)
-        reasons += _collar(facts, limits)
-    return reasons
 
 
 def _age(age_ms: int, limit_ms: int, level: Level) -> Reason:
     return Reason("book age", f"{limit_ms / 1000:g} s", f"{age_ms / 1000:.1f} s", level)
 
 
-def _size_refusals(facts: OrderFacts, limits: GuardLimits) -> list[Reason]:
+def _state_refusals(facts: OrderFacts, limits: GuardLimits) -> list[Reason]:
+    """Return what forbids the order whatever its size."""
     reasons: list[Reason] = []
-    notional = facts.quantity * facts.price
-    if limits.hard_order is not None and notional > limits.hard_order:
-        largest = limits.hard_order / facts.price
+    if not facts.reduce_only:
+        if facts.halted:
+            reasons.append(Reason(f"HALTED ({facts.halted}): only cancels and reduce-only orders pass"))
+        elif not facts.armed:
+            reasons.append(Reason("DISARMED: press A or type arm"))
+        if facts.unknown_order:
+            reasons.append(Reason("an order here has no known outcome yet"))
+        if facts.rate_full:
+            reasons.append(Reason("order rate used up: wait a moment"))
+    if facts.book_age_ms is None:
+        reasons.append(Reason("no book: wait for market data"))
+    elif facts.book_age_ms > limits.refuse_age_ms:
+        reasons.append(_age(facts.book_age_ms, limits.refuse_age_ms, Level.L3))
+    if facts.crossed:
+        reasons.append(Reason("book crossed: wait until it is whole"))
+    through = facts.through_bp
+    if facts.post and through is not None and through >= 0:
         reasons.append(
-            Reason(
-                "max order", f"{_figure(limits.hard_order)} $", f"{_figure(notional)} $", Level.L3, largest
-            )
+            Reason("post-only would take: the far side is at", "", figure(facts.best or ZERO, 8).rstrip("0"))
         )
-    after = abs(_base(facts) + facts.quantity) * facts.price
-    if limits.hard_position is not None and after > limits.hard_position:
-        largest = max(ZERO, limits.hard_position / facts.price - _base(facts))
-        reasons.append(
-            Reason(
-                "max position", f"{_figure(limits.hard_position)} $", f"{_figure(after)} $", Level.L3, largest
-            )
-        )
-    if limits.max_leverage is not None and facts.equity is not None:
-        reasons += _leverage(facts, limits.max_leverage, facts.equity)
+    elif not facts.reduce_only and not facts.market and through is not None and through > limits.band_bp:
+        reasons.append(Reason("price band", f"{figure(limits.band_bp)} bp", f"{figure(through)} bp through the touch"))
     return reasons
 
 
-def _leverage(facts: OrderFacts, limit: Decimal, equity: Decimal) -> list[Reason]:
-    held = max(ZERO, -_base(facts))
-    growth = facts.quantity - 2 * min(held, facts.quantity)
-    if growth <= 0:
+def size_refusals(facts: OrderFacts, limits: GuardLimits) -> list[Reason]:
+    """Return the hard size rules that the order breaks, each with the largest quantity that it lets pass."""
+    if facts.reduce_only:
         return []
-    if equity <= 0:
-        return [Reason("equity", "0 $", f"{_figure(equity, 2)} $", Level.L3, ZERO)]
-    exposure = facts.gross_exposure + growth * facts.price
-    if exposure <= limit * equity:
-        return []
-    largest = max(ZERO, (limit * equity - facts.gross_exposure) / facts.price + 2 * held)
-    return [
-        Reason("leverage", f"{limit.normalize():f}×", f"{_figure(exposure / equity, 2)}×", Level.L3, largest)
-    ]
-
-
-def _collar(facts: OrderFacts, limits: GuardLimits) -> list[Reason]:
-    if facts.best is None or facts.best <= 0 or facts.market:
-        return []
-    through_bp = (facts.price - facts.best) * facts.side.sign / facts.best * HUNDRED_PERCENT_BP
-    if through_bp <= limits.collar_bp:
-        return []
-    return [
-        Reason(
-            "price band",
-            f"{_figure(limits.collar_bp)} bp",
-            f"{_figure(through_bp)} bp through the touch",
-            Level.L3,
+    reasons: list[Reason] = []
+    if not facts.can_short and facts.side is Side.SELL and facts.quantity > facts.position:
+        held = max(ZERO, facts.position)
+        reasons.append(Reason("holding", f"{held.normalize():f}", f"{facts.quantity.normalize():f}", largest=held))
+    if limits.hard_order is not None and facts.notional > limits.hard_order:
+        largest = limits.hard_order / facts.price
+        reasons.append(
+            Reason("max order", f"{figure(limits.hard_order)} $", f"{figure(facts.notional)} $", largest=largest)
         )
-    ]
+    if facts.growth > 0:
+        reasons += _growth_refusals(facts, limits)
+    return reasons
+
+
+def _growth_refusals(facts: OrderFacts, limits: GuardLimits) -> list[Reason]:
+    """Return the rules that only an increase of exposure can break."""
+    reasons: list[Reason] = []
+    grown = facts.growth * facts.price
+    after = facts.exposure + grown
+
+    def passes(room: Decimal) -> Decimal:
+        return max(ZERO, room / facts.price) + 2 * facts.closing
+
+    if limits.hard_exposure is not None and after > limits.hard_exposure:
+        room = passes(limits.hard_exposure - facts.exposure)
+        reasons.append(Reason("max notional", f"{figure(limits.hard_exposure)} $", f"{figure(after)} $", largest=room))
+    if limits.max_leverage is not None and facts.equity is not None:
+        allowed = limits.max_leverage * max(ZERO, facts.equity)
+        if after > allowed:
+            value = f"{figure(after / facts.equity, 2)}×" if facts.equity > 0 else "no equity"
+            room = passes(allowed - facts.exposure)
+            reasons.append(Reason("max leverage", f"{limits.max_leverage.normalize():f}×", value, largest=room))
+    needed = grown * facts.margin_rate
+    if facts.free is not None and facts.margin_rate > 0 and needed > facts.free:
+        room = passes(max(ZERO, facts.free) / facts.margin_rate)
+        reasons.append(Reason("free balance", f"{figure(facts.free, 2)} $", f"{figure(needed, 2)} $", largest=room))
+    return reasons
 
 
 def _confirmations(facts: OrderFacts, limits: GuardLimits) -> list[Reason]:
     reasons: list[Reason] = []
+
+    def confirm(rule: str, limit: str = "", value: str = "") -> None:
+        reasons.append(Reason(rule, limit, value, Level.L2))
+
     if facts.market:
-        reasons.append(Reason("market order", "", "", Level.L2))
-    elif facts.takes:
-        reasons.append(Reason("takes: through the far side", "", "", Level.L2))
+        confirm("market order")
+    elif facts.through_bp is not None and facts.through_bp > 0:
+        confirm("goes through the far side")
     if not facts.focused:
-        reasons.append(Reason("another market than the focused one", "", "", Level.L2))
-    if facts.book_age_ms is not None and facts.book_age_ms > limits.confirm_age_ms:
+        confirm("not the focused market")
+    if facts.book_age_ms is not None and limits.confirm_age_ms < facts.book_age_ms <= limits.refuse_age_ms:
         reasons.append(_age(facts.book_age_ms, limits.confirm_age_ms, Level.L2))
     if facts.same_age_ms is not None and facts.same_age_ms <= limits.repeat_ms:
-        reasons.append(Reason(f"the same order {facts.same_age_ms / 1000:.1f} s ago", "", "", Level.L2))
-    reasons += _size_confirmations(facts, limits)
-    if facts.mid is not None and facts.mid > 0 and not facts.market:
-        away_bp = abs(facts.price - facts.mid) / facts.mid * HUNDRED_PERCENT_BP
-        if away_bp > limits.confirm_bp:
-            reasons.append(
-                Reason("from mid", f"{_figure(limits.confirm_bp)} bp", f"{_figure(away_bp)} bp", Level.L2)
-            )
-    return reasons
-
-
-def _size_confirmations(facts: OrderFacts, limits: GuardLimits) -> list[Reason]:
-    reasons: list[Reason] = []
-    notional = facts.quantity * facts.price
+        confirm(f"same order {facts.same_age_ms / 1000:.1f} s ago")
     if facts.usual_quantity and facts.quantity > limits.usual_multiple * facts.usual_quantity:
-        multiple = facts.quantity / facts.usual_quantity
-        reasons.append(Reason(f"{_figure(multiple, 1)}× usual size", "", "", Level.L2))
-    if limits.soft_order is not None and notional > limits.soft_order:
-        reasons.append(
-            Reason("large order", f"{_figure(limits.soft_order)} $", f"{_figure(notional)} $", Level.L2)
-        )
-    if (
-        facts.far_depth is not None
-        and facts.quantity > limits.depth_share * facts.far_depth
-        and facts.far_depth > 0
-    ):
+        confirm(f"{figure(facts.quantity / facts.usual_quantity, 1)}× usual size")
+    if limits.soft_order is not None and facts.notional > limits.soft_order:
+        confirm("large order", f"{figure(limits.soft_order)} $", f"{figure(facts.notional)} $")
+    if facts.far_depth and not facts.post and facts.quantity > limits.depth_share * facts.far_depth:
         share = facts.quantity / facts.far_depth * 100
-        reasons.append(
-            Reason(
-                "of displayed depth",
-                f"{_figure(limits.depth_share * 100)} %",
-                f"{_figure(share)} %",
-                Level.L2,
-            )
-        )
-    after = abs(_base(facts) + facts.quantity) * facts.price
-    grows = not facts.reducing and _base(facts) + facts.quantity > 0
-    if limits.soft_position is not None and grows and after > limits.soft_position:
-        reasons.append(
-            Reason("large position", f"{_figure(limits.soft_position)} $", f"{_figure(after)} $", Level.L2)
-        )
+        confirm("share of the shown depth", f"{figure(limits.depth_share * 100)} %", f"{figure(share)} %")
+    after = facts.exposure + facts.growth * facts.price
+    if limits.soft_exposure is not None and facts.growth > 0 and after > limits.soft_exposure:
+        confirm("large exposure", f"{figure(limits.soft_exposure)} $", f"{figure(after)} $")
+    if facts.mid and not facts.market:
+        away = abs(facts.price - facts.mid) / facts.mid * WHOLE_BP
+        if away > limits.confirm_bp:
+            confirm("away from mid", f"{figure(limits.confirm_bp)} bp", f"{figure(away)} bp")
     return reasons
 
 
@@ -307,7 +303,7 @@ def decide(facts: OrderFacts, limits: GuardLimits) -> Decision:
     Reduce-only orders pass a halt, a disarmed desk and every size limit, but never a book that cannot be
     trusted.
     """
-    refusals = _refusals(facts, limits)
+    refusals = _state_refusals(facts, limits) + size_refusals(facts, limits)
     confirmations = _confirmations(facts, limits)
     if refusals:
         return Decision(Level.L3, (*refusals, *confirmations))

@@ -86,11 +86,8 @@ def test_a_staged_order_takes_enter_before_the_pane() -> None:
 
 def test_every_key_that_stages_or_sends_is_guarded() -> None:
     for action in ACTIONS:
-        if action.id.startswith(
-            ("ladder.buy", "ladder.sell", "ladder.join", "markets.buy", "markets.sell")
-        ) or (
-            action.id
-            in ("ticket.send", "prompt.submit", "positions.flatten", "positions.reverse", "orders.amend")
+        if action.id.startswith(("ladder.buy", "ladder.sell", "ladder.join", "markets.buy", "markets.sell")) or (
+            action.id in ("ticket.send", "prompt.submit", "positions.flatten", "positions.reverse", "orders.amend")
         ):
             assert action.needs_guard and action.level is not None and action.level >= Level.L1
         if action.level is Level.L0:
@@ -98,9 +95,7 @@ def test_every_key_that_stages_or_sends_is_guarded() -> None:
 
 
 def test_the_operators_keys_replace_the_defaults() -> None:
-    keymap = build(
-        {"panic": ["F12", r"C-\\".replace("\\\\", "\\")], "zoom": "Z", "pane.ladder": 1, "jump": []}
-    )
+    keymap = build({"panic": ["F12", r"C-\\".replace("\\\\", "\\")], "zoom": "Z", "pane.ladder": 1, "jump": []})
     assert keymap.keys["panic"] == ("f12", "ctrl+backslash")
     assert keymap.lookup("f9", "ladder") is None
     assert keymap.lookup("Z", "ladder") is not None and keymap.lookup("z", "ladder") is None
@@ -142,9 +137,7 @@ def test_the_operators_keys_replace_the_defaults() -> None:
         ({"panic": []}, ["at least one key"]),
     ],
 )
-def test_a_bad_mapping_is_refused_naming_what_is_wrong(
-    overrides: dict[str, object], parts: list[str]
-) -> None:
+def test_a_bad_mapping_is_refused_naming_what_is_wrong(overrides: dict[str, object], parts: list[str]) -> None:
     with pytest.raises(KeymapError) as caught:
         build(overrides)
     for part in parts:
@@ -157,9 +150,7 @@ def test_all_problems_are_named_at_once() -> None:
     assert len(caught.value.problems) >= 3
 
 
-@pytest.mark.parametrize(
-    "chord", [":", "?", "#", "/", "+", "-", "[", "A", "f9", "ctrl+p", "C-\\", "PgUp", "shift+tab"]
-)
+@pytest.mark.parametrize("chord", [":", "?", "#", "/", "+", "-", "[", "A", "f9", "ctrl+p", "C-\\", "PgUp", "shift+tab"])
 def test_a_chord_survives_being_shown(chord: str) -> None:
     name = normalise(chord)
     assert normalise(display(name)) == name
