@@ -102,6 +102,8 @@ _TEXTUAL_COLOURS: Mapping[str, str] = {
     "panel": "panel",
 }
 _TEXTUAL_VARIABLES: Mapping[str, str] = {
+    "ansi-background": "background",
+    "ansi-foreground": "text",
     "border": "focus",
     "border-blurred": "border",
     "block-cursor-background": "selection",

@@ -92,7 +92,8 @@ class TerminalApp(App[ReturnType], Generic[ReturnType]):
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Give the variables that the style sheet may use in any theme."""
-        return self.palette.css_variables() if hasattr(self, "palette") else {}
+        own = self.palette.css_variables() if hasattr(self, "palette") else {}
+        return super().get_theme_variable_defaults() | own
 
     def on_pane_error(self, name: str, error: Exception) -> None:
         """Report that a pane could not be painted; by default the app fails with it."""
