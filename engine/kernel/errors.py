@@ -128,6 +128,14 @@ class RiskReject(CtosError):
         self.largest = largest
 
 
+class TooManyCommands(RiskReject):
+    """The budget of commands is used up for now; `retry_in_s` says when one more passes."""
+
+    def __init__(self, rule: str, limit: object, value: object, retry_in_s: float) -> None:
+        super().__init__(rule, limit, value, hint=f"next in {retry_in_s:.1f} s")
+        self.retry_in_s = retry_in_s
+
+
 class RiskConfigConflict(CtosError):
     """A strategy's parameters need more than its account allows."""
 

@@ -8,6 +8,9 @@ from enum import StrEnum
 
 from engine.kernel.instruments import InstrumentKind
 
+MANUAL = "manual"
+"""The instance under which the operator's orders and unexplained fills are kept."""
+
 
 class Mode(StrEnum):
     """Whether orders reach a real venue with real money."""

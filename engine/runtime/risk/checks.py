@@ -1,0 +1,150 @@
+"""The rules for orders that increase exposure, one function each; every refusal names rule, limit and value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from engine.kernel.errors import RiskReject
+from engine.kernel.instruments import Instrument, InstrumentStatus
+from engine.kernel.market import Quote
+from engine.kernel.orders import Order, OrderRequest, OrderState, OrderType, Side
+from engine.runtime.risk.exposure import LedgerExposure, LedgerKey
+from engine.runtime.risk.limits import BP, number, usd
+from engine.runtime.risk.view import RiskView
+
+ZERO = Decimal(0)
+STALE_MS = 10_000
+MARK_BAND_BP = Decimal(200)
+
+
+def check_market(instrument: Instrument, view: RiskView) -> Quote:
+    """Refuse while the instrument does not trade or its data is missing or older than 10 s; return the touch."""
+    symbol = instrument.symbol
+    if instrument.status is not InstrumentStatus.TRADING:
+        raise RiskReject("instrument_status", "", f"{symbol} is {instrument.status.value}")
+    quote, age_ms = view.quote(symbol), view.age_ms(symbol)
+    if quote is None or age_ms is None or not (quote.bid > 0 and quote.ask > 0):
+        raise RiskReject("market_data", "", f"no bid and ask of {symbol} yet")
+    if age_ms > STALE_MS:
+        raise RiskReject("stale_data", f"{STALE_MS // 1000} s", f"data of {symbol} {age_ms / 1000:.1f} s old")
+    return quote
+
+
+def check_price(request: OrderRequest, instrument: Instrument, quote: Quote, mark: float | None, band: Decimal) -> None:
+    """Refuse a price too far beyond the touch, or beyond the mark price, on the side that takes."""
+    if request.price is None:
+        return
+    touch = instrument.price_from_float(quote.ask if request.side is Side.BUY else quote.bid)
+    touch_name = "ask" if request.side is Side.BUY else "bid"
+    _check_band("price_band_bp", request, request.price, instrument, touch, touch_name, band)
+    if mark is not None and mark > 0:
+        reference = instrument.price_from_float(mark)
+        _check_band("mark_band_bp", request, request.price, instrument, reference, "mark price", MARK_BAND_BP)
+
+
+def _check_band(
+    rule: str,
+    request: OrderRequest,
+    price: Decimal,
+    instrument: Instrument,
+    reference: Decimal,
+    name: str,
+    band: Decimal,
+) -> None:
+    sign = request.side.sign
+    beyond = (price / reference - 1) * BP * sign
+    if beyond > band:
+        edge = instrument.round_price(request.side, reference * (1 + sign * band / BP))
+        word = "up to" if sign > 0 else "down to"
+        raise RiskReject(
+            rule,
+            f"{number(band)} bp",
+            f"{number(price)} is {number(beyond.quantize(Decimal('0.1')))} bp beyond the {name} {number(reference)}",
+            hint=f"a {request.side.value} {word} {number(edge)} would pass",
+        )
+
+
+def check_conflicts(request: OrderRequest, orders: Iterable[Order], replacing: str) -> None:
+    """Refuse while an order of the same instance and side is unknown, or when it would trade with an own order.
+
+    Args:
+        request: The order.
+        orders: Working orders of its symbol.
+        replacing: Client id of the working order whose place it takes.
+    """
+    for order in orders:
+        if order.client_id == replacing:
+            continue
+        if order.side is request.side:
+            if order.state is OrderState.UNKNOWN and order.instance == request.instance:
+                raise RiskReject(
+                    "unknown_order", "", f"what became of #{order.label} ({order.side.value}) is not known yet"
+                )
+        elif order.type is not OrderType.STOP and _meets(request, order):
+            raise RiskReject(
+                "self_cross",
+                "",
+                f"it would trade with the own {order.side.value} #{order.label} at {number(order.price or ZERO)}",
+            )
+
+
+def _meets(request: OrderRequest, resting: Order) -> bool:
+    if resting.price is None or request.type is OrderType.POST_ONLY:
+        return False
+    return request.price is None or (request.price - resting.price) * request.side.sign >= 0
+
+
+def check_size(request: OrderRequest, instrument: Instrument, price_usd: Decimal, limit: Decimal) -> None:
+    """Refuse an order whose notional is above a limit."""
+    value = request.quantity * price_usd
+    if value > limit:
+        largest = coins(limit / price_usd, instrument)
+        raise RiskReject("max_order_usd", usd(limit), usd(value), largest=largest)
+
+
+@dataclass(slots=True, frozen=True)
+class ExposureChange:
+    """An order and the exposures it would change.
+
+    Attributes:
+        price_usd: Price of the order.
+        present: Worst-case notional of its ledger now, USD.
+        own: Exposure of its ledger without it, and without the order that it replaces.
+        others: Exposures of all other ledgers.
+    """
+
+    request: OrderRequest
+    instrument: Instrument
+    price_usd: Decimal
+    present: Decimal
+    own: LedgerExposure
+    others: dict[LedgerKey, LedgerExposure]
+
+
+def check_notional(
+    change: ExposureChange, instance: str | None, rule: str, limit: Decimal, limit_text: str = ""
+) -> None:
+    """Refuse an order that raises the worst-case notional of an instance, or of the account, above a limit.
+
+    Args:
+        change: The order and the exposures.
+        instance: Whose ledgers count; None for all.
+        rule: Name of the limit.
+        limit: USD.
+        limit_text: Words for the limit, when it is not an amount.
+    """
+    request = change.request
+    after = change.own.with_order(request.side, request.quantity, change.price_usd).worst()
+    if after <= change.present:
+        return
+    others = sum((e.worst() for (owner, _), e in change.others.items() if instance in (None, owner)), ZERO)
+    if others + after > limit:
+        room = change.own.room(request.side, change.price_usd, limit - others)
+        raise RiskReject(rule, limit_text or usd(limit), usd(others + after), largest=coins(room, change.instrument))
+
+
+def coins(quantity: Decimal, instrument: Instrument) -> str:
+    """Return a quantity rounded down to the lot, such as `0.012 BTC`."""
+    return f"{number(instrument.floor_quantity(max(ZERO, quantity)))} {instrument.base}"

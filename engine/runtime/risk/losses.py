@@ -1,0 +1,258 @@
+"""Loss limits: of an instance from its start, since 00:00 UTC and from its best equity; of the account in a day."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from engine.kernel.clock import NS_PER_S, Clock, TimerHandle
+from engine.runtime.accounts import AccountLimits
+from engine.runtime.risk.limits import InstanceLimits, percent, usd
+from engine.runtime.risk.view import LimitUse, RiskView
+from engine.runtime.trading_state import TradingMode, TradingState
+
+ZERO = Decimal(0)
+MS_PER_DAY = 86_400_000
+EVALUATE_S = 1.0
+BLIND_RESTRICT_S = 30
+BLIND_HALT_S = 120
+
+
+@dataclass(slots=True)
+class LossWatch:
+    """What an instance may lose, and what it has lost. Profits are those of its ledgers, in USD.
+
+    Attributes:
+        capital: USD allocated to it.
+        base_profit: Profit at its start, or when a person released it.
+        day: Days since the epoch, UTC.
+        day_profit: Profit when the day began.
+        peak: Highest equity (capital + profit) so far.
+        halted: Why a limit halted it; empty when none did.
+    """
+
+    capital: Decimal
+    base_profit: Decimal = ZERO
+    day: int = -1
+    day_profit: Decimal = ZERO
+    peak: Decimal = ZERO
+    halted: str = ""
+
+    def rebase(self, profit: Decimal, now_ms: int) -> None:
+        """Measure every loss from here on."""
+        self.base_profit = self.day_profit = profit
+        self.day = now_ms // MS_PER_DAY
+        self.peak = self.capital + profit
+        self.halted = ""
+
+    def update(self, profit: Decimal, now_ms: int) -> bool:
+        """Follow the day and the peak; returns whether a new day began."""
+        day = now_ms // MS_PER_DAY
+        new_day = day != self.day
+        if new_day:
+            self.day, self.day_profit = day, profit
+        self.peak = max(self.peak, self.capital + profit)
+        return new_day
+
+    def losses(self, profit: Decimal, limits: InstanceLimits) -> list[tuple[str, Decimal, Decimal, Decimal]]:
+        """Return (rule, USD lost, USD that the limit is a share of, share) of each loss limit."""
+        rules = (
+            ("stop_loss_pct", self.base_profit - profit, self.capital, limits.stop_loss_pct),
+            ("daily_loss_pct", self.day_profit - profit, self.capital, limits.daily_loss_pct),
+            ("max_drawdown_pct", self.peak - self.capital - profit, self.peak, limits.max_drawdown_pct),
+        )
+        return [(rule, lost, whole, share) for rule, lost, whole, share in rules if share is not None]
+
+    def breach(self, profit: Decimal, limits: InstanceLimits) -> str:
+        """Return the rule that is broken, its value and its limit in words; empty when none is."""
+        for rule, lost, whole, share in self.losses(profit, limits):
+            if lost > ZERO and lost >= share * whole:
+                return f"{rule}: a loss of {usd(lost)} reaches the limit {usd(share * whole)} ({percent(share)})"
+        return ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "capital": str(self.capital),
+            "base_profit": str(self.base_profit),
+            "day": self.day,
+            "day_profit": str(self.day_profit),
+            "peak": str(self.peak),
+            "halted": self.halted,
+        }
+
+    @classmethod
+    def from_dict(cls, body: dict[str, Any]) -> LossWatch:
+        """Return what `to_dict` saved."""
+        return cls(
+            capital=Decimal(body["capital"]),
+            base_profit=Decimal(body["base_profit"]),
+            day=int(body["day"]),
+            day_profit=Decimal(body["day_profit"]),
+            peak=Decimal(body["peak"]),
+            halted=str(body["halted"]),
+        )
+
+
+class LossGuard:
+    """Watches what instances and the account lose, once a second, and halts them at their limits.
+
+    While open exposure cannot be valued for 30 s the account becomes reduce-only, after 120 s it halts.
+
+    Args:
+        clock: The engine's clock.
+        limits: Limits of the account.
+        view: Profits and ledgers.
+        state: The trading state to restrict or halt.
+        on_account_halt: Called with the reason, after the state is HALTED.
+        on_change: Called when `to_dict` has something new worth keeping: a new day, a halt, an admission.
+
+    Attributes:
+        on_instance_halt: Called with (instance, reason), after its entries are refused.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        limits: AccountLimits,
+        view: RiskView,
+        state: TradingState,
+        on_account_halt: Callable[[str], None],
+        on_change: Callable[[], None],
+    ) -> None:
+        self.on_instance_halt: Callable[[str, str], None] = lambda instance, reason: None
+        self._clock = clock
+        self._limits = limits
+        self._view = view
+        self._state = state
+        self._on_account_halt = on_account_halt
+        self._on_change = on_change
+        self._watches: dict[str, LossWatch] = {}
+        self._instance_limits: dict[str, InstanceLimits] = {}
+        self._blind_since_ns: int | None = None
+        self._timer: TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin to evaluate once a second."""
+        self.stop()
+        self._timer = self._clock.call_later(EVALUATE_S, self._tick)
+
+    def stop(self) -> None:
+        """Stop evaluating."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def admit(self, instance: str, limits: InstanceLimits, capital: Decimal) -> None:
+        """Watch an instance; one that is watched already keeps its history under its new limits."""
+        self._instance_limits[instance] = limits
+        watch = self._watches.get(instance)
+        if watch is None:
+            watch = LossWatch(capital)
+            watch.rebase(self._view.instance_profit(instance) or ZERO, self._clock.now_ms())
+            self._watches[instance] = watch
+        elif capital != watch.capital:
+            watch.peak += capital - watch.capital
+            watch.capital = capital
+        self._on_change()
+
+    def dismiss(self, instance: str) -> None:
+        """Forget an instance."""
+        self._instance_limits.pop(instance, None)
+        if self._watches.pop(instance, None) is not None:
+            self._on_change()
+
+    def release(self, instance: str) -> None:
+        """Measure an instance's losses anew if a limit had halted it."""
+        watch = self._watches.get(instance)
+        if watch is not None and watch.halted:
+            watch.rebase(self._view.instance_profit(instance) or ZERO, self._clock.now_ms())
+            self._on_change()
+
+    def halted(self, instance: str) -> str:
+        """Return why a loss limit halted an instance; empty when none did."""
+        watch = self._watches.get(instance)
+        return "" if watch is None else watch.halted
+
+    def evaluate(self) -> None:
+        """Compare profits with the limits and halt what broke one."""
+        now_ms = self._clock.now_ms()
+        blind = False
+        for instance, watch in list(self._watches.items()):
+            limits = self._instance_limits.get(instance)
+            profit = self._view.instance_profit(instance)
+            if limits is None:
+                continue
+            if profit is None:
+                blind = True
+                continue
+            if watch.update(profit, now_ms):
+                self._on_change()
+            reason = "" if watch.halted else watch.breach(profit, limits)
+            if reason:
+                watch.halted = reason
+                self._on_change()
+                self.on_instance_halt(instance, reason)
+        equity, day_profit = self._view.equity(), self._view.day_profit()
+        if equity is None or day_profit is None:
+            blind = True
+        else:
+            self._check_account(equity, day_profit)
+        self._check_sight(blind)
+
+    def account_usage(self) -> list[LimitUse]:
+        """Return how much of the account's daily loss limit is used."""
+        equity, day_profit = self._view.equity(), self._view.day_profit()
+        if equity is None or day_profit is None:
+            return []
+        allowed = self._limits.daily_loss_pct * max(ZERO, equity - day_profit)
+        return [LimitUse("account", "daily_loss_pct", max(ZERO, -day_profit), allowed, "USD")]
+
+    def instance_usage(self, instance: str) -> list[LimitUse]:
+        """Return how much of an instance's loss limits is used."""
+        watch, limits = self._watches.get(instance), self._instance_limits.get(instance)
+        profit = self._view.instance_profit(instance)
+        if watch is None or limits is None or profit is None:
+            return []
+        return [
+            LimitUse(instance, rule, max(ZERO, lost), share * whole, "USD")
+            for rule, lost, whole, share in watch.losses(profit, limits)
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {instance: watch.to_dict() for instance, watch in self._watches.items()}
+
+    def restore(self, body: dict[str, Any]) -> None:
+        """Take over what `to_dict` saved."""
+        self._watches = {instance: LossWatch.from_dict(saved) for instance, saved in body.items()}
+
+    def _tick(self) -> None:
+        self._timer = self._clock.call_later(EVALUATE_S, self._tick)
+        self.evaluate()
+
+    def _check_account(self, equity: Decimal, day_profit: Decimal) -> None:
+        allowed = self._limits.daily_loss_pct * (equity - day_profit)
+        if day_profit < ZERO and -day_profit >= allowed:
+            share = percent(self._limits.daily_loss_pct)
+            self._halt(f"daily_loss_pct: a loss of {usd(-day_profit)} reaches the limit {usd(allowed)} ({share})")
+
+    def _check_sight(self, blind: bool) -> None:
+        if not blind or not any(True for _ in self._view.ledgers()):
+            self._blind_since_ns = None
+            return
+        now_ns = self._clock.now_ns()
+        if self._blind_since_ns is None:
+            self._blind_since_ns = now_ns
+        blind_s = (now_ns - self._blind_since_ns) / NS_PER_S
+        if blind_s >= BLIND_HALT_S:
+            self._halt(f"profit and loss could not be computed for {BLIND_HALT_S} s with open positions")
+        elif blind_s >= BLIND_RESTRICT_S:
+            self._state.restrict("risk", f"profit and loss cannot be computed for {BLIND_RESTRICT_S} s")
+
+    def _halt(self, reason: str) -> None:
+        if self._state.mode is not TradingMode.HALTED:
+            self._state.halt("risk", reason)
+            self._on_account_halt(reason)

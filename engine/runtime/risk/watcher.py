@@ -1,0 +1,355 @@
+"""The watcher: one call that lets an order pass or refuses it.
+
+It fails closed: what cannot be computed is refused. An order that can only reduce its instance's ledger is never
+held up by notional, leverage, price band, missing or stale data; counts and rates keep a reserve for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any
+
+from engine.kernel.clock import Clock
+from engine.kernel.errors import RiskReject, TradingHalted
+from engine.kernel.instruments import Instrument
+from engine.kernel.orders import Order, OrderRequest, OrderType, Pending, Side
+from engine.kernel.strategy import RiskParams
+from engine.runtime.accounts import MANUAL, AccountLimits
+from engine.runtime.risk.checks import (
+    ExposureChange,
+    check_conflicts,
+    check_market,
+    check_notional,
+    check_price,
+    check_size,
+)
+from engine.runtime.risk.exposure import (
+    LedgerExposure,
+    LedgerKey,
+    WorkingOrder,
+    WorkingSide,
+    ledger_exposures,
+)
+from engine.runtime.risk.limits import InstanceLimits, instance_limits, number, operator_limits
+from engine.runtime.risk.losses import LossGuard
+from engine.runtime.risk.rates import CommandRates, DuplicateGuard
+from engine.runtime.risk.view import LimitUse, RiskView
+from engine.runtime.trading_state import TradingMode, TradingState
+
+ZERO = Decimal(0)
+RESERVE = 2
+"""Reductions may use this many times the count and rate limits."""
+
+
+class RiskWatcher:
+    """Checks orders and watches losses for one account.
+
+    Args:
+        clock: The engine's clock.
+        limits: Limits of the account.
+        view: The engine's orders, ledgers and prices.
+        state: The trading state, which this gate obeys.
+        on_account_halt: Called with the reason when a limit halts the account, after the state is HALTED.
+        on_change: Called when `to_dict` has something new worth keeping.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        limits: AccountLimits,
+        view: RiskView,
+        state: TradingState,
+        on_account_halt: Callable[[str], None] = lambda reason: None,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.limits = limits
+        self.state = state
+        self.losses = LossGuard(clock, limits, view, state, on_account_halt, on_change)
+        self._view = view
+        self._instances: dict[str, InstanceLimits] = {MANUAL: operator_limits(limits)}
+        self._rates = CommandRates(clock)
+        self._duplicates = DuplicateGuard(clock, view.order)
+        self._amended: dict[str, tuple[Decimal, Decimal | None]] = {}
+
+    @property
+    def is_halted(self) -> bool:
+        """Return whether the account is halted."""
+        return self.state.mode is TradingMode.HALTED
+
+    @property
+    def on_instance_halt(self) -> Callable[[str, str], None]:
+        """Called with (instance, reason) when a loss limit halts an instance."""
+        return self.losses.on_instance_halt
+
+    @on_instance_halt.setter
+    def on_instance_halt(self, handler: Callable[[str, str], None]) -> None:
+        self.losses.on_instance_halt = handler
+
+    def start(self) -> None:
+        """Begin to watch losses, once a second."""
+        self.losses.start()
+
+    def stop(self) -> None:
+        """Stop watching losses."""
+        self.losses.stop()
+
+    def admit(self, instance: str, params: RiskParams, capital: Decimal) -> InstanceLimits:
+        """Put the limits of an instance in force; required before its first order.
+
+        Raises:
+            RiskConfigConflict: It needs more than the account allows.
+        """
+        limits = instance_limits(instance, params, self.limits)
+        self._instances[instance] = limits
+        self.losses.admit(instance, limits, capital)
+        return limits
+
+    def dismiss(self, instance: str) -> None:
+        """Forget the limits and losses of a stopped instance; its further orders are refused."""
+        if instance != MANUAL:
+            self._instances.pop(instance, None)
+            self.losses.dismiss(instance)
+
+    def release_instance(self, instance: str) -> None:
+        """Measure the losses of a halted instance anew, when a person resumes it."""
+        self.losses.release(instance)
+
+    def limits_of(self, instance: str) -> InstanceLimits:
+        """Return the limits in force for an instance.
+
+        Raises:
+            RiskReject: It was not admitted.
+        """
+        limits = self._instances.get(instance)
+        if limits is None:
+            raise RiskReject("instance", "", f"{instance} has no limits in force")
+        return limits
+
+    def reduces(self, request: OrderRequest, replacing: str = "") -> bool:
+        """Return whether an order can only reduce its instance's ledger (by hand: the account's position).
+
+        Args:
+            request: The order.
+            replacing: Client id of the working order whose place it takes.
+        """
+        if request.type is OrderType.STOP:
+            return True
+        view, symbol, side = self._view, request.symbol, request.side
+        by_hand = request.instance == MANUAL
+        held = view.account_quantity(symbol) if by_hand else view.ledger_quantity(request.instance, symbol)
+        if held * side.sign >= ZERO:
+            return False
+        left = abs(held) - request.quantity
+        if not request.reduce_only:
+            for order in view.working(symbol=symbol, instance=request.instance):
+                if order.side is side and order.type is not OrderType.STOP and order.client_id != replacing:
+                    left -= self._extent(order)[0]
+        return left >= ZERO
+
+    def check(self, request: OrderRequest, *, parent: str = "", replacing: str = "", dry: bool = False) -> None:
+        """Let an order pass or refuse it. An order that passes is counted, unless `dry`.
+
+        Args:
+            request: The order, exact in tick and lot; a market order carries its cap price.
+            parent: The piece of work it belongs to: its orders are one decision, so they may repeat.
+            replacing: Client id of the working order whose place it takes.
+            dry: Only ask.
+
+        Raises:
+            TradingHalted: The trading state does not accept it.
+            RiskReject: A limit refused it.
+        """
+        limits = self.limits_of(request.instance)
+        reduces = self.reduces(request, replacing)
+        self._check_gate(request.instance, reduces)
+        if not reduces:
+            self._check_increase(request, limits, replacing)
+        reserve = RESERVE if reduces else 1
+        if request.type.rests and not replacing:
+            self._check_open_orders(request.instance, limits.max_open_orders * reserve, reserve)
+        is_decision = not (parent or replacing or reduces)
+        if is_decision:
+            self._duplicates.check(request)
+        self._rates.check(
+            request.instance, limits.max_cmds_per_min * reserve, self.limits.max_orders_per_min * reserve
+        )
+        if not dry:
+            self._rates.count(request.instance)
+            if is_decision:
+                self._duplicates.remember(request)
+
+    def check_amend(self, order: Order, price: Decimal | None, quantity: Decimal | None, *, dry: bool = False) -> None:
+        """Let an amendment pass or refuse it; `quantity` is the new total. It counts as a command, unless `dry`.
+
+        Raises:
+            TradingHalted: The trading state does not accept it.
+            RiskReject: A limit refused it.
+        """
+        total = order.quantity if quantity is None else quantity
+        request = OrderRequest(
+            client_id=order.client_id,
+            instance=order.instance,
+            symbol=order.symbol,
+            side=order.side,
+            type=order.type,
+            quantity=max(ZERO, total - order.filled),
+            price=order.price if price is None else price,
+            trigger_price=order.trigger_price,
+            reduce_only=order.reduce_only,
+        )
+        self.check(request, replacing=order.client_id, dry=dry)
+        if not dry:
+            self._amended[order.client_id] = (request.quantity, request.price)
+
+    def count_cancel(self, instance: str) -> None:
+        """Count a cancel; it is never refused."""
+        self._rates.count(instance)
+
+    def usage(self) -> list[LimitUse]:
+        """Return how far the limits are used, the account's first; what cannot be computed is left out."""
+        orders = self._view.working()
+        gross = self._gross_by_instance()
+        found = self._account_usage(None if gross is None else sum(gross.values(), ZERO), len(orders))
+        for name, limits in self._instances.items():
+            if name != MANUAL:
+                notional = None if gross is None else gross.get(name, ZERO)
+                count = sum(1 for order in orders if order.instance == name)
+                found += self._instance_usage(name, limits, notional, count)
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what must outlive a restart, as JSON values."""
+        return {"state": self.state.to_dict(), "losses": self.losses.to_dict()}
+
+    def restore(self, body: dict[str, Any]) -> None:
+        """Take over what `to_dict` saved; call before `admit`."""
+        self.state.restore(body["state"])
+        self.losses.restore(body["losses"])
+
+    def _check_gate(self, instance: str, reduces: bool) -> None:
+        mode = self.state.mode
+        if mode is TradingMode.ARMED:
+            halted = "" if reduces else self.losses.halted(instance)
+            if halted:
+                raise TradingHalted(f"{instance} is halted ({halted}); resume it to trade again")
+            return
+        if reduces and (instance == MANUAL or mode is TradingMode.REDUCE_ONLY):
+            return
+        allowed = "only reductions pass" if mode is TradingMode.REDUCE_ONLY else "only reductions by hand pass"
+        remedy = "arm it to trade" if mode is TradingMode.DISARMED else "rearm it with a reason"
+        raise TradingHalted(f"{self.state.describe()}; {allowed}; {remedy}")
+
+    def _check_increase(self, request: OrderRequest, limits: InstanceLimits, replacing: str) -> None:
+        view, account = self._view, self.limits
+        instrument = view.instrument(request.symbol)
+        quote = check_market(instrument, view)
+        band = min(limits.price_band_bp, account.price_band_bp)
+        check_price(request, instrument, quote, view.mark(request.symbol), band)
+        check_conflicts(request, view.working(symbol=request.symbol), replacing)
+        touch = instrument.price_from_float(quote.ask if request.side is Side.BUY else quote.bid)
+        price_usd = (request.price or touch) * view.fx(instrument.quote)
+        check_size(request, instrument, price_usd, min(limits.max_order_usd, account.max_order_usd))
+        change = self._change(request, instrument, price_usd, replacing)
+        if request.instance != MANUAL:
+            check_notional(change, request.instance, "max_notional_usd", limits.max_notional_usd)
+        check_notional(change, None, "max_notional_usd", account.max_notional_usd)
+        equity = view.equity()
+        if equity is None:
+            raise RiskReject("max_leverage", "", "the account's equity is not known")
+        text = f"{number(account.max_leverage)}x of {number(equity.quantize(Decimal('0.01')))} USD equity"
+        check_notional(change, None, "max_leverage", account.max_leverage * max(ZERO, equity), text)
+
+    def _change(
+        self, request: OrderRequest, instrument: Instrument, price_usd: Decimal, replacing: str
+    ) -> ExposureChange:
+        key = (request.instance, request.symbol)
+        exposures = self._exposures()
+        present = exposures[key].worst() if key in exposures else ZERO
+        if replacing:
+            exposures = self._exposures(replacing)
+        own = exposures.pop(key, None) or LedgerExposure(
+            ZERO, self._reference(request.symbol), WorkingSide(), WorkingSide()
+        )
+        return ExposureChange(request, instrument, price_usd, present, own, exposures)
+
+    def _check_open_orders(self, instance: str, limit: int, reserve: int) -> None:
+        orders = self._view.working()
+        own = sum(1 for order in orders if order.instance == instance)
+        for count, most in ((own, limit), (len(orders), self.limits.max_open_orders * reserve)):
+            if count >= most:
+                raise RiskReject("max_open_orders", f"{most} orders", f"{count + 1} orders")
+
+    def _exposures(self, replacing: str = "") -> dict[LedgerKey, LedgerExposure]:
+        return ledger_exposures(self._view.ledgers(), self._working(replacing), self._reference)
+
+    def _working(self, replacing: str) -> Iterator[WorkingOrder]:
+        view = self._view
+        for order in view.working():
+            if order.type is OrderType.STOP or order.client_id == replacing:
+                continue
+            quantity, price = self._extent(order)
+            if price is not None:
+                price *= view.fx(view.instrument(order.symbol).quote)
+            yield WorkingOrder(order.instance, order.symbol, order.side, quantity, price)
+
+    def _extent(self, order: Order) -> tuple[Decimal, Decimal | None]:
+        """Return quantity and price that an order may still trade, with an amendment in flight at its larger."""
+        quantity, price = order.working_quantity, order.price
+        amended = self._amended.get(order.client_id)
+        if amended is not None:
+            if order.pending is not Pending.AMEND:
+                del self._amended[order.client_id]
+            else:
+                quantity = max(quantity, amended[0])
+                price = price if price is None or amended[1] is None else max(price, amended[1])
+        return quantity, price
+
+    def _reference(self, symbol: str) -> Decimal:
+        view = self._view
+        price, quote, instrument = view.mark(symbol), view.quote(symbol), view.instrument(symbol)
+        if price is None and quote is not None:
+            price = quote.mid
+        if price is None:
+            raise RiskReject("market_data", "", f"no price of {symbol}, which is held or has orders")
+        return instrument.price_from_float(price) * view.fx(instrument.quote)
+
+    def _gross_by_instance(self) -> dict[str, Decimal] | None:
+        """Return the worst-case notional of each instance, USD; None when a price is missing."""
+        try:
+            exposures = self._exposures()
+        except RiskReject:
+            return None
+        gross: dict[str, Decimal] = {}
+        for (instance, _), exposure in exposures.items():
+            gross[instance] = gross.get(instance, ZERO) + exposure.worst()
+        return gross
+
+    def _account_usage(self, gross: Decimal | None, orders: int) -> list[LimitUse]:
+        limits, equity = self.limits, self._view.equity()
+        found = []
+        if gross is not None:
+            found.append(LimitUse("account", "max_notional_usd", gross, limits.max_notional_usd, "USD"))
+            if equity is not None and equity > ZERO:
+                found.append(LimitUse("account", "max_leverage", gross / equity, limits.max_leverage, "x"))
+        found.append(_count_use("account", "max_open_orders", orders, limits.max_open_orders, "orders"))
+        found.append(
+            _count_use("account", "max_orders_per_min", self._rates.used(), limits.max_orders_per_min, "1/min")
+        )
+        return found + self.losses.account_usage()
+
+    def _instance_usage(
+        self, name: str, limits: InstanceLimits, notional: Decimal | None, orders: int
+    ) -> list[LimitUse]:
+        found = []
+        if notional is not None:
+            found.append(LimitUse(name, "max_notional_usd", notional, limits.max_notional_usd, "USD"))
+        found.append(_count_use(name, "max_open_orders", orders, limits.max_open_orders, "orders"))
+        found.append(
+            _count_use(name, "max_cmds_per_min", self._rates.used(name), limits.max_cmds_per_min, "1/min")
+        )
+        return found + self.losses.instance_usage(name)
+
+
+def _count_use(scope: str, rule: str, used: int, limit: int, unit: str) -> LimitUse:
+    return LimitUse(scope, rule, Decimal(used), Decimal(limit), unit)
