@@ -1,1 +1,1 @@
-"""The simulated venue: matching engine and market models."""
+"""The simulated venue: an exchange in a box on any market model, with virtual money."""

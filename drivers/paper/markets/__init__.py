@@ -1,0 +1,1 @@
+"""Market models: where the paper venue's prices come from."""
