@@ -1,0 +1,312 @@
+"""The journal: every intent, outcome and execution in order, durable before it is acted upon.
+
+Records collect in memory and are committed together, many in one flush to the disk, by the writer thread. A record's
+`on_durable` is called, on the loop and in order, once its transaction is on the disk. With a synchronous writer there
+is no venue outside this process: `on_durable` is called at once, and the records, with the simulated venue's own
+state among them, are committed together at the next barrier, so that a killed run is found consistent.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.io.database import journal_error, open_database, open_reader
+from engine.io.space import Ballast
+from engine.io.writer import Call, WriterThread
+from engine.kernel.errors import JournalError
+
+FILL = "FILL"
+VALUE_TABLES = frozenset({"strategy_state", "paper_state", "anomalies", "notes", "settings"})
+BARRIER_RECORDS = 2048
+ROWS_A_STATEMENT = 100
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+@dataclass(slots=True, frozen=True)
+class JournalRecord:
+    """One entry; `body` is plain JSON, decimals as text."""
+
+    seq: int
+    ts_ns: int
+    kind: str
+    account: str
+    body: dict[str, Any]
+
+
+@dataclass(slots=True, frozen=True)
+class _Row:
+    """A journal record on its way to the disk; `fill` is its key among executions."""
+
+    values: tuple[int, int, str, str, bytes]
+    fill: tuple[str, str, str, str, int] | None
+    on_durable: Call | None
+
+
+@dataclass(slots=True, frozen=True)
+class _Statement:
+    """Any other change, in order with the records."""
+
+    sql: str
+    values: tuple[object, ...]
+    on_durable: Call | None
+
+
+class Journal:
+    """Appends records and values to the state database.
+
+    Args:
+        path: The database file.
+        writer: Does the writing; a synchronous one commits in batches.
+        on_error: Called once when writing begins to fail; trading must stop then. What could not be written is kept
+            in memory and tried again with the next record.
+        on_conflict: Called with (record, first body) when an execution arrives again under its id with other content;
+            the first one stays.
+        ballast_bytes: Size of the file that is given up when the disk is full, so that the last records fit.
+
+    Attributes:
+        failed: The error while the journal cannot be written, else None.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        writer: WriterThread,
+        on_error: Callable[[JournalError], object] | None = None,
+        on_conflict: Callable[[JournalRecord, dict[str, Any]], object] | None = None,
+        ballast_bytes: int = 16 << 20,
+    ) -> None:
+        self.path = path
+        self.failed: JournalError | None = None
+        self._writer = writer
+        self._on_error = on_error
+        self._on_conflict = on_conflict
+        self._connection = open_database(path)
+        self._ballast = Ballast(path.parent, ballast_bytes)
+        self._pending: deque[_Row | _Statement] = deque()
+        self._queued = False
+        self._closed = False
+        row = self._connection.execute("SELECT max(seq) FROM journal").fetchone()
+        self._last_seq = int(row[0] or 0)
+
+    @property
+    def last_seq(self) -> int:
+        """Return the number of the newest record, durable or not."""
+        return self._last_seq
+
+    @property
+    def backlog(self) -> int:
+        """Return how many changes wait for the disk."""
+        return len(self._pending)
+
+    def append(self, kind: str, account: str, ts_ns: int, body: dict[str, Any], on_durable: Call | None = None) -> int:
+        """Add a record and return its number.
+
+        A record of kind FILL needs `symbol` and `trade_id` in its body; a second one with the same venue, account,
+        symbol and trade id is kept but never replayed.
+
+        Raises:
+            JournalError: The journal is closed, or it is failing and somebody waits for this record: nothing that
+                needs a durable record may happen now.
+        """
+        self._check_open()
+        if on_durable is not None and self.failed is not None:
+            raise self.failed
+        self._last_seq = seq = self._last_seq + 1
+        fill = (account.partition(":")[0], account, body["symbol"], body["trade_id"], seq) if kind == FILL else None
+        self._add(_Row((seq, ts_ns, kind, account, _encode(body)), fill, on_durable))
+        return seq
+
+    def save_checkpoint(self, account: str, seq: int, body: dict[str, Any]) -> None:
+        """Store the state of an account after record `seq`, so that a restart need not replay what came before."""
+        sql = "INSERT OR REPLACE INTO checkpoints (account, seq, body) VALUES (?, ?, ?)"
+        self._add(_Statement(sql, (account, seq, _encode(body)), None))
+
+    def load_checkpoint(self, account: str) -> tuple[int, dict[str, Any]] | None:
+        """Return (seq, body) of the newest checkpoint of an account, None without one. Waits for the disk."""
+        rows = self._read("SELECT seq, body FROM checkpoints WHERE account = ?", (account,))
+        return next(((int(seq), _decode(body)) for seq, body in rows), None)
+
+    def records(self, account: str, after_seq: int = 0) -> Iterator[JournalRecord]:
+        """Yield an account's records after `after_seq`, oldest first, each execution once. Waits for the disk."""
+        sql = (
+            "SELECT seq, ts_ns, kind, account, body FROM journal WHERE account = ? AND seq > ? "
+            "AND (kind != 'FILL' OR seq IN (SELECT seq FROM fills)) ORDER BY seq"
+        )
+        for seq, ts_ns, kind, name, body in self._read(sql, (account, after_seq)):
+            yield JournalRecord(seq, ts_ns, kind, name, _decode(body))
+
+    def put(self, table: str, key: str, value: bytes, on_durable: Call | None = None) -> None:
+        """Store a value under a name, replacing the one before."""
+        sql = f"INSERT OR REPLACE INTO {_table(table)} (key, value) VALUES (?, ?)"
+        self._add(_Statement(sql, (key, value), on_durable))
+
+    def delete(self, table: str, key: str) -> None:
+        """Remove a value; harmless when there is none."""
+        self._add(_Statement(f"DELETE FROM {_table(table)} WHERE key = ?", (key,), None))
+
+    def get(self, table: str, key: str) -> bytes | None:
+        """Return a value, None when there is none. Waits for the disk: for start and tools, not for the hot path."""
+        rows = self._read(f"SELECT value FROM {_table(table)} WHERE key = ?", (key,))
+        return next((bytes(value) for (value,) in rows), None)
+
+    def items(self, table: str) -> list[tuple[str, bytes]]:
+        """Return all values of a table by name. Waits for the disk."""
+        rows = self._read(f"SELECT key, value FROM {_table(table)} ORDER BY key")
+        return [(key, bytes(value)) for key, value in rows]
+
+    def flush(self) -> None:
+        """Block until everything appended so far is on the disk; for start, shutdown and barriers.
+
+        Raises:
+            JournalError: It could not be written.
+        """
+        if self._pending:
+            self._submit()
+        self._writer.wait()
+        if self._pending and self.failed is not None:
+            raise self.failed
+
+    def close(self) -> None:
+        """Write what is left and close the file; harmless when it is closed already.
+
+        Raises:
+            JournalError: The last records could not be written.
+        """
+        if self._closed:
+            return
+        try:
+            self.flush()
+        finally:
+            self._closed = True
+            self._connection.close()
+            self._ballast.release()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise JournalError(f"journal {self.path} is closed")
+
+    def _add(self, change: _Row | _Statement) -> None:
+        self._check_open()
+        self._pending.append(change)
+        if self._writer.is_synchronous:
+            if change.on_durable is not None:
+                change.on_durable()
+            if len(self._pending) >= BARRIER_RECORDS:
+                self._submit()
+        elif not self._queued:
+            self._submit()
+
+    def _submit(self) -> None:
+        self._queued = True
+        self._writer.submit(self._commit)
+
+    def _commit(self) -> Iterable[Call]:
+        """Write all pending changes in one transaction; runs in the writer thread."""
+        self._queued = False
+        pending = self._pending
+        batch = [pending.popleft() for _ in range(len(pending))]
+        if not batch:
+            return ()
+        try:
+            conflicts = self._write(batch)
+        except sqlite3.Error as error:
+            pending.extendleft(reversed(batch))
+            return self._fail(error)
+        self.failed = None
+        calls = [] if self._writer.is_synchronous else [change.on_durable for change in batch if change.on_durable]
+        return conflicts + calls
+
+    def _write(self, batch: list[_Row | _Statement]) -> list[Call]:
+        try:
+            return self._transaction(batch)
+        except sqlite3.OperationalError as error:
+            full = getattr(error, "sqlite_errorname", "").startswith("SQLITE_FULL")
+            if not (full and self._ballast.give_up()):
+                raise
+            first = journal_error(self.path, error)
+        conflicts = self._transaction(batch)
+        return [*conflicts, lambda: self._report(first)]
+
+    def _transaction(self, batch: list[_Row | _Statement]) -> list[Call]:
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            rows = [change for change in batch if isinstance(change, _Row)]
+            self._write_rows(rows)
+            conflicts = self._write_fills([row for row in rows if row.fill is not None])
+            for change in batch:
+                if isinstance(change, _Statement):
+                    connection.execute(change.sql, change.values)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return conflicts
+
+    def _write_rows(self, rows: list[_Row]) -> None:
+        """Insert records, many in one statement: SQLite hands the interpreter back once a statement, not once a row."""
+        for start in range(0, len(rows), ROWS_A_STATEMENT):
+            chunk = rows[start : start + ROWS_A_STATEMENT]
+            places = ",".join(["(?,?,?,?,?)"] * len(chunk))
+            values = [value for row in chunk for value in row.values]
+            self._connection.execute(f"INSERT INTO journal VALUES {places}", values)
+
+    def _write_fills(self, rows: list[_Row]) -> list[Call]:
+        if not rows:
+            return []
+        sql = "INSERT OR IGNORE INTO fills (venue, account, symbol, trade_id, seq) VALUES (?, ?, ?, ?, ?)"
+        cursor = self._connection.executemany(sql, [row.fill or () for row in rows])
+        if cursor.rowcount == len(rows):
+            return []
+        sql = (
+            "SELECT journal.seq, journal.body FROM fills JOIN journal ON journal.seq = fills.seq "
+            "WHERE fills.venue = ? AND fills.account = ? AND fills.symbol = ? AND fills.trade_id = ?"
+        )
+        conflicts: list[Call] = []
+        for row in rows:
+            seq, ts_ns, kind, account, body = row.values
+            first_seq, first_body = self._connection.execute(sql, (row.fill or ())[:4]).fetchone()
+            if first_seq != seq and first_body != body and self._on_conflict is not None:
+                record = JournalRecord(seq, ts_ns, kind, account, _decode(body))
+                first, report = _decode(first_body), self._on_conflict
+                conflicts.append(lambda record=record, first=first, report=report: report(record, first))  # type: ignore[misc]
+        return conflicts
+
+    def _fail(self, error: sqlite3.Error) -> list[Call]:
+        typed = journal_error(self.path, error)
+        typed.__cause__ = error
+        begins = self.failed is None
+        self.failed = typed
+        return [lambda: self._report(typed)] if begins else []
+
+    def _report(self, error: JournalError) -> None:
+        if self._on_error is None:
+            raise error
+        self._on_error(error)
+
+    def _read(self, sql: str, values: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
+        self.flush()
+        reader = open_reader(self.path)
+        try:
+            yield from reader.execute(sql, values)
+        except sqlite3.Error as error:
+            raise journal_error(self.path, error) from error
+        finally:
+            reader.close()
+
+
+def _table(name: str) -> str:
+    """Return the name of a table of values, or raise: names never come from outside."""
+    if name not in VALUE_TABLES:
+        raise ValueError(f"no table of values is called {name!r}; there are {', '.join(sorted(VALUE_TABLES))}")
+    return name

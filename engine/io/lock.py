@@ -1,0 +1,62 @@
+"""One process a state directory."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+
+from engine.io.files import PRIVATE_FILE, make_private_dir
+from engine.kernel.errors import StateLocked, StorageError
+
+LOCK_NAME = "ctos.lock"
+
+
+class StateLock:
+    """Holds a state directory for this process; the system releases it when the process dies, however it dies.
+
+    Args:
+        directory: The state directory, made when it is missing.
+
+    Raises:
+        StateLocked: Another process holds it; the message names the process.
+        StorageError: The lock file cannot be made.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        make_private_dir(directory)
+        self.path = directory / LOCK_NAME
+        try:
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
+        except OSError as error:
+            raise StorageError(f"cannot open the lock file {self.path}: {error.strerror}") from error
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(self._descriptor)
+            raise StateLocked(
+                f"{directory} is in use by process {holder} (lock file {self.path}); "
+                "stop that process, or choose another folder with --config"
+            ) from error
+        except OSError as error:
+            os.close(self._descriptor)
+            raise StorageError(f"cannot lock {self.path}: {error.strerror}; keep the state on a local disk") from error
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Let the directory go; harmless when it is released already."""
+        if self._descriptor >= 0:
+            os.ftruncate(self._descriptor, 0)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> StateLock:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()
