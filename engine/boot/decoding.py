@@ -1,0 +1,48 @@
+"""The door through which the command line reaches the drivers' decoders."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from engine.io.event_lines import LineDecoder, decode_lines
+from engine.kernel.errors import UnknownVenue
+
+_DECODERS = {"binance": "drivers.binance"}
+
+
+@dataclass(slots=True)
+class DecodeStream:
+    """Events of raw lines, as dictionaries for JSON, and what was counted on the way."""
+
+    events: Iterator[dict[str, Any]]
+    decoder: LineDecoder
+
+    def summary(self) -> str:
+        """Return the counts by message type and the state of each book, as one line of JSON."""
+        return json.dumps(self.decoder.summary())
+
+
+def make_decoder(venue: str) -> LineDecoder:
+    """Return a decoder of a venue's raw messages.
+
+    Raises:
+        UnknownVenue: No driver of that name decodes raw messages.
+    """
+    if venue not in _DECODERS:
+        raise UnknownVenue(f"no decoder for venue {venue!r}; there are: {', '.join(sorted(_DECODERS))}")
+    decoder: LineDecoder = importlib.import_module(_DECODERS[venue]).make_decoder()
+    return decoder
+
+
+def decode_stream(venue: str, lines: Iterable[bytes]) -> DecodeStream:
+    """Return the normalised events of raw lines.
+
+    Raises:
+        UnknownVenue: No driver of that name decodes raw messages.
+    """
+    decoder = make_decoder(venue)
+    return DecodeStream(decode_lines(decoder, lines), decoder)
