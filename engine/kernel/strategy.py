@@ -351,6 +351,14 @@ class Strategy(Generic[P]):
         return params.risk
 
     @classmethod
+    def check(cls, params: P, instruments: Sequence[Instrument]) -> None:
+        """Refuse parameters that cannot work on these instruments.
+
+        Raises:
+            ConfigError: Names the parameter, its value and what would work.
+        """
+
+    @classmethod
     def timeframes(cls, params: P) -> tuple[str, ...]:
         """Return the candle lengths this instance wants."""
         return ()

@@ -146,6 +146,7 @@ class StrategyManager:
             values["symbols"] = symbols
         validated = parse_params(strategy_class, values)
         resolved = self._resolve_symbols(validated)
+        strategy_class.check(validated, [self.engine.instrument(symbol) for symbol in resolved])
         name = name or self._free_name(strategy)
         if name in self.instances and self.instances[name].life.state is not InstanceState.STOPPED:
             raise ConfigError(f"an instance named {name!r} is {self.instances[name].life.state.value} already")
@@ -230,6 +231,7 @@ class StrategyManager:
         changed, params = self.preview_amend(name, changes)
         if not changed:
             raise ConfigError(f"{name}: nothing changes")
+        instance.strategy_class.check(params, [self.engine.instrument(symbol) for symbol in instance.symbols])
         limits = instance.strategy_class.limits(params, len(instance.symbols))
         self.engine.risk.admit(name, limits, params.capital_usd)
         self.engine.oplog("ParamsChanged", instance=name, changes={c.name: [str(c.old), str(c.new)] for c in changed})
