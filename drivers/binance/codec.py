@@ -7,12 +7,12 @@ Field names are the venue's own. Facts: the venue's public API documentation, ch
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, TypeVar
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Annotated, Any, Protocol, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
-
-from engine.kernel.instruments import InstrumentKind
 
 Price = Annotated[float, Meta(gt=0, le=1e18)]
 Size = Annotated[float, Meta(ge=0, le=1e18)]
@@ -156,8 +156,11 @@ class Undecodable(Exception):
 
 
 class _Wrapped(Struct, gc=False):
-    stream: str
     data: Event
+
+
+class _WrappedDepth(Struct, gc=False):
+    data: DepthUpdate
 
 
 class _WrappedBookTicker(Struct, gc=False):
@@ -165,6 +168,7 @@ class _WrappedBookTicker(Struct, gc=False):
 
 
 _wrapped = msgspec.json.Decoder(_Wrapped, strict=False).decode
+_wrapped_depth = msgspec.json.Decoder(_WrappedDepth, strict=False).decode
 _wrapped_book_ticker = msgspec.json.Decoder(_WrappedBookTicker, strict=False).decode
 _bare = msgspec.json.Decoder(Event, strict=False).decode
 _snapshot = msgspec.json.Decoder(DepthSnapshot, strict=False).decode
@@ -181,27 +185,40 @@ _EVENTS: dict[str, type[Event]] = {
 _PARTIAL_DEPTH = re.compile(r"@depth\d")
 
 
+class _HasData(Protocol):
+    @property
+    def data(self) -> Event: ...
+
+
+@lru_cache(maxsize=4096)
+def _decoder_for(head: bytes) -> Callable[[bytes], _HasData] | None:
+    """Return what decodes messages that begin so, up to their `"data"`; None when that takes a closer look."""
+    if not head.startswith(b'{"stream"') or re.search(rb"@depth\d", head):
+        return None
+    if b"@depth" in head:
+        return _wrapped_depth
+    return _wrapped_book_ticker if b"@bookTicker" in head else _wrapped
+
+
 def decode(payload: bytes) -> Message:
     """Decode one message: combined-stream wrapper, bare event, REST depth reply or subscription reply.
 
-    The shape expected from the first bytes is tried at once; whatever does not fit is looked at field by field.
+    The shape that the first bytes promise is tried at once; whatever does not fit is looked at field by field.
 
     Raises:
         Undecodable: It is none of these; the reason names the field where possible.
     """
     try:
-        if payload.startswith(b'{"stream"'):
-            if payload.find(b'"data":{"u":', 0, 64) > 0:
-                return _wrapped_book_ticker(payload).data
-            wrapped = _wrapped(payload)
-            if type(wrapped.data) is DepthUpdate and _PARTIAL_DEPTH.search(wrapped.stream):
-                return _decode_slowly(payload)
-            return wrapped.data
-        if payload.startswith(b'{"e"'):
+        head = payload.find(b'"data"', 0, 96)
+        if head > 0:
+            decoder = _decoder_for(payload[:head])
+            if decoder is not None:
+                return decoder(payload).data
+        elif payload.startswith(b'{"e"'):
             return _bare(payload)
-        if payload.startswith(b'{"lastUpdateId"'):
+        elif payload.startswith(b'{"lastUpdateId"'):
             return _snapshot(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _decode_slowly(payload)
     return _decode_slowly(payload)
 
@@ -255,23 +272,3 @@ def _typed(fields: dict[str, Any], wire: type[M]) -> M:
 def _symbol(fields: dict[str, Any]) -> str | None:
     symbol = fields.get("s")
     return symbol if isinstance(symbol, str) else None
-
-
-def kind_of(message: Event | DepthSnapshot) -> InstrumentKind | None:
-    """Return whether the shape of a message is that of futures or of spot; None where both look the same."""
-    match message:
-        case DepthUpdate():
-            futures = message.pu is not None
-        case BookTicker() | DepthSnapshot():
-            futures = message.E is not None
-        case TradePrint() | AggregateTrade():
-            futures = message.M is None
-        case MarkPriceUpdate():
-            futures = True
-        case DayTicker():
-            futures = message.b is None
-        case Kline():
-            if message.ps is None and message.st is None:
-                return None
-            futures = True
-    return InstrumentKind.PERP if futures else InstrumentKind.SPOT

@@ -22,7 +22,6 @@ from drivers.binance.codec import (
     Undecodable,
     WireLevels,
     decode,
-    kind_of,
 )
 from drivers.binance.depth import DepthSync
 from drivers.binance.symbols import arch, parse_native
@@ -43,7 +42,7 @@ from engine.kernel.market import (
 from engine.kernel.orders import Side
 
 MAX_LINE_BYTES = 8 << 20
-"""A longer line is reported, not decoded; the largest REST snapshot is about 0.3 MB."""
+"""A longer line that does not begin as a message is reported, not searched; the largest REST snapshot has 0.3 MB."""
 RAW_SHOWN = 200
 """How many characters of an undecodable line are shown."""
 _MICROSECONDS_FROM = 100_000_000_000_000
@@ -78,9 +77,9 @@ class Decoder:
     def __init__(self, kind: InstrumentKind = InstrumentKind.PERP) -> None:
         self.ts_ns = 0
         self.counts: Counter[str] = Counter()
-        self._kind = kind
+        self._futures_by_default = kind is InstrumentKind.PERP
         self._received_ms: int | None = None
-        self._markets: dict[tuple[str, InstrumentKind], _Market] = {}
+        self._markets: dict[tuple[str, bool], _Market] = {}
         self._waiting: list[DepthSnapshot] = []
         self._handlers: dict[type, tuple[str, Callable[[Any], list[MarketEvent]]]] = {
             DepthUpdate: ("depthUpdate", self._on_depth),
@@ -103,7 +102,7 @@ class Decoder:
         """
         self._received_ms = None
         try:
-            message = decode(self._payload(line))
+            message = decode(line if line.startswith(b"{") else self._payload(line))
             name, handler = self._handlers[type(message)]
             events = handler(message)
         except Undecodable as error:
@@ -112,8 +111,7 @@ class Decoder:
             return [self._unparsed(line, error.message, None)]
         self.counts[name] += 1
         if self._received_ms is None and events:
-            time_ms = events[-1].open_time if isinstance(events[-1], Bar) else events[-1].ts
-            self.ts_ns = (time_ms or 0) * NS_PER_MS or self.ts_ns
+            self.ts_ns = (events[-1].ts or 0) * NS_PER_MS or self.ts_ns
         return events
 
     def summary(self) -> dict[str, Any]:
@@ -134,8 +132,6 @@ class Decoder:
 
     def _payload(self, line: bytes) -> bytes:
         """Strip the receive time off a line and keep it."""
-        if line[:1] == b"{":
-            return line
         if len(line) > MAX_LINE_BYTES:
             raise Undecodable(f"line of {len(line)} bytes, longer than {MAX_LINE_BYTES}")
         received, _, payload = line.strip().partition(b" ")
@@ -156,16 +152,15 @@ class Decoder:
             symbol = met[0] if len(met) == 1 else None
         return Unparsed(reason, raw if len(raw) <= RAW_SHOWN else raw[:RAW_SHOWN] + "…", self._received_ms, symbol)
 
-    def _market(self, native: str, kind: InstrumentKind | None) -> _Market:
-        if kind is None:
-            other = InstrumentKind.SPOT if self._kind is InstrumentKind.PERP else InstrumentKind.PERP
-            unmet = (native, self._kind) not in self._markets and (native, other) in self._markets
-            kind = other if unmet else self._kind
-        market = self._markets.get((native, kind))
+    def _market(self, native: str, futures: bool | None) -> _Market:
+        if futures is None:
+            futures = self._futures_by_default
+            if (native, futures) not in self._markets and (native, not futures) in self._markets:
+                futures = not futures
+        market = self._markets.get((native, futures))
         if market is None:
-            listing = parse_native(native, kind)
-            market = _Market(listing.symbol, listing.multiplier, kind is InstrumentKind.PERP)
-            self._markets[native, kind] = market
+            listing = parse_native(native, InstrumentKind.PERP if futures else InstrumentKind.SPOT)
+            market = self._markets[native, futures] = _Market(listing.symbol, listing.multiplier, futures)
         return market
 
     def _time(self, venue_time: int | None) -> int:
@@ -180,13 +175,13 @@ class Decoder:
     def _on_depth(self, message: DepthUpdate) -> list[MarketEvent]:
         if message.u < message.U:
             raise Undecodable(f"depthUpdate: u {message.u} is before U {message.U}", message.s)
-        market = self._market(message.s, kind_of(message))
+        market = self._market(message.s, message.pu is not None)
         if market.multiplier != 1:
             message.b, message.a = _coins(message.b, market.multiplier), _coins(message.a, market.multiplier)
         if message.E >= _MICROSECONDS_FROM:
             message.E = self._time(message.E)
         market.last_levels = (message.b, message.a)
-        events: list[MarketEvent] = list(market.sync.update(message))
+        events = market.sync.update(message)
         if self._waiting and not market.sync.synced:
             events += self._place_snapshots()
         return events
@@ -200,18 +195,18 @@ class Decoder:
         events: list[MarketEvent] = []
         waiting, self._waiting = self._waiting, []
         for snapshot in waiting:
-            kind = kind_of(snapshot)
-            alone = sum(kind_of(other) is kind for other in waiting) == 1
-            market = self._owner(snapshot, kind, alone)
+            futures = snapshot.E is not None
+            alone = sum((other.E is not None) is futures for other in waiting) == 1
+            market = self._owner(snapshot, futures, alone)
             if market is None:
                 self._waiting.append(snapshot)
             else:
                 events += market.sync.snapshot(_scaled(snapshot, market.multiplier))
         return events
 
-    def _owner(self, snapshot: DepthSnapshot, kind: InstrumentKind | None, alone: bool) -> _Market | None:
+    def _owner(self, snapshot: DepthSnapshot, futures: bool, alone: bool) -> _Market | None:
         """Return the market a snapshot belongs to: the only one, else the one it shares most prices with."""
-        books = [m for (_, k), m in self._markets.items() if k is kind and m.sync.last_id is not None]
+        books = [m for (_, f), m in self._markets.items() if f is futures and m.sync.last_id is not None]
         if alone and len(books) == 1:
             return books[0]
         candidates = [m for m in books if not m.sync.synced] or books
@@ -221,7 +216,7 @@ class Decoder:
         return candidates[ranked[0][1]]
 
     def _on_book_ticker(self, message: BookTicker) -> list[MarketEvent]:
-        market = self._market(message.s, InstrumentKind.SPOT if message.E is None else InstrumentKind.PERP)
+        market = self._market(message.s, message.E is not None)
         ts = self._time(message.T or message.E)
         if market.multiplier != 1:
             ((message.b, message.B), (message.a, message.A)) = _coins(
@@ -230,7 +225,7 @@ class Decoder:
         return [Quote(market.symbol, ts, message.b, message.B, message.a, message.A)]
 
     def _on_trade(self, message: TradePrint | AggregateTrade) -> list[MarketEvent]:
-        market = self._market(message.s, InstrumentKind.PERP if message.M is None else InstrumentKind.SPOT)
+        market = self._market(message.s, message.M is None)
         if isinstance(message, TradePrint):
             number = message.t
             if message.X != "MARKET" or not message.p:
@@ -249,7 +244,7 @@ class Decoder:
         return [Trade(market.symbol, self._time(message.T), price, size, side, str(number))]
 
     def _on_mark_price(self, message: MarkPriceUpdate) -> list[MarketEvent]:
-        market = self._market(message.s, InstrumentKind.PERP)
+        market = self._market(message.s, True)
         ts = self._time(message.E)
         ((mark, _), (index, _)) = _coins([(message.p, 0.0), (message.i, 0.0)], market.multiplier)
         events: list[MarketEvent] = [MarkPrice(market.symbol, ts, mark, index)]
@@ -265,16 +260,19 @@ class Decoder:
         return events
 
     def _on_kline(self, message: Kline) -> list[MarketEvent]:
-        market = self._market(message.s, kind_of(message))
+        newer_futures = True if message.ps is not None or message.st is not None else None
+        market = self._market(message.s, newer_futures)
         k = message.k
         if k.i not in TIMEFRAME_MS:
             raise Undecodable(f"kline: interval {k.i[:10]!r} is not one of {', '.join(TIMEFRAME_MS)}", message.s)
         by = market.multiplier
         ((o, volume), (h, _), (low, _), (c, _)) = _coins([(k.o, k.v), (k.h, 0.0), (k.l, 0.0), (k.c, 0.0)], by)
-        return [Bar(market.symbol, k.i, self._time(k.t), o, h, low, c, volume, k.q, closed=k.x)]
+        return [
+            Bar(market.symbol, k.i, self._time(k.t), o, h, low, c, volume, k.q, closed=k.x, ts=self._time(message.E))
+        ]
 
     def _on_day_ticker(self, message: DayTicker) -> list[MarketEvent]:
-        market = self._market(message.s, kind_of(message))
+        market = self._market(message.s, message.b is None)
         prices = [(price, 0.0) for price in (message.c, message.o, message.h, message.l)]
         last, opened, high, low = (price for price, _ in _coins(prices, market.multiplier))
         return [Ticker(market.symbol, self._time(message.E), last, opened, high, low, message.q)]

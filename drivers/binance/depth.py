@@ -13,12 +13,10 @@ from __future__ import annotations
 from collections import deque
 
 from drivers.binance.codec import DepthSnapshot, DepthUpdate, WireLevels
-from engine.kernel.market import BookInvalid, BookSynced, BookUpdate, Levels
+from engine.kernel.market import BookInvalid, BookSynced, BookUpdate, Levels, MarketEvent
 
 BUFFERED_UPDATES = 10_000
 """How many updates wait for a snapshot; the oldest are dropped, which only makes older snapshots unusable."""
-
-DepthEvent = BookUpdate | BookSynced | BookInvalid
 
 
 class DepthSync:
@@ -46,7 +44,7 @@ class DepthSync:
         self.synced = False
         self.gaps = 0
 
-    def update(self, message: DepthUpdate) -> list[DepthEvent]:
+    def update(self, message: DepthUpdate) -> list[MarketEvent]:
         """Take the next message of the stream.
 
         Returns:
@@ -56,11 +54,11 @@ class DepthSync:
         follows = message.pu == last if self._futures else last == message.U - 1
         if follows and self.synced:
             self._first_id, self.last_id = message.U, message.u
-            return [BookUpdate(self._symbol, message.time, message.b, message.a)]
+            return [BookUpdate(self._symbol, message.T or message.E, message.b, message.a)]
         if message.u == last and self._first_id == message.U:
             return []
         self._first_id, self.last_id = message.U, message.u
-        events: list[DepthEvent] = []
+        events: list[MarketEvent] = []
         if not follows:
             self._buffer.clear()
         if self.synced:
@@ -68,7 +66,7 @@ class DepthSync:
         self._buffer.append(message)
         return events + self._try()
 
-    def snapshot(self, message: DepthSnapshot) -> list[DepthEvent]:
+    def snapshot(self, message: DepthSnapshot) -> list[MarketEvent]:
         """Take a REST snapshot; one that the book has already passed is not needed and changes nothing."""
         self._snapshot = message
         return [] if self.synced else self._try()
@@ -82,7 +80,7 @@ class DepthSync:
         wanted = last if self._futures or last is None else last + 1
         return BookInvalid(self._symbol, message.time, f"gap: {found}, expected {wanted}; waiting for a snapshot")
 
-    def _try(self) -> list[DepthEvent]:
+    def _try(self) -> list[MarketEvent]:
         snapshot, buffer = self._snapshot, self._buffer
         if snapshot is None:
             return []

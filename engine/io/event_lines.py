@@ -120,7 +120,8 @@ def _line(event: Quote | Trade | Bar | MarkPrice | FundingRate | Ticker | Unpars
                 base_volume=event.base_volume,
                 quote_volume=event.quote_volume,
             )
-            head = {**_head("kline", event.symbol, event.open_time), "timeframe": event.timeframe}
+            head = _head("kline", event.symbol, event.ts or event.open_time)
+            head |= {"timeframe": event.timeframe, "open_time": event.open_time}
             return {**head, **numbers, "closed": event.closed}
         case MarkPrice():
             return {**_head("mark", event.symbol, event.ts), **_numbers(mark=event.mark, index=event.index)}

@@ -40,7 +40,7 @@ class Quote(msgspec.Struct, gc=False):
         return (self.bid + self.ask) / 2
 
 
-class BookUpdate(msgspec.Struct):
+class BookUpdate(msgspec.Struct, gc=False):
     """A change of the order book, or a whole book when `snapshot`."""
 
     symbol: str
@@ -97,7 +97,10 @@ class Ticker(msgspec.Struct, gc=False):
 
 
 class Bar(msgspec.Struct, gc=False):
-    """One candle. `open_time` in ms; `missing` marks a hole that was not filled with invented data."""
+    """One candle. `open_time` in ms; `missing` marks a hole that was not filled with invented data.
+
+    `ts` is the time of the message that brought it, 0 for candles from history.
+    """
 
     symbol: str
     timeframe: str
@@ -110,6 +113,7 @@ class Bar(msgspec.Struct, gc=False):
     quote_volume: float
     closed: bool = True
     missing: bool = False
+    ts: int = 0
 
 
 class Unparsed(msgspec.Struct):

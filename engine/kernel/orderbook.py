@@ -1,14 +1,18 @@
-"""A limit order book of price levels, fast at the touch.
+"""A limit order book of price levels, fast at the touch and in depth.
 
-Levels are kept in plain dicts; the best price is found lazily, so that a message that does not touch the top
-costs no search.
+All levels of a side are in a plain dict. Beside it a short sorted list holds its best prices, down to an edge: most
+changes lie beyond the edge and cost one comparison, and the next best price is at hand when the best one goes.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from heapq import nlargest, nsmallest
+from math import inf
 
 from engine.kernel.market import BookUpdate, Levels
+
+_WINDOW = 32
 
 
 class OrderBook:
@@ -18,11 +22,11 @@ class OrderBook:
         symbol: Canonical name.
         ts: Venue time (ms) of the last change, 0 before the first.
         valid: Whether the book is complete and continuous.
-        bids: Price -> size.
-        asks: Price -> size.
+        bids: Price -> size; change it through `load`, `change` and `apply` only.
+        asks: Price -> size; likewise.
     """
 
-    __slots__ = ("_best_ask", "_best_bid", "asks", "bids", "symbol", "ts", "valid")
+    __slots__ = ("_ask_edge", "_bid_edge", "_near_asks", "_near_bids", "asks", "bids", "symbol", "ts", "valid")
 
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
@@ -30,8 +34,11 @@ class OrderBook:
         self.valid = False
         self.bids: dict[float, float] = {}
         self.asks: dict[float, float] = {}
-        self._best_bid: float | None = None
-        self._best_ask: float | None = None
+        # Ascending, and complete: every bid >= _bid_edge, every ask <= _ask_edge.
+        self._near_bids: list[float] = []
+        self._near_asks: list[float] = []
+        self._bid_edge = inf
+        self._ask_edge = -inf
 
     def apply(self, update: BookUpdate) -> None:
         """Apply a change, or replace everything by a snapshot. Sizes are absolute; 0 removes a level."""
@@ -44,34 +51,46 @@ class OrderBook:
         """Replace the whole book."""
         self.bids = {price: size for price, size in bids if size > 0}
         self.asks = {price: size for price, size in asks if size > 0}
-        self._best_bid = self._best_ask = None
+        self._near_bids, self._bid_edge = [], inf
+        self._near_asks, self._ask_edge = [], -inf
         self.ts = ts
         self.valid = True
 
     def change(self, bids: Levels, asks: Levels, ts: int) -> None:
         """Apply level changes of both sides."""
-        book, best = self.bids, self._best_bid
+        book, near, edge = self.bids, self._near_bids, self._bid_edge
         for price, size in bids:
-            if size:
+            if price < edge:
+                if size:
+                    book[price] = size
+                else:
+                    book.pop(price, None)
+            elif size:
+                if price not in book:
+                    insort(near, price)
                 book[price] = size
-                if best is not None and price > best:
-                    best = price
-            else:
-                book.pop(price, None)
-                if price == best:
-                    best = None
-        self._best_bid = best
-        book, best = self.asks, self._best_ask
+            elif book.pop(price, None) is not None:
+                del near[bisect_left(near, price)]
+        if len(near) > 2 * _WINDOW:
+            del near[:-_WINDOW]
+            self._bid_edge = near[0]
+
+        book, near, edge = self.asks, self._near_asks, self._ask_edge
         for price, size in asks:
-            if size:
+            if price > edge:
+                if size:
+                    book[price] = size
+                else:
+                    book.pop(price, None)
+            elif size:
+                if price not in book:
+                    insort(near, price)
                 book[price] = size
-                if best is not None and price < best:
-                    best = price
-            else:
-                book.pop(price, None)
-                if price == best:
-                    best = None
-        self._best_ask = best
+            elif book.pop(price, None) is not None:
+                del near[bisect_left(near, price)]
+        if len(near) > 2 * _WINDOW:
+            del near[_WINDOW:]
+            self._ask_edge = near[-1]
         self.ts = ts
 
     def invalidate(self) -> None:
@@ -81,16 +100,16 @@ class OrderBook:
     @property
     def best_bid(self) -> float | None:
         """Return the highest bid price, None when there is none."""
-        if self._best_bid is None and self.bids:
-            self._best_bid = max(self.bids)
-        return self._best_bid
+        if not self._near_bids and not self._find_bids():
+            return None
+        return self._near_bids[-1]
 
     @property
     def best_ask(self) -> float | None:
         """Return the lowest ask price, None when there is none."""
-        if self._best_ask is None and self.asks:
-            self._best_ask = min(self.asks)
-        return self._best_ask
+        if not self._near_asks and not self._find_asks():
+            return None
+        return self._near_asks[0]
 
     @property
     def mid(self) -> float | None:
@@ -100,10 +119,22 @@ class OrderBook:
 
     def top_bids(self, count: int) -> Levels:
         """Return the best `count` bids, highest first."""
-        bids = self.bids
-        return [(price, bids[price]) for price in nlargest(count, bids)]
+        bids, near = self.bids, self._near_bids
+        best = near[: -count - 1 : -1] if len(near) >= count else nlargest(count, bids)
+        return [(price, bids[price]) for price in best]
 
     def top_asks(self, count: int) -> Levels:
         """Return the best `count` asks, lowest first."""
-        asks = self.asks
-        return [(price, asks[price]) for price in nsmallest(count, asks)]
+        asks, near = self.asks, self._near_asks
+        best = near[:count] if len(near) >= count else nsmallest(count, asks)
+        return [(price, asks[price]) for price in best]
+
+    def _find_bids(self) -> bool:
+        near = nlargest(_WINDOW, self.bids)[::-1]
+        self._near_bids, self._bid_edge = near, near[0] if near else inf
+        return bool(near)
+
+    def _find_asks(self) -> bool:
+        near = nsmallest(_WINDOW, self.asks)
+        self._near_asks, self._ask_edge = near, near[-1] if near else -inf
+        return bool(near)
