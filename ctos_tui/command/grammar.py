@@ -38,7 +38,7 @@ from engine.kernel.market import TIMEFRAME_MS
 
 __all__ = ["GrammarError", "clean_paste", "parse"]
 
-_PARAM: Final = re.compile(r"^([A-Za-z_][A-Za-z0-9_]{0,39})=(.+)$")
+_PARAM: Final = re.compile(r"^([A-Za-z_][A-Za-z0-9_]{0,39}(?:\.[A-Za-z_][A-Za-z0-9_]{0,39})?)=(.+)$")
 _NAME: Final = re.compile(r"^[A-Za-z][A-Za-z0-9_.-]{0,39}$")
 
 
@@ -114,6 +114,12 @@ def _param(cursor: Cursor, params: dict[str, str]) -> None:
     params[match[1]] = match[2]
 
 
+def _names_markets(cursor: Cursor, word: Word) -> bool:
+    """Return whether a word is a symbol, several joined by `+`, or every symbol."""
+    parts = word.text.split("+")
+    return word.low == "all" or all(cursor.is_symbol(Word(part, word.start, word.end)) for part in parts)
+
+
 def _run(cursor: Cursor) -> Intent:
     strategy = _name(cursor, "a strategy's name")
     symbol: str | None = None
@@ -124,8 +130,9 @@ def _run(cursor: Cursor) -> Intent:
             if instance is not None:
                 cursor.fail("a second name", word)
             instance = _name(cursor, "a name for the instance")
-        elif symbol is None and not params and instance is None and cursor.is_symbol(word):
-            symbol = cursor.symbol()
+        elif symbol is None and not params and instance is None and _names_markets(cursor, word):
+            symbol = word.low
+            cursor.at += 1
         else:
             _param(cursor, params)
     return RunStrategy(strategy, symbol, tuple(params.items()), instance)

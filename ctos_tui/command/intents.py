@@ -140,7 +140,10 @@ class BumpOrder:
 
 @dataclass(frozen=True, slots=True)
 class RunStrategy:
-    """Launch a strategy; parameters are text until its schema reads them."""
+    """Launch a strategy; parameters are text until its schema reads them.
+
+    `symbol` may be several joined by `+`, or `focus`, `positions`, `all`; None means the focused market.
+    """
 
     strategy: str
     symbol: str | None = None

@@ -25,7 +25,7 @@ VERBS: Final[tuple[Verb, ...]] = (
     Verb("x", "x [#ID ...|SYMBOL|all|buys|sells|last]", "cancel orders", ("cancel",)),
     Verb("mv", "mv #ID [SIZE] [@ PRICE]", "change an order", ("move",)),
     Verb("bump", "bump #ID -3t", "shift an order's price"),
-    Verb("run", "run STRATEGY [SYMBOL] [NAME=VALUE ...] [as ID]", "launch a strategy"),
+    Verb("run", "run STRATEGY [SYMBOL[+SYMBOL]] [NAME=VALUE ...] [as ID]", "launch a strategy"),
     Verb("pause", "pause ID", "let a strategy make no new exposure"),
     Verb("resume", "resume ID", "let a strategy go on"),
     Verb("set", "set ID NAME=VALUE ...", "amend a strategy"),

@@ -116,6 +116,10 @@ GOOD = {
     "bump #12 +0.1%": BumpOrder("12", Offset(D("0.1"), OffsetUnit.PERCENT)),
     "run dyn_grid btc base_amount=20 as g1": RunStrategy("dyn_grid", "btc", (("base_amount", "20"),), "g1"),
     "run mean_reversion": RunStrategy("mean_reversion"),
+    "run dyn_grid BTC+eth-usdt risk.max_order_usd=50": RunStrategy(
+        "dyn_grid", "btc+eth-usdt", (("risk.max_order_usd", "50"),)
+    ),
+    "run dyn_grid all as g2": RunStrategy("dyn_grid", "all", (), "g2"),
     "pause g1": PauseStrategy("g1"),
     "resume g1": ResumeStrategy("g1"),
     "set g1 sell_grid_step=1.02 buy_grid_step=0.98": SetParams(
