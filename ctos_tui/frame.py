@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from ctos_tui.numbers import latency
 
@@ -23,6 +24,7 @@ _BEHIND_SECONDS = 0.2
 _SLOW_ROUND_TRIP = 0.150
 _PAINT_SHARE = 0.25
 _LAG_SECONDS = 0.020
+_LAG_LASTS = 5.0
 _DOWN_AGAIN = 1.0
 _GOOD_SECONDS = 5.0
 _IDLE = 0.25
@@ -37,7 +39,7 @@ class Load:
         round_trip: The last answered round trip to the terminal in seconds, if known.
         base_round_trip: The best round trip of late.
         paint_share: Share of the loop's time spent painting.
-        lag: Loop lag, 99th percentile, in seconds.
+        lag: Loop lag, 99th percentile, in seconds; too much only when it lasts five seconds.
     """
 
     behind_since: float | None = None
@@ -52,11 +54,7 @@ class Load:
             return "output waits"
         if self.round_trip is not None and self.round_trip > (self.base_round_trip or 0.0) + _SLOW_ROUND_TRIP:
             return "slow link"
-        if self.paint_share > _PAINT_SHARE:
-            return "painting costs too much"
-        if self.lag > _LAG_SECONDS:
-            return "loop lags"
-        return ""
+        return "painting costs too much" if self.paint_share > _PAINT_SHARE else ""
 
 
 @dataclass(slots=True)
@@ -75,6 +73,7 @@ class Pace:
     _changed: float | None = None
     _counted: float | None = None
     _good_since: float | None = None
+    _lagging_since: float | None = None
 
     def __post_init__(self) -> None:
         """Start at the highest level allowed."""
@@ -93,7 +92,7 @@ class Pace:
         """Look at the load and change the level by at most one."""
         if self.fixed:
             return
-        trouble = load.too_much(now)
+        trouble = load.too_much(now) or self._lasting_lag(now, load.lag)
         if trouble:
             self._good_since = None
             self.reason = trouble
@@ -111,6 +110,15 @@ class Pace:
             self._changed = self._good_since = now
         if self._level == self._highest:
             self.reason = ""
+
+    def _lasting_lag(self, now: float, lag: float) -> str:
+        if lag <= _LAG_SECONDS:
+            self._lagging_since = None
+        elif self._lagging_since is None:
+            self._lagging_since = now
+        elif now - self._lagging_since >= _LAG_LASTS:
+            return "loop lags"
+        return ""
 
 
 @dataclass(slots=True)
@@ -148,6 +156,7 @@ class FrameClock:
         pace: The frame rate.
         now: Seconds of a monotonic clock.
         on_error: Told the slot's name and the error when a pane fails; the others go on, and it is tried again.
+            It must not raise.
     """
 
     on_error: Callable[[str, Exception], None]
@@ -250,16 +259,20 @@ class LagMeter:
 
     period: float = 0.005
     window: float = 10.0
-    _lags: deque[float] = field(default_factory=deque)
+    _lags: deque[float] = field(init=False)
     _handle: asyncio.TimerHandle | None = None
     _loop: asyncio.AbstractEventLoop | None = None
     _due: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Start with an empty window."""
+        self._lags = deque(maxlen=int(self.window / self.period))
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Measure a loop until stopped."""
         self.stop()
         self._loop = loop
-        self._lags = deque(maxlen=int(self.window / self.period))
+        self._lags.clear()
         self._due = loop.time() + self.period
         self._handle = loop.call_at(self._due, self._turn)
 
@@ -286,9 +299,15 @@ class LagMeter:
             if lag <= 0:
                 break
 
-    def percentile(self, share: float = 0.99) -> float:
-        """Give the lag in seconds that a share of turns did not exceed."""
-        ordered = sorted(self._lags)
+    def percentile(self, share: float = 0.99, seconds: float | None = None) -> float:
+        """Give the lag in seconds that a share of turns did not exceed.
+
+        Args:
+            share: For the 99th percentile, 0.99.
+            seconds: Look back only so far; the whole window when None.
+        """
+        turns = len(self._lags) if seconds is None else int(seconds / self.period)
+        ordered = sorted(islice(reversed(self._lags), turns))
         return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
 
     @property

@@ -246,7 +246,7 @@ class Rows(Widget, can_focus=True):
 def paint(line: Line, cells: int, margin: int, palette: Palette) -> Strip:
     """Turn a line into a strip that covers a width exactly, neighbours of one style joined."""
     mark = line.mark if palette.glyphs == "unicode" or line.mark == " " else ">"
-    spans = ((mark * margin, "focus"), *fit(line.spans, max(0, cells - 2 * margin)))
+    spans = ((mark * margin, "text" if mark == " " else "focus"), *fit(line.spans, max(0, cells - 2 * margin)))
     segments: list[Segment] = []
     text = ""
     style = None

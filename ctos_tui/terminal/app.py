@@ -23,6 +23,8 @@ ReturnType = TypeVar("ReturnType")
 _LINK_HZ = 10
 _SHARE_WINDOW = 1.0
 _STALL_SECONDS = 1.0
+_SETTLING_SECONDS = 2.0
+_LAG_WINDOW = 2.0
 
 
 class PaintCost:
@@ -68,9 +70,7 @@ class TerminalApp(App[ReturnType], Generic[ReturnType]):
 
     def __init__(self, palette: Palette, pace: Pace | None = None, **options: Any) -> None:
         _set_no_color(palette)
-        super().__init__(
-            driver_class=PacedDriver, ansi_color=True if palette.name == MONOCHROME else None, **options
-        )
+        super().__init__(driver_class=PacedDriver, ansi_color=True if palette.name == MONOCHROME else None, **options)
         self.palette = palette
         self.frames = FrameClock(on_error=self.on_pane_error, pace=pace or Pace())
         self.link = LinkMeter()
@@ -78,6 +78,7 @@ class TerminalApp(App[ReturnType], Generic[ReturnType]):
         self.paint_cost = PaintCost()
         self.gate = PaintGate(self)
         self._behind_since: float | None = None
+        self._started = 0.0
         self.use_palette(palette)
 
     def get_default_screen(self) -> Screen[Any]:
@@ -96,12 +97,17 @@ class TerminalApp(App[ReturnType], Generic[ReturnType]):
         return super().get_theme_variable_defaults() | own
 
     def on_pane_error(self, name: str, error: Exception) -> None:
-        """Report that a pane could not be painted; by default the app fails with it."""
-        raise error
+        """Report that a pane could not be painted; by default the app ends with the error."""
+
+        def fail() -> None:
+            raise error
+
+        self.call_next(fail)
 
     def start_frames(self) -> None:
         """Begin to tick, measure lag and watch the link."""
         loop = asyncio.get_running_loop()
+        self._started = self.frames.now()
         self.frames.add("link", _LINK_HZ, self.watch_link, large=False, steady=True)
         self.frames.start(loop)
         self.lag.start(loop)
@@ -130,6 +136,8 @@ class TerminalApp(App[ReturnType], Generic[ReturnType]):
         self.link.sample(now, writer.written, writer.busy_seconds)
         if not self.gate.closed and self.link.wants_ping(now):
             driver.write(PING)
+        if now - self._started < _SETTLING_SECONDS:
+            return
         self.frames.pace.observe(
             now,
             Load(
@@ -137,7 +145,7 @@ class TerminalApp(App[ReturnType], Generic[ReturnType]):
                 round_trip=self.link.last_round_trip,
                 base_round_trip=self.link.base_round_trip,
                 paint_share=self.paint_cost.sample(now),
-                lag=self.lag.percentile(),
+                lag=self.lag.percentile(seconds=_LAG_WINDOW),
             ),
         )
 

@@ -270,4 +270,3 @@ class PacedDriver(LinuxDriver):
         """Let the last bytes out and end the writer."""
         if self._writer is not None:
             self._writer.stop()
-

@@ -148,4 +148,3 @@ class PacedWriter(threading.Thread):
             self._changed.notify()
         if self.is_alive():
             self.join(timeout=_JOIN_SECONDS)
-

@@ -322,10 +322,23 @@ def test_a_terminal_that_cannot_be_drawn_on_is_named(term: str, monkeypatch: pyt
 def test_the_private_parts_of_textual_that_the_driver_leans_on_exist() -> None:
     assert version("textual") == "8.2.8"
     private = [
-        "_patch_lflag", "_patch_iflag", "_enable_bracketed_paste", "_disable_bracketed_paste", "_disable_line_wrap",
-        "_enable_line_wrap", "_enable_mouse_support", "_disable_mouse_support", "_query_in_band_window_resize",
-        "_disable_in_band_window_resize", "_request_terminal_sync_mode_support", "_run_input_thread",
-        "_get_terminal_size", "_sigtstp_application", "_sigcont_application", "process_message", "disable_input",
+        "_patch_lflag",
+        "_patch_iflag",
+        "_enable_bracketed_paste",
+        "_disable_bracketed_paste",
+        "_disable_line_wrap",
+        "_enable_line_wrap",
+        "_enable_mouse_support",
+        "_disable_mouse_support",
+        "_query_in_band_window_resize",
+        "_disable_in_band_window_resize",
+        "_request_terminal_sync_mode_support",
+        "_run_input_thread",
+        "_get_terminal_size",
+        "_sigtstp_application",
+        "_sigcont_application",
+        "process_message",
+        "disable_input",
     ]
     for name in private:
         assert callable(getattr(LinuxDriver, name)), name
