@@ -11,7 +11,7 @@ from ctos_tui.command.terms import Ref
 from ctos_tui.guard.levels import GuardLimits
 from engine.kernel.errors import CtosError
 from engine.kernel.instruments import Instrument, InstrumentKind, resolve_symbol
-from engine.kernel.orders import Order, Side
+from engine.kernel.orders import Order, OrderType, Side
 
 ZERO: Final = Decimal(0)
 
@@ -111,7 +111,7 @@ class Desk:
         watch: Watch list, in its order.
         equity: Account equity in quote; None when unknown.
         free: Money free as margin or to pay with; None when unknown.
-        exposure: Notional of all positions.
+        exposure: Notional of all positions and working increases.
         limits: Where care begins and where an order is refused.
         default_quote: Quote meant by a bare coin.
         default_kind: Kind meant by a bare coin.
@@ -170,6 +170,25 @@ class Desk:
                 return order
         working = ", ".join(f"#{order.label}" for order in self.orders[-4:])
         raise ResolveError(f"no working order #{number}" + (f"; working: {working}" if working else "; none works"))
+
+    def left_to_close(self, symbol: str, side: Side, *, replacing: str = "") -> Decimal:
+        """Return how much an order of this side may close: the position less own orders that close it already.
+
+        Args:
+            symbol: Canonical name.
+            side: Side of the order.
+            replacing: Client id of the working order whose place it takes.
+        """
+        held = max(ZERO, -self.markets[symbol].position * side.sign)
+        closing = (
+            order.working_quantity
+            for order in self.orders
+            if order.symbol == symbol
+            and order.side is side
+            and order.type is not OrderType.STOP
+            and order.client_id != replacing
+        )
+        return max(ZERO, held - sum(closing, ZERO))
 
     def short_name(self, instrument: Instrument) -> str:
         """Return the name shown to people: `BTC-PERP` for the default quote, else the canonical one."""

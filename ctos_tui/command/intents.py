@@ -347,6 +347,11 @@ Intent = (
 )
 
 
+def needs_guard(intent: Intent) -> bool:
+    """Return whether Enter on its line must be a fresh key press: it may add exposure, or let orders pass."""
+    return isinstance(intent, OrderIntent | RunStrategy | ResumeStrategy | SetParams | RebaseStrategy | Arm | Rearm)
+
+
 def duration(seconds: int) -> str:
     """Return a time span as the grammar reads it: `90s`, `30m`, `2h`."""
     for size, unit in ((3600, "h"), (60, "m")):

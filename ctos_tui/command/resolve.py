@@ -93,7 +93,9 @@ def _order_type(price: Price, flags: Flags) -> OrderType:
     return OrderType.FOK if flags.fok else OrderType.LIMIT
 
 
-def _facts(command: PlaceCommand, market: Market, worst: Decimal, desk: Desk) -> OrderFacts:
+def _facts(command: PlaceCommand, market: Market, worst: Decimal, desk: Desk, replacing: str = "") -> OrderFacts:
+    """Gather what the levels of care are decided by."""
+    left = desk.left_to_close(command.symbol, command.side, replacing=replacing)
     same = [
         (desk.now_ns - sent.at_ns) // _NS_PER_MS
         for sent in desk.recent
@@ -105,7 +107,7 @@ def _facts(command: PlaceCommand, market: Market, worst: Decimal, desk: Desk) ->
         quantity=command.quantity,
         price=worst,
         position=market.position,
-        reduce_only=command.reduce_only,
+        reduces=command.reduce_only or command.quantity <= left,
         market=command.type is OrderType.MARKET,
         post=command.type is OrderType.POST_ONLY,
         best=market.far(command.side),
@@ -337,7 +339,7 @@ def _amended(
     as_new = PlaceCommand(
         order.symbol, order.side, order.type, quantity - order.filled, priced.limit, order.reduce_only
     )
-    facts = _facts(as_new, market, priced.worst, desk)
+    facts = _facts(as_new, market, priced.worst, desk, order.client_id)
     decision = decide_amend(order.side, old, priced.worst, order.quantity, quantity, decide(facts, desk.limits))
     confirm = plain(quantity) if decision.level is Level.L2 else ""
     leg = replace(_leg(facts, market, priced, NO_FLAGS, (priced.note, note)), quantity=quantity)

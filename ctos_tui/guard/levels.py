@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import Final
 
 from engine.kernel.orders import Side
+from engine.runtime.accounts import AccountLimits
 
 ZERO: Final = Decimal(0)
 WHOLE_BP: Final = Decimal(10_000)
@@ -107,6 +108,18 @@ class GuardLimits:
     repeat_ms: int = 2_000
 
 
+def guard_limits(account: AccountLimits) -> GuardLimits:
+    """Return the guard's limits for an account: refused where the engine refuses, confirmed well before."""
+    return GuardLimits(
+        soft_order=account.max_order_usd / 2,
+        hard_order=account.max_order_usd,
+        soft_exposure=account.max_notional_usd * Decimal("0.8"),
+        hard_exposure=account.max_notional_usd,
+        max_leverage=account.max_leverage,
+        band_bp=account.price_band_bp,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class OrderFacts:
     """What is known about one order when it is judged. Quantities in base coins, money in quote.
@@ -114,7 +127,7 @@ class OrderFacts:
     Attributes:
         price: Limit price; for a market order the worst price it may trade at.
         position: Signed quantity held before the order.
-        reduce_only: The order can only make the position smaller.
+        reduces: The order can only make the position smaller, by its flag or by its size.
         market: It is a market order.
         post: It never takes.
         best: Price of the far side (what the order would take); None when there is none.
@@ -123,7 +136,7 @@ class OrderFacts:
         far_depth: Displayed quantity on the far side; None when unknown.
         book_age_ms: Age of the book; None when there is no book.
         usual_quantity: Median of recent order quantities; None while too few are known.
-        exposure: Notional of all positions of the account before the order.
+        exposure: Notional of all positions and working increases of the account before the order.
         equity: Account equity; None when unknown.
         free: Money that is free as margin, or to pay with; None when unknown.
         margin_rate: Share of the notional that an increase ties up (1 on spot).
@@ -140,7 +153,7 @@ class OrderFacts:
     quantity: Decimal
     price: Decimal
     position: Decimal = ZERO
-    reduce_only: bool = False
+    reduces: bool = False
     market: bool = False
     post: bool = False
     best: Decimal | None = None
@@ -196,7 +209,7 @@ def _age(age_ms: int, limit_ms: int, level: Level) -> Reason:
 def _state_refusals(facts: OrderFacts, limits: GuardLimits) -> list[Reason]:
     """Return what forbids the order whatever its size."""
     reasons: list[Reason] = []
-    if not facts.reduce_only:
+    if not facts.reduces:
         if facts.halted:
             reasons.append(Reason(f"HALTED ({facts.halted}): only cancels and reduce-only orders pass"))
         elif not facts.armed:
@@ -216,14 +229,16 @@ def _state_refusals(facts: OrderFacts, limits: GuardLimits) -> list[Reason]:
         reasons.append(
             Reason("post-only would take: the far side is at", "", figure(facts.best or ZERO, 8).rstrip("0"))
         )
-    elif not facts.reduce_only and not facts.market and through is not None and through > limits.band_bp:
-        reasons.append(Reason("price band", f"{figure(limits.band_bp)} bp", f"{figure(through)} bp through the touch"))
+    elif not facts.reduces and not facts.market and through is not None and through > limits.band_bp:
+        reasons.append(
+            Reason("price_band_bp", f"{figure(limits.band_bp)} bp", f"{figure(through)} bp through the touch")
+        )
     return reasons
 
 
 def size_refusals(facts: OrderFacts, limits: GuardLimits) -> list[Reason]:
     """Return the hard size rules that the order breaks, each with the largest quantity that it lets pass."""
-    if facts.reduce_only:
+    if facts.reduces:
         return []
     reasons: list[Reason] = []
     if not facts.can_short and facts.side is Side.SELL and facts.quantity > facts.position:
@@ -232,7 +247,7 @@ def size_refusals(facts: OrderFacts, limits: GuardLimits) -> list[Reason]:
     if limits.hard_order is not None and facts.notional > limits.hard_order:
         largest = limits.hard_order / facts.price
         reasons.append(
-            Reason("max order", f"{figure(limits.hard_order)} $", f"{figure(facts.notional)} $", largest=largest)
+            Reason("max_order_usd", f"{figure(limits.hard_order)} $", f"{figure(facts.notional)} $", largest=largest)
         )
     if facts.growth > 0:
         reasons += _growth_refusals(facts, limits)
@@ -250,13 +265,15 @@ def _growth_refusals(facts: OrderFacts, limits: GuardLimits) -> list[Reason]:
 
     if limits.hard_exposure is not None and after > limits.hard_exposure:
         room = passes(limits.hard_exposure - facts.exposure)
-        reasons.append(Reason("max notional", f"{figure(limits.hard_exposure)} $", f"{figure(after)} $", largest=room))
+        reasons.append(
+            Reason("max_notional_usd", f"{figure(limits.hard_exposure)} $", f"{figure(after)} $", largest=room)
+        )
     if limits.max_leverage is not None and facts.equity is not None:
         allowed = limits.max_leverage * max(ZERO, facts.equity)
         if after > allowed:
             value = f"{figure(after / facts.equity, 2)}×" if facts.equity > 0 else "no equity"
             room = passes(allowed - facts.exposure)
-            reasons.append(Reason("max leverage", f"{limits.max_leverage.normalize():f}×", value, largest=room))
+            reasons.append(Reason("max_leverage", f"{limits.max_leverage.normalize():f}×", value, largest=room))
     needed = grown * facts.margin_rate
     if facts.free is not None and facts.margin_rate > 0 and needed > facts.free:
         room = passes(max(ZERO, facts.free) / facts.margin_rate)
@@ -300,7 +317,7 @@ def _confirmations(facts: OrderFacts, limits: GuardLimits) -> list[Reason]:
 def decide(facts: OrderFacts, limits: GuardLimits) -> Decision:
     """Return how much care an order needs.
 
-    Reduce-only orders pass a halt, a disarmed desk and every size limit, but never a book that cannot be
+    Orders that only reduce pass a halt, a disarmed desk and every size limit, but never a book that cannot be
     trusted.
     """
     refusals = _state_refusals(facts, limits) + size_refusals(facts, limits)

@@ -35,6 +35,7 @@ from ctos_tui.command.intents import (
     SwitchAccount,
     Target,
     Watch,
+    needs_guard,
 )
 from ctos_tui.command.terms import (
     AbsolutePrice,
@@ -253,6 +254,17 @@ def test_a_suggested_line_is_one_that_parses(line: str) -> None:
     suggestion = BAD[line][2]
     if suggestion and not suggestion.startswith("..."):
         parse(suggestion)
+
+
+@pytest.mark.parametrize(
+    ("lines", "guarded"),
+    [
+        (("buy 1 @ best", "flat all", "rev @ best", "target 0", "bump #1 -1t", "arm all", "run dyn_grid btc"), True),
+        (("x all", "panic", "disarm", "halt g1", "pause g1", "go btc"), False),
+    ],
+)
+def test_only_what_may_add_exposure_is_guarded(lines: tuple[str, ...], guarded: bool) -> None:
+    assert [needs_guard(parse(line)) for line in lines] == [guarded] * len(lines)
 
 
 def test_flags_glued_to_a_price_are_refused() -> None:

@@ -9,8 +9,18 @@ from hypothesis import strategies as st
 
 from ctos_tui.guard.arming import Arming, ArmingPolicy, ArmingRefused, Trigger
 from ctos_tui.guard.keys import KeyGuard
-from ctos_tui.guard.levels import Decision, GuardLimits, Level, OrderFacts, decide, decide_amend, size_refusals
+from ctos_tui.guard.levels import (
+    Decision,
+    GuardLimits,
+    Level,
+    OrderFacts,
+    decide,
+    decide_amend,
+    guard_limits,
+    size_refusals,
+)
 from engine.kernel.orders import Side
+from engine.runtime.accounts import AccountLimits
 
 D = Decimal
 S = 1_000_000_000
@@ -96,7 +106,7 @@ def test_the_level_of_an_order(fields: dict[str, object], wanted: Level) -> None
     ],
 )
 def test_a_reduction_passes_what_stops_an_increase(fields: dict[str, object]) -> None:
-    reducing = {"side": Side.SELL, "best": D("99.9"), "position": D(5), "reduce_only": True}
+    reducing = {"side": Side.SELL, "best": D("99.9"), "position": D(5), "reduces": True}
     assert level(**fields) is Level.L3 or "quantity" in fields
     assert level(**reducing, **fields) is not Level.L3
     assert level(**reducing, crossed=True) is Level.L3
@@ -106,12 +116,13 @@ def test_a_reduction_passes_what_stops_an_increase(fields: dict[str, object]) ->
 def test_a_refusal_names_rule_limit_value_and_the_largest_that_passes() -> None:
     decision = decide(replace(CALM, quantity=D(2)), LIMITS)
     assert decision.refused
-    assert decision.reasons[0].text() == "max order 200 $ > 100 $"
+    assert decision.reasons[0].text() == "max_order_usd 200 $ > 100 $"
     assert decision.largest == D(1)
     assert decide(replace(CALM, quantity=D(2), armed=False), LIMITS).largest is None
 
 
 @given(
+    st.sampled_from([LIMITS, replace(LIMITS, hard_order=None), replace(LIMITS, hard_order=None, max_leverage=None)]),
     st.sampled_from(list(Side)),
     st.decimals("-20", "20", places=2),
     st.decimals("0", "800", places=1),
@@ -119,20 +130,28 @@ def test_a_refusal_names_rule_limit_value_and_the_largest_that_passes() -> None:
     st.decimals("0.01", "50", places=2),
 )
 def test_the_largest_that_passes_is_right(
-    side: Side, position: Decimal, other: Decimal, equity: Decimal, quantity: Decimal
+    limits: GuardLimits, side: Side, position: Decimal, other: Decimal, equity: Decimal, quantity: Decimal
 ) -> None:
-    facts = replace(
-        CALM, side=side, position=position, exposure=other + abs(position) * 100, equity=equity, quantity=quantity
-    )
-    broken = size_refusals(facts, LIMITS)
+    exposure = other + abs(position) * 100
+    facts = replace(CALM, side=side, position=position, exposure=exposure, equity=equity, quantity=quantity)
+    broken = size_refusals(facts, limits)
     if not broken:
         return
-    sizes = [reason.largest for reason in broken]
-    assert all(size is not None and size < quantity for size in sizes)
-    largest = min(size for size in sizes if size is not None)
+    sizes = [reason.largest for reason in broken if reason.largest is not None]
+    assert len(sizes) == len(broken) and max(sizes) < quantity
+    largest = min(sizes)
     if largest > 0:
-        assert not size_refusals(replace(facts, quantity=largest), LIMITS)
-    assert size_refusals(replace(facts, quantity=largest + D("0.02")), LIMITS)
+        assert not size_refusals(replace(facts, quantity=largest), limits)
+    assert size_refusals(replace(facts, quantity=largest + D("0.02")), limits)
+
+
+def test_the_limits_of_an_account_are_confirmed_before_they_are_refused() -> None:
+    limits = guard_limits(AccountLimits(max_order_usd=D(100), max_notional_usd=D(500), max_leverage=D(2)))
+    assert decide(replace(CALM, quantity=D("0.6")), limits).level is Level.L2
+    assert decide(replace(CALM, quantity=D("1.01")), limits).level is Level.L3
+    assert decide(replace(CALM, exposure=D(400)), limits).level is Level.L2
+    assert decide(replace(CALM, exposure=D(491)), limits).level is Level.L3
+    assert decide(replace(CALM, equity=D("4.9")), limits).level is Level.L3
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_the_preview_of_the_console_page() -> None:
         (
             "buy 5 @ best post",
             "BUY 5 BTC-PERP limit 64,249.5 (best, 0.0 bp mid) post · 321,248 $ · pos 0.12→5.12 · 31.4% margin · "
-            "fees ≤ 64.2 $ · REFUSED: max order 321,248 $ > 100,000 $; max notional 330,322 $ > 200,000 $, "
+            "fees ≤ 64.2 $ · REFUSED: max_order_usd 321,248 $ > 100,000 $; max_notional_usd 330,322 $ > 200,000 $, "
             "largest that passes 1.5564",
         ),
         (
@@ -256,12 +256,12 @@ def test_what_must_be_confirmed(line: str, fields: dict[str, object], words: str
         ("buy 0.1 @ best", {"markets": with_btc(age_ms=3500)}, "book age 3.5 s > 3 s"),
         ("buy 0.1 @ 64000", {"markets": with_btc(ask=D("64249.4"))}, "book crossed"),
         ("buy 0.1 @ best", {"markets": with_btc(unknown_order=True)}, "no known outcome"),
-        ("buy 0.1 @ 70000", {}, "price band"),
+        ("buy 0.1 @ 70000", {}, "price_band_bp"),
         ("buy 0.1 @ opp post", {}, "post-only would take: the far side is at 64,249.6"),
         (
             "buy 0.1 @ best",
             {"limits": GuardLimits(max_leverage=D(1))},
-            "max leverage 1.51× > 1×, largest that passes 0.018",
+            "max_leverage 1.51× > 1×, largest that passes 0.018",
         ),
         ("buy 0.1 @ best", {"free": D(10)}, "free balance 64.25 $ > 10.00 $, largest that passes 0.0155"),
         ("sell 1 btc-spot @ best", {}, "holding 1 > 0.25, largest that passes 0.25"),
@@ -287,10 +287,21 @@ def test_reductions_and_cancels_always_pass(fields: dict[str, object]) -> None:
     assert level_of("bump #12 +10t", **fields) is Level.L0
 
 
+def test_an_order_that_fits_into_the_position_counts_as_a_reduction() -> None:
+    resting = (order(30, "BTC-USDT-PERP", Side.SELL, "0.05", "64300"),)
+    assert level_of("sell 0.12 @ best", armed_all=False, orders=()) is Level.L1
+    assert level_of("sell 0.1201 @ best", armed_all=False, orders=()) is Level.L3
+    assert level_of("sell 0.07 @ best", armed_all=False, orders=resting) is Level.L1
+    assert level_of("sell 0.08 @ best", armed_all=False, orders=resting) is Level.L3
+    assert level_of("mv #30 0.1 @ 64290", armed_all=False, orders=resting) is Level.L1
+    assert level_of("buy 0.1 @ best", armed_all=False, orders=()) is Level.L3
+
+
 def test_an_amend_that_comes_nearer_is_judged_like_a_new_order() -> None:
     assert level_of("bump #12 -10t") is Level.L1
     assert level_of("mv #13 0.003") is Level.L1
-    assert level_of("bump #12 -10t", armed_all=False) is Level.L3
+    assert level_of("bump #12 -10t", armed_all=False) is Level.L1
+    assert level_of("bump #13 +10t", armed_all=False) is Level.L3
     assert level_of("mv #12 @ 64249.5") is Level.L3
     staged = stage("mv #13 0.003 @ 64100")
     assert staged.commands == (AmendCommand(ORDERS[1].client_id, "BTC-USDT-PERP", D(64100), D("0.003")),)
