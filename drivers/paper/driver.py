@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from decimal import Decimal
-from math import inf
-from typing import TypeVar
 
 from drivers.paper.account import AuditLine
-from drivers.paper.bars import BarStream, aggregated, merged
+from drivers.paper.candles import Candles
+from drivers.paper.channel import Channel
 from drivers.paper.config import PaperConfig, PaperStore
 from drivers.paper.exchange import Exchange
 from drivers.paper.feed import MarketFeed
 from drivers.paper.gateway import Operation, PaperGateway
 from drivers.paper.markets.model import MarketModel
+from drivers.paper.pump import MarketPump
 from drivers.paper.state import decode, encode
+from drivers.paper.streams import Streams
 from engine.kernel.account import Balance, Position
-from engine.kernel.clock import NS_PER_S, Clock, Rng, VirtualClock, sleep
+from engine.kernel.clock import Clock, Rng, VirtualClock
 from engine.kernel.errors import CtosError, InvalidOrder, OrderNotFound
 from engine.kernel.instruments import Instrument, InstrumentKind
-from engine.kernel.market import TIMEFRAME_MS, Bar, BookSynced, BookUpdate, MarketEvent, MarkPrice, Trade, Unparsed
+from engine.kernel.market import Bar, MarketEvent, Trade, Unparsed
 from engine.kernel.orderbook import OrderBook
 from engine.kernel.orders import Fill, OrderRequest, OrderType, OrderUpdate, Side
 from engine.kernel.syscalls import (
@@ -34,13 +35,7 @@ from engine.kernel.syscalls import (
     Unsubscribe,
 )
 
-_PUMP_S = 0.02
-_SLICE_NS = 5_000_000
-_SLICE_STEPS = 16
-_SKIP_NS = 10 * NS_PER_S
 _TIME_IN_FORCE = {"gtc": OrderType.LIMIT, "ioc": OrderType.IOC, "fok": OrderType.FOK}
-
-T = TypeVar("T")
 
 
 class PaperDriver:
@@ -67,18 +62,19 @@ class PaperDriver:
         saved = store.load()
         instruments = [config.with_fees(instrument) for instrument in model.instruments()]
         self.exchange = Exchange(instruments, config, clock, decode(saved) if saved is not None else None)
-        self.unparsed = 0
-        self._unparsed_handlers: tuple[Callable[[Unparsed], None], ...] = ()
-        self._account_handlers: tuple[Callable[[AccountEvent], None], ...] = ()
-        self._feed = MarketFeed(self.exchange, self._commit, self._on_unparsed)
-        self._pumping = False
+        channels = {symbol: Channel(market) for symbol, market in self.exchange.markets.items()}
+        self._candles = Candles(channels, model, clock)
+        self._streams = Streams(channels, self._candles, clock)
+        self._feed = MarketFeed(self.exchange, channels, self._commit, self._streams.on_unparsed)
+        self._pump = MarketPump(model, self._feed, clock, config.speed)
         self._task: asyncio.Task[None] | None = None
-        self.gateway = PaperGateway(self.exchange, clock, rng, config, self._pump_now, self._commit)
+        self.gateway = PaperGateway(self.exchange, clock, rng, config, self._pump.pump_now, self._commit)
 
     async def start(self) -> None:
         """Begin to play the market as the clock goes."""
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._play(), name="paper market")
+            self._task = asyncio.get_running_loop().create_task(self._pump.play(), name="paper market")
+            self._task.add_done_callback(_report_failure)
 
     async def stop(self) -> None:
         """Stop playing and keep the account."""
@@ -88,69 +84,26 @@ class PaperDriver:
             await asyncio.gather(task, return_exceptions=True)
         self._store.save(encode(self.exchange.state()))
 
-    async def _play(self) -> None:
-        while self._model.next_event_ns() is not None:
-            more = self.pump_until(self._clock.now_ns(), _SLICE_NS)
-            await sleep(self._clock, 0.0 if more else _PUMP_S * self._config.speed)
-
     def next_event_ns(self) -> int | None:
         """Return the time of the next market event, None when the market has ended."""
         return self._model.next_event_ns()
 
     def pump_until(self, now_ns: int, budget_ns: int | None = None) -> bool:
-        """Play every market event that is due at `now_ns`, in order.
-
-        Args:
-            now_ns: Market time to play up to.
-            budget_ns: How long this may take; without one all that is due is played.
-
-        Returns:
-            Whether more is due.
-        """
-        model, feed = self._model, self._feed
-        handlers, step, next_event_ns = feed.handlers, model.step, model.next_event_ns
-        deadline_ns = inf if budget_ns is None else self._clock.stopwatch_ns() + budget_ns
-        due = next_event_ns()
-        if budget_ns is not None and due is not None and now_ns - due > _SKIP_NS:
-            model.skip_to(now_ns)
-        steps = 0
-        self._pumping = True
-        try:
-            while (due := next_event_ns()) is not None and due <= now_ns:
-                if due >= feed.next_second_ns:
-                    feed.catch_up(due)
-                feed.now_ns = due
-                for event in step():
-                    handlers[type(event)](event)
-                steps += 1
-                if not steps % _SLICE_STEPS and self._clock.stopwatch_ns() > deadline_ns:
-                    return True
-            feed.catch_up(now_ns)
-        finally:
-            self._pumping = False
-        return False
+        """Play every market event that is due at `now_ns`; returns whether more is due (see `MarketPump`)."""
+        return self._pump.pump_until(now_ns, budget_ns)
 
     def run_virtual(self, clock: VirtualClock, until_ns: int) -> None:
         """Play the market on a virtual clock, as fast as it goes, until `until_ns` or the market's end."""
-        next_event_ns = self._model.next_event_ns
-        while (due := next_event_ns()) is not None and due <= until_ns:
-            clock.advance_to(due)
-            self.pump_until(due)
-        clock.advance_to(until_ns)
-        self._feed.catch_up(until_ns)
+        self._pump.run_virtual(clock, until_ns)
+
+    @property
+    def unparsed(self) -> int:
+        """Return how many raw messages of the market could not be understood."""
+        return self._streams.unparsed_count
 
     def on_market(self, event: MarketEvent) -> None:
         """Take one market event from outside the model, at the clock's present time."""
         self._feed.on_market(event)
-
-    def _pump_now(self) -> None:
-        if not self._pumping:
-            self.pump_until(self._clock.now_ns())
-
-    def _on_unparsed(self, event: Unparsed) -> None:
-        self.unparsed += 1
-        for handler in self._unparsed_handlers:
-            handler(event)
 
     def _commit(self, reply: Callable[[], None] | None = None) -> None:
         """Save what an operation changed, answer it, then deliver its consequences."""
@@ -159,14 +112,7 @@ class PaperDriver:
             self._store.save(encode(self.exchange.state()))
         if reply is not None:
             reply()
-        for change in public:
-            channel = self._feed.channels[change.symbol]
-            handlers: tuple[Callable[..., None], ...] = channel.books if type(change) is BookUpdate else channel.ticks
-            for handler in handlers:
-                handler(change)
-        for event in events:
-            for receive in self._account_handlers:
-                receive(event)
+        self._streams.deliver(public, events)
 
     def reset(self) -> None:
         """Cancel all orders, flatten all positions and restore the configured balances."""
@@ -222,32 +168,7 @@ class PaperDriver:
         end_time: int | None = None,
     ) -> list[Bar]:
         """Return candles, oldest first; the last may be unclosed. With a start the first `limit`, else the last."""
-        self.exchange.market(symbol)
-        if timeframe not in TIMEFRAME_MS:
-            raise InvalidOrder(f"timeframe {timeframe!r} is not one of {', '.join(TIMEFRAME_MS)}")
-        if limit < 1:
-            raise InvalidOrder(f"limit {limit} must be at least 1")
-        bars = self._candles(symbol, timeframe, limit, start_time, end_time, forming=True)
-        bars = [
-            bar
-            for bar in bars
-            if (start_time is None or bar.open_time >= start_time) and (end_time is None or bar.open_time <= end_time)
-        ]
-        return bars[:limit] if start_time is not None else bars[-limit:]
-
-    def _candles(
-        self, symbol: str, timeframe: str, limit: int, start: int | None, end: int | None, forming: bool
-    ) -> list[Bar]:
-        """Join the model's history with the minutes played since."""
-        minutes = self._feed.channels[symbol].bars
-        played = aggregated(
-            [*minutes.closed, *([minutes.forming] if forming and minutes.forming is not None else [])], timeframe
-        )
-        history = self._model.klines(symbol, timeframe, limit, start, end)
-        if history and played and history[-1].open_time == played[0].open_time:
-            joint = merged(history.pop(), played[0], timeframe, played[0].closed)
-            played[0] = joint
-        return history + played
+        return self._candles.get(symbol, timeframe, limit, start_time, end_time)
 
     async def fees(self, symbol: str) -> Fees:
         """Return fees and funding."""
@@ -372,94 +293,27 @@ class PaperDriver:
 
     def subscribe_ticks(self, symbol: str, handler: Callable[[TickEvent], None]) -> Unsubscribe:
         """Stream quotes, tickers, mark prices and funding rates; what is known already comes first."""
-        market = self.exchange.market(symbol)
-        channel = self._feed.channels[symbol]
-        channel.ticks = (*channel.ticks, handler)
-        active = [True]
-
-        def first() -> None:
-            known: list[TickEvent | None] = [market.touch, market.funding, market.ticker]
-            if market.mark is not None:
-                known.append(MarkPrice(symbol, self._clock.now_ms(), market.mark, market.index or market.mark))
-            for event in known:
-                if event is not None and active[0]:
-                    handler(event)
-
-        def unsubscribe() -> None:
-            active[0] = False
-            channel.ticks = _without(channel.ticks, handler)
-
-        self._clock.call_at(self._clock.now_ns(), first)
-        return unsubscribe
+        return self._streams.ticks(symbol, handler)
 
     def subscribe_orderbook(self, symbol: str, handler: Callable[[BookEvent], None]) -> Unsubscribe:
         """Stream book changes; a book that is complete already is announced first."""
-        market = self.exchange.market(symbol)
-        channel = self._feed.channels[symbol]
-        channel.books = (*channel.books, handler)
-        active = [True]
-
-        def first() -> None:
-            if active[0] and market.book.valid:
-                handler(BookSynced(symbol, market.book.ts))
-
-        def unsubscribe() -> None:
-            active[0] = False
-            channel.books = _without(channel.books, handler)
-
-        self._clock.call_at(self._clock.now_ns(), first)
-        return unsubscribe
+        return self._streams.orderbook(symbol, handler)
 
     def subscribe_klines(self, symbol: str, timeframe: str, handler: Callable[[Bar], None]) -> Unsubscribe:
         """Stream candles about once a second while they form; closed ones once."""
-        self.exchange.market(symbol)
-        if timeframe not in TIMEFRAME_MS:
-            raise InvalidOrder(f"timeframe {timeframe!r} is not one of {', '.join(TIMEFRAME_MS)}")
-        streams = self._feed.channels[symbol].streams
-        stream = streams.get(timeframe)
-        if stream is None:
-            now_ms = self._clock.now_ms()
-            period_ms = now_ms - now_ms % TIMEFRAME_MS[timeframe]
-            before = self._candles(symbol, timeframe, 1, None, None, forming=False)[-1:]
-            present = before[0] if before and before[0].open_time == period_ms else None
-            stream = streams[timeframe] = BarStream(timeframe, present)
-        stream.handlers = (*stream.handlers, handler)
-
-        def unsubscribe() -> None:
-            stream.handlers = _without(stream.handlers, handler)
-            if not stream.handlers and streams.get(timeframe) is stream:
-                del streams[timeframe]
-
-        return unsubscribe
+        return self._streams.klines(symbol, timeframe, handler)
 
     def subscribe_trades(self, symbol: str, handler: Callable[[Trade], None]) -> Unsubscribe:
         """Stream public trades."""
-        self.exchange.market(symbol)
-        channel = self._feed.channels[symbol]
-        channel.trades = (*channel.trades, handler)
-
-        def unsubscribe() -> None:
-            channel.trades = _without(channel.trades, handler)
-
-        return unsubscribe
+        return self._streams.trades(symbol, handler)
 
     def subscribe_account(self, handler: Callable[[AccountEvent], None]) -> Unsubscribe:
         """Stream order updates, fills, positions, balances and funding payments of this account."""
-        self._account_handlers = (*self._account_handlers, handler)
-
-        def unsubscribe() -> None:
-            self._account_handlers = _without(self._account_handlers, handler)
-
-        return unsubscribe
+        return self._streams.account(handler)
 
     def subscribe_unparsed(self, handler: Callable[[Unparsed], None]) -> Unsubscribe:
         """Stream the raw messages of a recording that could not be understood."""
-        self._unparsed_handlers = (*self._unparsed_handlers, handler)
-
-        def unsubscribe() -> None:
-            self._unparsed_handlers = _without(self._unparsed_handlers, handler)
-
-        return unsubscribe
+        return self._streams.unparsed(handler)
 
     async def _request(self, operation: Operation) -> OrderUpdate:
         future: asyncio.Future[OrderUpdate] = asyncio.get_running_loop().create_future()
@@ -476,12 +330,11 @@ class PaperDriver:
         return await future
 
 
-def _without(handlers: tuple[T, ...], handler: T) -> tuple[T, ...]:
-    """Return the tuple less one occurrence of the handler."""
-    kept = list(handlers)
-    if handler in kept:
-        kept.remove(handler)
-    return tuple(kept)
+def _report_failure(task: asyncio.Task[None]) -> None:
+    """Tell the loop at once when the market stopped with an error."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        task.get_loop().call_exception_handler({"message": "the paper market stopped", "exception": error})
 
 
 def _order_type(order_type: OrderType, post_only: bool, time_in_force: str | None) -> OrderType:

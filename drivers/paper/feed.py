@@ -5,9 +5,10 @@ A market event reaches its subscribers before the executions that it causes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from drivers.paper.bars import MINUTE_MS, BarStream, MinuteBars
+from drivers.paper.bars import MINUTE_MS
+from drivers.paper.channel import Channel
 from drivers.paper.config import StopTrigger
 from drivers.paper.exchange import Exchange
 from drivers.paper.matching import printed, touched
@@ -27,30 +28,10 @@ from engine.kernel.market import (
     Unparsed,
 )
 from engine.kernel.orders import Side
-from engine.kernel.syscalls import BookEvent, TickEvent
 
 _TOUCH_SIZE = 1e9
 _DAY_MINUTES = 1_440
 _MINUTE_NS = MINUTE_MS * NS_PER_MS
-
-
-class Channel:
-    """One instrument's market state and subscribers.
-
-    Attributes:
-        day: Open, high, low and quote volume of the finished minutes of the last 24 h.
-    """
-
-    __slots__ = ("bars", "books", "day", "market", "streams", "ticks", "trades")
-
-    def __init__(self, market: SymbolMarket) -> None:
-        self.market = market
-        self.ticks: tuple[Callable[[TickEvent], None], ...] = ()
-        self.books: tuple[Callable[[BookEvent], None], ...] = ()
-        self.trades: tuple[Callable[[Trade], None], ...] = ()
-        self.bars = MinuteBars(market.symbol)
-        self.streams: dict[str, BarStream] = {}
-        self.day: tuple[float, float, float, float] | None = None
 
 
 class MarketFeed:
@@ -58,22 +39,29 @@ class MarketFeed:
 
     Args:
         exchange: Where own orders are matched.
+        channels: State and subscribers by symbol.
         commit: Delivers what an operation on the exchange brought about.
         on_unparsed: Told of every raw message of the market that could not be understood.
 
     Attributes:
         now_ns: Market time of the present event.
-        channels: State and subscribers by symbol.
+        next_second_ns: When `catch_up` has something to do.
     """
 
-    def __init__(self, exchange: Exchange, commit: Callable[[], None], on_unparsed: Callable[[Unparsed], None]) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        channels: Mapping[str, Channel],
+        commit: Callable[[], None],
+        on_unparsed: Callable[[Unparsed], None],
+    ) -> None:
         self._exchange = exchange
         self._commit = commit
         self._stop_on_mark = exchange.config.stop_trigger is StopTrigger.MARK
         self.now_ns = exchange.clock.now_ns()
         self._minute_ms = self.now_ns // _MINUTE_NS * MINUTE_MS
         self.next_second_ns = self.now_ns - self.now_ns % NS_PER_S + NS_PER_S
-        self.channels = {symbol: Channel(market) for symbol, market in exchange.markets.items()}
+        self._channels = channels
         self._paid: dict[str, int] = {}
         self.handlers: dict[type, Callable[..., None]] = {
             Quote: self._quote,
@@ -117,7 +105,7 @@ class MarketFeed:
                 self._close_minute()
 
     def _quote(self, quote: Quote) -> None:
-        channel = self.channels.get(quote.symbol)
+        channel = self._channels.get(quote.symbol)
         if channel is None:
             return
         market = channel.market
@@ -134,7 +122,7 @@ class MarketFeed:
             sells.cap_at(quote.ask, quote.ask_size)
 
     def _book(self, update: BookUpdate) -> None:
-        channel = self.channels.get(update.symbol)
+        channel = self._channels.get(update.symbol)
         if channel is None:
             return
         market = channel.market
@@ -177,7 +165,7 @@ class MarketFeed:
             self._touched(market, quote)
 
     def _book_state(self, event: BookSynced | BookInvalid) -> None:
-        channel = self.channels.get(event.symbol)
+        channel = self._channels.get(event.symbol)
         if channel is None:
             return
         if type(event) is BookInvalid:
@@ -186,7 +174,7 @@ class MarketFeed:
             handler(event)
 
     def _trade(self, trade: Trade) -> None:
-        channel = self.channels.get(trade.symbol)
+        channel = self._channels.get(trade.symbol)
         if channel is None:
             return
         market, price = channel.market, trade.price
@@ -206,7 +194,7 @@ class MarketFeed:
 
     def _print(self, trade: Trade) -> None:
         """Take a print in touch mode: bid, ask, mark and last are all its price."""
-        channel = self.channels.get(trade.symbol)
+        channel = self._channels.get(trade.symbol)
         if channel is None:
             return
         market, price = channel.market, trade.price
@@ -232,7 +220,7 @@ class MarketFeed:
         self._protect(market)
 
     def _mark(self, event: MarkPrice) -> None:
-        channel = self.channels.get(event.symbol)
+        channel = self._channels.get(event.symbol)
         if channel is None:
             return
         channel.market.native_mark = True
@@ -254,7 +242,7 @@ class MarketFeed:
             self._commit()
 
     def _funding(self, event: FundingRate) -> None:
-        channel = self.channels.get(event.symbol)
+        channel = self._channels.get(event.symbol)
         if channel is None:
             return
         channel.market.funding = event
@@ -262,7 +250,7 @@ class MarketFeed:
             handler(event)
 
     def _ticker(self, event: Ticker) -> None:
-        channel = self.channels.get(event.symbol)
+        channel = self._channels.get(event.symbol)
         if channel is None:
             return
         channel.market.native_ticker = True
@@ -288,7 +276,7 @@ class MarketFeed:
     def _each_second(self) -> None:
         """Give marks and tickers to instruments whose market has none of its own; settle funding that is due."""
         now_ms = self.now_ns // NS_PER_MS
-        for channel in self.channels.values():
+        for channel in self._channels.values():
             market = channel.market
             funding, touch = market.funding, market.touch
             if funding is not None and funding.next_time <= now_ms:
@@ -338,13 +326,13 @@ class MarketFeed:
         minute_ms = self._minute_ms
         self._minute_ms = self.now_ns // _MINUTE_NS * MINUTE_MS
         for closing in range(minute_ms, self._minute_ms, MINUTE_MS):
-            for channel in self.channels.values():
+            for channel in self._channels.values():
                 alive = channel.market.touch_ns >= closing * NS_PER_MS
                 bar = channel.bars.close_minute(closing, alive)
                 if bar is not None:
                     for stream in channel.streams.values():
                         stream.minute_closed(bar)
-        for channel in self.channels.values():
+        for channel in self._channels.values():
             _update_day(channel)
 
 

@@ -82,7 +82,7 @@ class Ladder:
         bid, ask = self._targets(fair, vol)
         self._give_way(self._asks, changed[1], -ask, Side.BUY, prints, now_ms)
         self._give_way(self._bids, changed[0], bid, Side.SELL, prints, now_ms)
-        gap = int(fair * 1e-4 * _DEEPEST_BP / LEVELS / self._tick)
+        gap = max(1, int(fair * 1e-4 * _DEEPEST_BP / LEVELS / self._tick))
         self._follow(self._bids, changed[0], bid, gap, vol)
         self._follow(self._asks, changed[1], -ask, gap, vol)
         random = self._rng
