@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
+from engine.io.config import AccountEntry
 from engine.kernel.instruments import InstrumentKind
 
 MANUAL = "manual"
@@ -57,3 +58,25 @@ class Account:
     def key(self) -> str:
         """Return the name under which files and records of this account are kept."""
         return f"{self.venue}:{self.name}"
+
+
+def account_of(entry: AccountEntry) -> Account:
+    """Return the account that an entry of the accounts file describes."""
+    limits = entry.limits
+    return Account(
+        index=entry.index,
+        name=entry.name,
+        venue=entry.venue,
+        mode=Mode(entry.mode),
+        default_quote=entry.default_quote,
+        default_kind=InstrumentKind(entry.default_kind),
+        limits=AccountLimits(
+            max_notional_usd=limits.max_notional_usd,
+            max_order_usd=limits.max_order_usd,
+            max_leverage=limits.max_leverage,
+            daily_loss_pct=limits.daily_loss_pct,
+            price_band_bp=limits.price_band_bp,
+            max_open_orders=limits.max_open_orders,
+            max_orders_per_min=limits.max_orders_per_min,
+        ),
+    )

@@ -1,0 +1,106 @@
+"""Vocabulary of the system monitor: what can be wrong, how badly, and from which value on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """How much an anomaly matters: shown, notified, or also blocking new entries in its scope."""
+
+    INFO = "INFO"
+    WARN = "WARN"
+    CRIT = "CRIT"
+
+    @property
+    def rank(self) -> int:
+        """Return 0 for INFO, 1 for WARN, 2 for CRIT."""
+        return _RANKS[self]
+
+
+_RANKS = {Severity.INFO: 0, Severity.WARN: 1, Severity.CRIT: 2}
+
+
+class AnomalyKind(StrEnum):
+    """Kinds that the monitor itself raises; strategies may raise others under names of their own."""
+
+    PRICE_JUMP = "price_jump"
+    POSITION_DRIFT = "position_drift"
+    EXTERNAL_TRADE = "external_trade"
+    PNL_SWING = "pnl_swing"
+    RISK_RATIO = "risk_ratio"
+    LARGE_POSITION = "large_position"
+    LIQ_DISTANCE = "liq_distance"
+    LEVERAGE = "leverage"
+    STALE_DATA = "stale_data"
+    ORDER_STUCK = "order_stuck"
+    STRATEGY_FAULT = "strategy_fault"
+
+
+TITLES: dict[str, str] = {
+    AnomalyKind.PRICE_JUMP: "Price Anomaly",
+    AnomalyKind.POSITION_DRIFT: "Position Value Anomaly",
+    AnomalyKind.EXTERNAL_TRADE: "External Trade",
+    AnomalyKind.PNL_SWING: "PnL Anomaly",
+    AnomalyKind.RISK_RATIO: "Risk Threshold Exceeded",
+    AnomalyKind.LARGE_POSITION: "Large Position Warning",
+    AnomalyKind.LIQ_DISTANCE: "Liquidation Near",
+    AnomalyKind.LEVERAGE: "Leverage Exceeded",
+    AnomalyKind.STALE_DATA: "Stale Data",
+    AnomalyKind.ORDER_STUCK: "Order Stuck",
+    AnomalyKind.STRATEGY_FAULT: "Position Processing Error",
+}
+"""Report titles by kind."""
+
+
+@dataclass(slots=True, frozen=True)
+class Levels:
+    """From which value on a kind is raised, and beyond which it clears.
+
+    Attributes:
+        warn: Value of a warning.
+        crit: Value of a critical anomaly, None when there is none.
+        clear: Value beyond which it clears.
+        falling: Whether low values are the bad ones.
+    """
+
+    warn: Decimal
+    crit: Decimal | None
+    clear: Decimal
+    falling: bool = False
+
+    def severity(self, value: Decimal) -> Severity | None:
+        """Return how bad a value is, None when it raises nothing."""
+        if self.crit is not None and self._reaches(value, self.crit):
+            return Severity.CRIT
+        return Severity.WARN if self._reaches(value, self.warn) else None
+
+    def is_clear(self, value: Decimal) -> bool:
+        """Return whether a value is beyond the clear level."""
+        return value > self.clear if self.falling else value < self.clear
+
+    def is_consistent(self) -> bool:
+        """Return whether clear, warn and crit stand in order."""
+        sign = -1 if self.falling else 1
+        order = [self.clear * sign, self.warn * sign] + ([] if self.crit is None else [self.crit * sign])
+        return order == sorted(order)
+
+    def _reaches(self, value: Decimal, level: Decimal) -> bool:
+        return value <= level if self.falling else value >= level
+
+
+DEFAULT_LEVELS: dict[str, Levels] = {
+    AnomalyKind.PRICE_JUMP: Levels(Decimal("0.05"), Decimal("0.10"), Decimal("0.025")),
+    AnomalyKind.POSITION_DRIFT: Levels(Decimal(20), Decimal(200), Decimal(0)),
+    AnomalyKind.PNL_SWING: Levels(Decimal(100), Decimal(300), Decimal(50)),
+    AnomalyKind.RISK_RATIO: Levels(Decimal("0.20"), Decimal("0.40"), Decimal("0.15")),
+    AnomalyKind.LARGE_POSITION: Levels(Decimal("0.50"), Decimal("1.00"), Decimal("0.45")),
+    AnomalyKind.LIQ_DISTANCE: Levels(Decimal("0.15"), Decimal("0.07"), Decimal("0.18"), falling=True),
+    AnomalyKind.LEVERAGE: Levels(Decimal(3), None, Decimal("2.7")),
+    AnomalyKind.STALE_DATA: Levels(Decimal(10), Decimal(60), Decimal(10)),
+    AnomalyKind.ORDER_STUCK: Levels(Decimal(10), Decimal(30), Decimal(10)),
+}
+"""Levels unless configured: shares of the price, position or equity; USD for position_drift and pnl_swing; seconds for
+stale_data and order_stuck. The engine widens position_drift to one lot and pnl_swing to 1 % of equity."""

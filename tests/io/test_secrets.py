@@ -1,0 +1,108 @@
+"""Secrets: resolved where they are kept, never shown in any form."""
+
+from __future__ import annotations
+
+import base64
+import json
+import pickle
+import subprocess
+import sys
+import urllib.parse
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.io.secrets import Redactor, Secret, decrypt, encrypt, resolve
+from engine.kernel.errors import ConfigError
+
+
+def test_a_secret_shows_itself_only_when_asked() -> None:
+    secret = Secret("hunter2")
+    assert f"{secret} {secret!r} {[secret]} {secret!s}" == "*** *** [***] ***"
+    assert secret.reveal() == "hunter2"
+    with pytest.raises(TypeError):
+        pickle.dumps(secret)
+    assert not hasattr(secret, "__dict__")
+
+
+def test_where_a_secret_may_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resolve("00123", "a.key", {}).reveal() == "00123"
+    assert resolve("${MY_KEY}", "a.key", {"MY_KEY": "007"}).reveal() == "007"
+    with pytest.raises(ConfigError, match=r"a\.key: the environment variable MY_KEY is not set"):
+        resolve("${MY_KEY}", "a.key", {})
+    with pytest.raises(ConfigError, match="must be the whole value"):
+        resolve("x${MY_KEY}", "a.key", {"MY_KEY": "007"})
+    with pytest.raises(ConfigError, match="keyring:SERVICE/NAME"):
+        resolve("keyring:ctos", "a.key", {})
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    with pytest.raises(ConfigError, match="pip install keyring"):
+        resolve("keyring:ctos/main", "a.key", {})
+    with pytest.raises(ConfigError, match="CTOS_PASSWORD"):
+        resolve("enc:1:abc", "a.key", {})
+
+
+@pytest.fixture
+def quick_scrypt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.io.secrets._SCRYPT_N", 1 << 4)
+
+
+@pytest.mark.usefixtures("quick_scrypt")
+def test_encrypted_values_open_only_whole_and_with_the_password() -> None:
+    value = encrypt("the key", Secret("pass"))
+    assert "the key" not in value and value != encrypt("the key", Secret("pass"))
+    assert resolve(value, "a.key", {}, Secret("pass")).reveal() == "the key"
+    refusals = set()
+    packed = base64.b64decode(value.removeprefix("enc:1:"))
+    broken = [
+        "enc:1:" + base64.b64encode(packed[:i] + bytes([packed[i] ^ 1]) + packed[i + 1 :]).decode()
+        for i in range(len(packed))
+    ]
+    for text, password in [
+        (value, "wrong"),
+        *((text, "pass") for text in [*broken, "enc:1:", "enc:1:%%", "enc:2:" + value[6:]]),
+    ]:
+        with pytest.raises(ConfigError) as caught:
+            decrypt(text, Secret(password), "a.key")
+        refusals.add(str(caught.value))
+    assert refusals == {"a.key cannot be decrypted: the password is wrong or the value was changed"}
+
+
+def test_the_command_that_encrypts() -> None:
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-m", "engine.io.secrets"]
+    done = subprocess.run(
+        command, input="the key\n", capture_output=True, text=True, cwd=root, env={"CTOS_PASSWORD": "pw"}
+    )
+    assert decrypt(done.stdout.strip(), Secret("pw"), "a.key") == "the key"
+    refused = subprocess.run(command, input="the key\n", capture_output=True, text=True, cwd=root, env={})
+    assert refused.returncode == 1 and "CTOS_PASSWORD" in refused.stderr
+
+
+@given(
+    secret=st.text(st.characters(codec="utf-8", min_codepoint=32), min_size=6, max_size=40),
+    before=st.binary(max_size=5),
+    after=st.binary(max_size=5),
+)
+def test_every_form_of_a_secret_is_masked(secret: str, before: bytes, after: bytes) -> None:
+    redactor = Redactor()
+    redactor.add(Secret(secret))
+    raw = secret.encode()
+    for text in [
+        secret, urllib.parse.quote(secret, safe=""), urllib.parse.quote_plus(secret), raw.hex(), raw.hex().upper(),
+        base64.b64encode(before + raw + after).decode(), base64.urlsafe_b64encode(before + raw + after).decode(),
+        json.dumps({"k": secret}), json.dumps({"k": secret}, ensure_ascii=False),
+    ]:  # fmt: skip
+        cleaned = redactor.clean(f"x {text} y")
+        assert "***" in cleaned and secret not in cleaned
+
+
+def test_passwords_in_addresses_and_lines_of_keys_are_masked() -> None:
+    redactor = Redactor()
+    assert redactor.clean("via http://me:pw@proxy:8080 now") == "via http://***@proxy:8080 now"
+    assert redactor.clean("https://host/path?at=me@x") == "https://host/path?at=me@x"
+    redactor.add(Secret("-----BEGIN KEY-----\nABCDEFGHIJKL\n-----END KEY-----"))
+    assert redactor.clean("line ABCDEFGHIJKL") == "line ***"
+    redactor.add(Secret("abc"))
+    assert redactor.clean("abc -----BEGIN KEY-----") == "abc -----BEGIN KEY-----"
