@@ -75,6 +75,9 @@ class OrderDesk(Protocol):
     def quote(self, symbol: str) -> Quote | None:
         """Return the best bid and ask."""
 
+    def mark(self, symbol: str) -> Decimal | None:
+        """Return the mark price, to the tick; the middle of the touch where the venue has none."""
+
     def instrument(self, symbol: str) -> Instrument:
         """Return an instrument; raises `UnknownSymbol`."""
 
