@@ -17,7 +17,8 @@ from typing import Any
 
 import click
 
-from engine.boot import SystemOptions, build_system
+from engine.boot.options import SystemOptions
+from engine.boot.system import build_system
 
 _EXIT_LIMIT_S = 20
 

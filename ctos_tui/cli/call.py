@@ -11,7 +11,8 @@ import click
 
 from ctos_tui.cli.jsonlines import write_line
 from ctos_tui.cli.options import system_options
-from engine.boot import SystemOptions, calling
+from engine.boot.options import SystemOptions
+from engine.boot.system import calling
 from engine.kernel.errors import ConfigError
 from engine.kernel.instruments import InstrumentKind, resolve_symbol
 from engine.kernel.orders import OrderType, Side

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ctos_tui.cli.jsonlines import write_line
-from engine.boot import System
+from engine.boot.system import System
 from engine.runtime.anomalies import AnomalyChanged
 from engine.runtime.events import (
     CommandRefused,

@@ -12,7 +12,10 @@ import click
 from ctos_tui.cli.jsonlines import write_line
 from ctos_tui.cli.options import Duration, system_options
 from ctos_tui.cli.report import EventWriter
-from engine.boot import System, SystemOptions, build_system, run_at_full_speed, summary
+from engine.boot.full_speed import run_at_full_speed
+from engine.boot.options import SystemOptions
+from engine.boot.summary import summary
+from engine.boot.system import System, build_system
 from engine.kernel.clock import sleep
 from engine.kernel.errors import ConfigError
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import click
 
 from ctos_tui.cli.jsonlines import write_line
-from engine.boot import load_strategies
+from engine.boot.strategies import load_strategies
 
 
 @click.command("strategies", help="List the strategies; with a NAME, explain one and its parameters.")
@@ -35,7 +36,7 @@ def command(name: str | None, config: str | None, as_json: bool) -> None:
 
 def _explain(strategy: Any, rows: list[dict[str, Any]]) -> None:
     click.echo(f"{strategy.name}: {strategy.title}\n")
-    click.echo((strategy.__doc__ or "").strip() + "\n")
+    click.echo(inspect.cleandoc(strategy.__doc__ or "") + "\n")
     for row in rows:
         if row["name"] != "risk":
             default = row["default"]

@@ -10,7 +10,9 @@ from typing import Any
 
 from engine.io.event_lines import LineDecoder, decode_lines
 from engine.kernel.errors import UnknownVenue
+from engine.kernel.instruments import Instrument
 
+DEFAULT_CAPTURE_VENUE = "binance"
 _DECODERS = {"binance": "drivers.binance"}
 
 
@@ -36,6 +38,12 @@ def make_decoder(venue: str) -> LineDecoder:
         raise UnknownVenue(f"no decoder for venue {venue!r}; there are: {', '.join(sorted(_DECODERS))}")
     decoder: LineDecoder = importlib.import_module(_DECODERS[venue]).make_decoder()
     return decoder
+
+
+def default_instruments(venue: str) -> list[Instrument]:
+    """Return the instruments whose filters a venue's `arch.yaml` holds."""
+    instruments: list[Instrument] = importlib.import_module(_DECODERS[venue]).default_instruments()
+    return instruments
 
 
 def decode_stream(venue: str, lines: Iterable[bytes]) -> DecodeStream:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import os
 import sys
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -11,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from engine.io.config import config_paths
+from engine.io.config import find_paths, load_config
 from engine.kernel.errors import ConfigError, UnknownStrategy
 from engine.kernel.strategy import Strategy
 
@@ -46,7 +47,9 @@ def load_strategies(config_dir: str | None = None, folder: Path | None = None) -
     catalogue = StrategyCatalogue()
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         _add(catalogue, entry.load(), entry.value)
-    folder = folder or config_paths(config_dir).strategies
+    if folder is None:
+        paths = find_paths(config_dir, os.environ)
+        folder = paths.strategies(load_config(paths).strategies.folder)
     if folder.is_dir():
         for path in sorted(folder.glob("*.py")):
             _load_file(catalogue, path)

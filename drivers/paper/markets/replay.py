@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Protocol
 
 from engine.kernel.clock import NS_PER_MS, NS_PER_S
@@ -13,7 +10,6 @@ from engine.kernel.errors import ConfigError
 from engine.kernel.instruments import Instrument
 from engine.kernel.market import Bar, BookInvalid, BookSynced, FundingRate, MarketEvent, Trade
 
-_GZIP_MAGIC = b"\x1f\x8b"
 _LOOP_PAUSE_NS = NS_PER_S
 
 Batch = tuple[int, Sequence[MarketEvent]]
@@ -31,23 +27,6 @@ class LineDecoder(Protocol):
 
     def feed(self, line: bytes) -> list[MarketEvent]:
         """Decode a line; what cannot be understood comes back as `Unparsed`."""
-
-
-def recorded_lines(path: Path) -> Iterator[bytes]:
-    """Read a recording line by line, gzip or plain.
-
-    Raises:
-        ConfigError: The file cannot be opened, or is damaged; the message names it.
-    """
-    try:
-        with path.open("rb") as raw:
-            if raw.peek(2)[:2] == _GZIP_MAGIC:
-                with gzip.GzipFile(fileobj=raw) as unpacked:
-                    yield from unpacked
-            else:
-                yield from raw
-    except (OSError, EOFError, zlib.error) as error:
-        raise ConfigError(f"recording {path} cannot be read ({error}); check the file") from error
 
 
 def decoded(lines: Iterator[bytes], decoder: LineDecoder) -> Iterator[Batch]:
