@@ -205,10 +205,10 @@ class Decoder:
         return events
 
     def _owner(self, snapshot: DepthSnapshot, futures: bool, alone: bool) -> _Market | None:
-        """Return the market a snapshot belongs to: the only one, else the one it shares most prices with."""
+        """Return the market a snapshot belongs to: the only one if its prices fit, else the most alike."""
         books = [m for (_, f), m in self._markets.items() if f is futures and m.sync.last_id is not None]
         if alone and len(books) == 1:
-            return books[0]
+            return books[0] if _is_near(snapshot, books[0]) else None
         candidates = [m for m in books if not m.sync.synced] or books
         ranked = sorted(((_common(snapshot, m), i) for i, m in enumerate(candidates)), reverse=True)
         if not ranked or not ranked[0][0] or (len(ranked) > 1 and ranked[0][0] == ranked[1][0]):
@@ -295,3 +295,10 @@ def _common(snapshot: DepthSnapshot, market: _Market) -> int:
     """Return how many prices a snapshot shares with a market's last update: it does not name its symbol."""
     listed = {price for price, _ in _coins(snapshot.bids + snapshot.asks, market.multiplier)}
     return sum(price in listed for levels in market.last_levels for price, _ in levels)
+
+
+def _is_near(snapshot: DepthSnapshot, market: _Market) -> bool:
+    """Return whether a market's last update has a price between half and twice the snapshot's best."""
+    best = _coins((snapshot.bids or snapshot.asks)[:1], market.multiplier)
+    changed = [price for levels in market.last_levels for price, _ in levels]
+    return not best or not changed or any(best[0][0] / 2 < price < best[0][0] * 2 for price in changed)
