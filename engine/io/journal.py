@@ -144,6 +144,11 @@ class Journal:
         for seq, ts_ns, kind, name, body in self._read(sql, (account, after_seq)):
             yield JournalRecord(seq, ts_ns, kind, name, _decode(body))
 
+    def has_fill(self, account: str, symbol: str, trade_id: str) -> bool:
+        """Return whether an execution was ever recorded. Waits for the disk."""
+        sql = "SELECT 1 FROM fills WHERE venue = ? AND account = ? AND symbol = ? AND trade_id = ?"
+        return any(True for _ in self._read(sql, (account.partition(":")[0], account, symbol, trade_id)))
+
     def put(self, table: str, key: str, value: bytes, on_durable: Call | None = None) -> None:
         """Store a value under a name, replacing the one before."""
         sql = f"INSERT OR REPLACE INTO {_table(table)} (key, value) VALUES (?, ?)"

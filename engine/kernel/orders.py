@@ -137,6 +137,11 @@ class Order:
         reason: Why it was rejected, cancelled or expired, in words.
         error: Class name of the typed error behind a rejection, if any.
         label: Short number shown to people (`#12`).
+        parent: Handle of the work that sent it, if any.
+        external: Whether somebody else placed it on this account.
+        held: Whether the engine holds it until its trigger price is met; the venue does not know it yet.
+        reference_price: Middle of the touch when it was decided, for judging slippage.
+        venue_ts: Venue time (ms) of the newest status.
     """
 
     client_id: str
@@ -162,6 +167,9 @@ class Order:
     label: int = 0
     parent: str = ""
     external: bool = False
+    held: bool = False
+    reference_price: Decimal | None = None
+    venue_ts: int = 0
 
     @classmethod
     def from_request(cls, request: OrderRequest, now_ns: int, label: int = 0) -> Order:

@@ -92,3 +92,22 @@ class FundingShared:
 
     instance: str
     payment: FundingPayment
+
+
+@dataclass(slots=True, frozen=True)
+class EngineAlarm:
+    """Something that a person should know of: `kind` names it, `severity` is INFO, WARN or CRIT."""
+
+    kind: str
+    symbol: str
+    instance: str
+    text: str
+    severity: str = "WARN"
+
+
+@dataclass(slots=True, frozen=True)
+class PanicProgress:
+    """How far a halt has come; `confirmed` when the venue says that none of our orders rests."""
+
+    text: str
+    confirmed: bool

@@ -1,0 +1,180 @@
+"""Takes in what the venue says about the account, in any order, late or twice, and books it exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+
+from engine.kernel.account import Balance, FundingPayment, Position
+from engine.kernel.errors import CtosError
+from engine.kernel.orders import Fill, Order, OrderState, OrderUpdate, Pending
+from engine.kernel.syscalls import AccountEvent
+from engine.runtime.accounts import MANUAL
+from engine.runtime.core import EngineCore
+from engine.runtime.events import BalanceChanged, FillBooked, FundingShared, PositionChanged
+from engine.runtime.records import Execution, Funding, Status
+
+ZERO = Decimal(0)
+
+_OPS = {
+    OrderState.OPEN: "OrderAck",
+    OrderState.CANCELED: "OrderCanceled",
+    OrderState.EXPIRED: "OrderExpired",
+    OrderState.REJECTED: "OrderPlaceFail",
+}
+
+
+class Booking:
+    """One account's stream of orders, fills, funding, positions and balances.
+
+    Args:
+        core: The engine's shared parts.
+        on_reduced: Called with (instance, symbol) after each fill, before anybody hears of it: what working reductions
+            may still do has changed.
+        on_behind: Called with an order of which the venue reported more filled than is booked.
+        on_liquidation: Called with the fill when the venue closed a position by force.
+    """
+
+    def __init__(
+        self,
+        core: EngineCore,
+        on_reduced: Callable[[str, str], None],
+        on_behind: Callable[[Order], None],
+        on_liquidation: Callable[[Fill], None],
+    ) -> None:
+        self._core = core
+        self._on_reduced = on_reduced
+        self._on_behind = on_behind
+        self._on_liquidation = on_liquidation
+
+    def on_event(self, event: AccountEvent) -> None:
+        """Take in one message of the account's stream."""
+        if isinstance(event, OrderUpdate):
+            self.on_update(event)
+        elif isinstance(event, Fill):
+            self.on_fill(event)
+        elif isinstance(event, Position):
+            self._core.portfolio.set_venue_position(event)
+            self._core.bus.publish(PositionChanged(event.symbol))
+        elif isinstance(event, Balance):
+            if self._core.portfolio.set_balance(event):
+                self._core.bus.publish(BalanceChanged(event.currency))
+        else:
+            self.on_funding(event)
+
+    def on_update(self, update: OrderUpdate, answers: Pending = Pending.NONE) -> None:
+        """Take in the venue's words about an order; what is known already is not written again."""
+        core = self._core
+        status = Status(update, answers)
+        if not core.tracker.is_news(status):
+            return
+        known = core.tracker.find(update.client_id, update.symbol, update.venue_order_id)
+        before = known.state if known is not None else None
+        order = core.write(status).order
+        if order is None:
+            return
+        if order.state is not before and order.state in _OPS:
+            core.oplog(_OPS[order.state], **about(order), det=order.reason)
+        if order.reported_filled > order.filled:
+            self._on_behind(order)
+        if order.reduce_only and order.is_open:
+            self._on_reduced(order.instance, order.symbol)
+        core.publish_order(order)
+
+    def on_fill(self, fill: Fill) -> None:
+        """Book an execution unless it is booked already."""
+        core = self._core
+        if self._is_booked(fill):
+            return
+        order = core.tracker.find(fill.client_id, fill.symbol, fill.venue_order_id)
+        instance = order.instance if order is not None else MANUAL
+        effect = core.write(Execution(fill, instance, self._fee_in_quote(fill)))
+        assert effect.booked is not None
+        self._log_fill(fill, order)
+        if order is not None and order.filled > order.quantity and not order.external:
+            self._report_overfill(order)
+        self._on_reduced(instance, fill.symbol)
+        core.bus.publish(PositionChanged(fill.symbol))
+        core.bus.publish(FillBooked(fill, instance, effect.booked.realised))
+        if fill.liquidation:
+            self._on_liquidation(fill)
+        if order is not None:
+            core.publish_order(order)
+
+    def on_funding(self, payment: FundingPayment) -> None:
+        """Book a funding payment, split over the ledgers that hold the position, unless it is booked already."""
+        core = self._core
+        books = core.state.books
+        if books.funding_known(payment):
+            return
+        shares = books.funding_shares(payment)
+        core.write(Funding(payment))
+        core.oplog("Funding", symbol=payment.symbol, amount=str(payment.amount), rate=str(payment.rate))
+        for instance, amount in shares:
+            core.bus.publish(FundingShared(instance, replace(payment, amount=amount)))
+        core.bus.publish(PositionChanged(payment.symbol))
+
+    def _is_booked(self, fill: Fill) -> bool:
+        core = self._core
+        fills = core.portfolio.fills
+        known = fills.get(fill.symbol, fill.trade_id)
+        if known is None:
+            return fill.ts <= fills.horizon_ts and core.state.has_fill(fill)
+        if known.fill != fill:
+            core.alarm(
+                "fill_conflict",
+                f"trade {fill.trade_id} of {fill.symbol} arrived again with other content; the first one stays: "
+                f"{known.fill.quantity} at {known.fill.price}, now {fill.quantity} at {fill.price}",
+                fill.symbol,
+                known.instance,
+            )
+        return True
+
+    def _fee_in_quote(self, fill: Fill) -> Decimal:
+        core = self._core
+        try:
+            return core.portfolio.fee_in_quote(fill, core.instrument(fill.symbol))
+        except CtosError as error:
+            core.alarm(
+                "fee_unpriced", f"fee of {fill.fee} {fill.fee_currency} is not in the profit: {error}", fill.symbol
+            )
+            return ZERO
+
+    def _log_fill(self, fill: Fill, order: Order | None) -> None:
+        slippage = None
+        if order is not None and order.reference_price is not None:
+            slippage = str((fill.price - order.reference_price) * fill.side.sign)
+        self._core.oplog(
+            "OrderFilled" if order is not None and order.state is OrderState.FILLED else "OrderPartFilled",
+            instance=order.instance if order is not None else MANUAL,
+            cid=fill.client_id,
+            symbol=fill.symbol,
+            side=fill.side.value,
+            price=str(fill.price),
+            qty=str(fill.quantity),
+            fee=str(fill.fee),
+            fee_currency=fill.fee_currency,
+            maker=fill.maker,
+            slippage=slippage,
+            trade_id=fill.trade_id,
+        )
+
+    def _report_overfill(self, order: Order) -> None:
+        core = self._core
+        text = f"#{order.label} {order.symbol} filled {order.filled}, more than its {order.quantity}; it is booked"
+        core.alarm("overfill", text, order.symbol, order.instance, "CRIT")
+        if order.instance != MANUAL:
+            core.risk.on_instance_halt(order.instance, text)
+
+
+def about(order: Order) -> dict[str, str]:
+    """Return an order's fields for the operation log."""
+    return {
+        "instance": order.instance,
+        "cid": order.client_id,
+        "symbol": order.symbol,
+        "side": order.side.value,
+        "qty": str(order.quantity),
+        "price": "" if order.price is None else str(order.price),
+    }

@@ -1,0 +1,458 @@
+"""Order entry: check, journal, send; amend; cancel. What the venue answers is taken in here.
+
+An order is sent when its intent is durable, never twice, and not at all when it was cancelled, trading was halted or
+too much time has passed meanwhile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import partial
+
+from engine.kernel.clock import NS_PER_S
+from engine.kernel.errors import (
+    ClockSkew,
+    CtosError,
+    DuplicateClientOrderId,
+    InvalidOrder,
+    OrderNotFound,
+    RateLimited,
+    RiskReject,
+    TradingHalted,
+    UnknownOutcome,
+    VenueUnavailable,
+)
+from engine.kernel.instruments import Instrument
+from engine.kernel.orders import Order, OrderRequest, OrderState, OrderType, OrderUpdate, Pending, Side
+from engine.runtime.booking import Booking, about
+from engine.runtime.core import EngineCore
+from engine.runtime.records import Asked, Declined, Intent, Outcome, Sent
+from engine.runtime.reductions import Reductions
+from engine.runtime.resolver import Resolver
+from engine.runtime.sizing import check_minimum, check_price_step, check_quantity_step, check_terms, market_cap
+from engine.runtime.stops import HeldStops
+
+ZERO = Decimal(0)
+DEADLINE_NS = 2 * NS_PER_S
+"""An order or amendment that could not be sent by then is dropped."""
+
+CANCEL_WAITS_S = (0.25, 0.5, 1.0, 2.0, 5.0)
+_TRY_AGAIN = (RateLimited, VenueUnavailable, UnknownOutcome, ClockSkew)
+_NOT_CONFIRMED = (OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN)
+
+
+@dataclass(slots=True, frozen=True)
+class _Change:
+    """An amendment that waits until the one in flight is answered."""
+
+    price: Decimal | None
+    quantity: Decimal | None
+
+
+class OrderCommands:
+    """Carries out commands about orders.
+
+    Args:
+        core: The engine's shared parts.
+
+    Attributes:
+        booking: Takes in the account's stream.
+        resolver: Looks for orders whose outcome is not known.
+        reductions: Caps reduce-only orders.
+        stops: Stops that the venue does not keep.
+    """
+
+    def __init__(self, core: EngineCore, booking: Booking, resolver: Resolver) -> None:
+        self._core = core
+        self.booking = booking
+        self.resolver = resolver
+        self.reductions = Reductions(core, self._resize, self.cancel)
+        self.stops = HeldStops(core, self._fire)
+        self._waiting_changes: dict[str, _Change] = {}
+
+    def request(
+        self,
+        instance: str,
+        symbol: str,
+        side: Side,
+        type: OrderType,
+        quantity: Decimal,
+        price: Decimal | None,
+        trigger_price: Decimal | None,
+        reduce_only: bool,
+        client_id: str,
+        replacing: str = "",
+    ) -> OrderRequest:
+        """Return an order as it would be sent: a market order with its cap, a reduction capped to what is held.
+
+        Raises:
+            CtosError: A rule of the instrument forbids it, there is no price for it, or nothing is left to reduce.
+        """
+        instrument = self._core.instrument(symbol)
+        check_terms(instrument, side, type, quantity, price, trigger_price)
+        reduce_only = reduce_only or type is OrderType.STOP
+        if type is OrderType.MARKET and price is None:
+            price = self.cap_price(instrument, side)
+        if reduce_only:
+            quantity = self.reductions.cap(instance, symbol, side, type is OrderType.STOP, quantity, replacing)
+        else:
+            assert price is not None
+            check_minimum(instrument, quantity, price)
+        return OrderRequest(client_id, instance, symbol, side, type, quantity, price, trigger_price, reduce_only)
+
+    def cap_price(self, instrument: Instrument, side: Side) -> Decimal:
+        """Return the limit at which a market order is sent.
+
+        Raises:
+            RiskReject: There is no quote.
+        """
+        quote = self._core.quote(instrument.symbol)
+        if quote is None or quote.bid <= 0 or quote.ask <= 0:
+            raise RiskReject("market_data", "", f"{instrument.symbol} has no quote, so a market order has no cap")
+        return market_cap(instrument, side, quote)
+
+    def submit(self, request: OrderRequest, parent: str = "") -> Order:
+        """Let risk check an order, journal its intent, and send it when that is durable.
+
+        Raises:
+            CtosError: It was refused; nothing was journalled or sent.
+        """
+        core = self._core
+        if core.tracker.get(request.client_id) is not None:
+            raise InvalidOrder(f"client id {request.client_id} was used before; every order needs a new one")
+        self._refuse_while_in_doubt(request)
+        core.risk.check(request, parent=parent)
+        intent = Intent(
+            client_id=request.client_id,
+            label=core.tracker.next_label,
+            instance=request.instance,
+            symbol=request.symbol,
+            side=request.side,
+            type=request.type,
+            quantity=request.quantity,
+            price=request.price,
+            trigger_price=request.trigger_price,
+            reduce_only=request.reduce_only,
+            parent=parent,
+            held=request.type is OrderType.STOP and not self._venue_keeps(request),
+            reference_price=core.market.middle(request.symbol),
+        )
+        deadline_ns = core.clock.now_ns() + DEADLINE_NS
+        status = core.trading.status
+        durable = partial(self._intent_durable, request.client_id, deadline_ns, status)
+        order = core.write(intent, durable).order
+        assert order is not None
+        core.oplog("OrderPlaced", **about(order), type=order.type.value, parent=parent)
+        if order.state is OrderState.INTENT:
+            core.publish_order(order)
+            if not order.held:
+                core.clock.call_at(deadline_ns, self._drop_late, request.client_id)
+        return order
+
+    def cancel(self, client_id: str) -> None:
+        """Ask for the cancellation of an order; harmless when it is final or being cancelled.
+
+        Raises:
+            OrderNotFound: There is no such order.
+        """
+        core = self._core
+        order = self._known(client_id)
+        if not order.is_open:
+            return
+        if order.state is OrderState.INTENT:
+            state = OrderState.CANCELED if order.held else OrderState.NEVER_SENT
+            core.change(Outcome(client_id, state, "cancelled before it was sent"))
+            self.stops.forget(order)
+        elif order.pending is not Pending.CANCEL:
+            core.risk.count_cancel(order.instance)
+            self._waiting_changes.pop(client_id, None)
+            core.change(Asked(client_id, Pending.CANCEL))
+            self._send_cancel(client_id, 0)
+
+    def amend(self, client_id: str, price: Decimal | None = None, quantity: Decimal | None = None) -> None:
+        """Change price (of a stop: the trigger) and/or total quantity of a working order.
+
+        A total that is filled already cancels the rest. While an amendment is in flight the newest further one waits
+        for its answer.
+
+        Raises:
+            CtosError: Refused; the order works on unchanged.
+        """
+        core = self._core
+        order = self._known(client_id)
+        self._refuse_amend(order)
+        if quantity is not None and quantity <= order.filled:
+            self.cancel(client_id)
+            return
+        price, quantity = self._new_terms(order, price, quantity)
+        if price is None and quantity is None:
+            return
+        if order.pending is Pending.AMEND:
+            self._waiting_changes[client_id] = _Change(price, quantity)
+            return
+        is_stop = order.type is OrderType.STOP
+        core.risk.check_amend(order, None if is_stop else price, quantity)
+        if order.held:
+            self._change_held(order, price, quantity)
+            return
+        deadline_ns = core.clock.now_ns() + DEADLINE_NS
+        asked = Asked(client_id, Pending.AMEND, price, quantity)
+        durable = partial(self._amend_durable, client_id, price, quantity, deadline_ns)
+        core.write(asked, durable)
+        core.publish_order(order)
+
+    def check_replacement(self, client_id: str, price: Decimal | None, quantity: Decimal) -> None:
+        """Check the order that would take a working one's place, as if that were gone already.
+
+        Raises:
+            CtosError: It would be refused.
+        """
+        order = self._known(client_id)
+        request = self.request(
+            order.instance,
+            order.symbol,
+            order.side,
+            order.type,
+            quantity,
+            order.price if price is None else price,
+            order.trigger_price,
+            order.reduce_only,
+            client_id,
+            replacing=client_id,
+        )
+        self._core.risk.check(request, replacing=client_id, dry=True)
+
+    def _known(self, client_id: str) -> Order:
+        order = self._core.tracker.get(client_id)
+        if order is None:
+            raise OrderNotFound(f"there is no order {client_id}")
+        return order
+
+    def _venue_keeps(self, request: OrderRequest) -> bool:
+        """Return whether the venue can keep a stop: it must reduce the account's net position by its full size."""
+        net = self._core.account_quantity(request.symbol)
+        return self._core.features.stops and -net * request.side.sign >= request.quantity
+
+    def _refuse_while_in_doubt(self, request: OrderRequest) -> None:
+        """Refuse an increase beside an order of the same instance, symbol and side whose outcome is not known."""
+        if request.reduce_only:
+            return
+        for order in self._core.tracker.unknown():
+            same = (order.instance, order.symbol, order.side) == (request.instance, request.symbol, request.side)
+            if same:
+                raise RiskReject(
+                    "unknown_order",
+                    "",
+                    f"#{order.label} {order.symbol} {order.side.value} has no known outcome yet",
+                    hint="it is being looked for",
+                )
+
+    def _intent_durable(self, client_id: str, deadline_ns: int, status: object) -> None:
+        core = self._core
+        order = core.tracker.get(client_id)
+        if order is None or order.state is not OrderState.INTENT:
+            return
+        if order.held:
+            self.stops.keep(order)
+            core.publish_order(order)
+        elif core.clock.now_ns() > deadline_ns:
+            self._drop_late(client_id)
+        elif core.trading.status is not status and (refusal := self._gate(order)) is not None:
+            core.change(Outcome(client_id, OrderState.NEVER_SENT, str(refusal), type(refusal).__name__))
+        else:
+            self._send(order, order.type)
+
+    def _gate(self, order: Order) -> TradingHalted | None:
+        """Return why the trading state, which changed after an order was checked, does not let it pass."""
+        try:
+            self._core.risk.check(request_of(order), parent=order.parent, replacing=order.client_id, dry=True)
+        except TradingHalted as error:
+            return error
+        except RiskReject:
+            return None
+        return None
+
+    def _drop_late(self, client_id: str) -> None:
+        order = self._core.tracker.get(client_id)
+        if order is not None and order.state is OrderState.INTENT:
+            reason = f"not sent: the journal took longer than {DEADLINE_NS // NS_PER_S} s"
+            self._core.change(Outcome(client_id, OrderState.NEVER_SENT, reason))
+
+    def _send(self, order: Order, type: OrderType, quantity: Decimal | None = None) -> None:
+        core = self._core
+        request = request_of(order, OrderType.IOC if type is OrderType.MARKET and order.price is not None else type)
+        if quantity is not None:
+            request = replace(request, quantity=quantity)
+        if request.reduce_only and not self.reductions.reduces_account(order):
+            request = replace(request, reduce_only=False)
+        core.change(Sent(order.client_id))
+        core.gateway.place(request, partial(self._placed, order.client_id))
+
+    def _placed(self, client_id: str, outcome: OrderUpdate | CtosError) -> None:
+        core = self._core
+        order = self._known(client_id)
+        if isinstance(outcome, OrderUpdate):
+            self.booking.on_update(outcome)
+        elif isinstance(outcome, UnknownOutcome | DuplicateClientOrderId):
+            core.oplog("OrderInDoubt", **about(order), det=str(outcome))
+            core.change(Outcome(client_id, OrderState.UNKNOWN, str(outcome), type(outcome).__name__))
+            if order.is_open:
+                self.resolver.watch(order)
+        elif order.is_open:
+            core.oplog("OrderPlaceFail", **about(order), error=type(outcome).__name__, det=str(outcome))
+            core.change(Outcome(client_id, OrderState.REJECTED, str(outcome), type(outcome).__name__))
+
+    def _send_cancel(self, client_id: str, tries: int) -> None:
+        order = self._known(client_id)
+        if order.is_open and order.pending is Pending.CANCEL:
+            self._core.gateway.cancel(client_id, order.symbol, partial(self._canceled, client_id, tries))
+
+    def _canceled(self, client_id: str, tries: int, outcome: OrderUpdate | CtosError) -> None:
+        core = self._core
+        order = self._known(client_id)
+        if isinstance(outcome, OrderUpdate):
+            self.booking.on_update(outcome)
+        elif not order.is_open:
+            return
+        elif isinstance(outcome, OrderNotFound):
+            self.resolver.watch(order, 0.0)
+        elif isinstance(outcome, _TRY_AGAIN):
+            wait_s = CANCEL_WAITS_S[min(tries, len(CANCEL_WAITS_S) - 1)]
+            core.clock.call_later(wait_s, self._send_cancel, client_id, tries + 1)
+        else:
+            core.oplog("OrderCancelFail", **about(order), error=type(outcome).__name__, det=str(outcome))
+            core.change(Declined(client_id, f"not cancelled: {outcome}", type(outcome).__name__))
+
+    def _refuse_amend(self, order: Order) -> None:
+        name = f"#{order.label} {order.symbol}"
+        if not order.is_open:
+            raise InvalidOrder(f"{name} is {order.state.value}: there is nothing to amend")
+        if order.pending is Pending.CANCEL:
+            raise InvalidOrder(f"{name} is being cancelled: it cannot be amended")
+        if order.state in _NOT_CONFIRMED and not order.held:
+            raise InvalidOrder(f"{name} is not confirmed by the venue yet: amend it when it is open")
+        if not order.type.rests:
+            raise InvalidOrder(f"{name} is a {order.type.value} order: it cannot be amended")
+
+    def _new_terms(
+        self, order: Order, price: Decimal | None, quantity: Decimal | None
+    ) -> tuple[Decimal | None, Decimal | None]:
+        """Return price and total quantity of an amendment, checked; None for what stays as it is."""
+        instrument = self._core.instrument(order.symbol)
+        is_stop = order.type is OrderType.STOP
+        if price is not None:
+            check_price_step(instrument, order.side, price, "trigger price" if is_stop else "price")
+        if quantity is not None:
+            check_quantity_step(instrument, quantity)
+            if order.reduce_only:
+                rest = quantity - order.filled
+                args = (order.instance, order.symbol, order.side, is_stop, rest, order.client_id)
+                quantity = order.filled + self.reductions.cap(*args)
+            else:
+                at = price or order.price
+                assert at is not None
+                check_minimum(instrument, quantity, at)
+        if order.pending is Pending.AMEND:
+            return price, quantity
+        present = order.trigger_price if is_stop else order.price
+        return (None if price == present else price), (None if quantity == order.quantity else quantity)
+
+    def _change_held(self, order: Order, price: Decimal | None, quantity: Decimal | None) -> None:
+        """Amend a stop that the engine holds: nobody else has to be asked."""
+        update = OrderUpdate(
+            client_id=order.client_id,
+            venue_order_id="",
+            symbol=order.symbol,
+            side=order.side,
+            type=order.type,
+            state=order.state,
+            quantity=order.quantity if quantity is None else quantity,
+            price=None,
+            filled=ZERO,
+            ts=order.venue_ts,
+            trigger_price=order.trigger_price if price is None else price,
+            reduce_only=True,
+        )
+        self.booking.on_update(update, Pending.AMEND)
+
+    def _amend_durable(self, client_id: str, price: Decimal | None, quantity: Decimal | None, deadline_ns: int) -> None:
+        core = self._core
+        order = self._known(client_id)
+        if not order.is_open or order.pending is not Pending.AMEND:
+            return
+        if core.clock.now_ns() > deadline_ns:
+            core.change(Declined(client_id, "not amended: the journal took too long"))
+        elif core.risk.is_halted and not order.reduce_only:
+            core.change(Declined(client_id, "not amended: trading was halted", "TradingHalted"))
+        else:
+            core.gateway.amend(client_id, order.symbol, price, quantity, partial(self._amended, client_id))
+
+    def _amended(self, client_id: str, outcome: OrderUpdate | CtosError) -> None:
+        core = self._core
+        order = self._known(client_id)
+        if isinstance(outcome, OrderUpdate):
+            core.oplog("OrderAmended", **about(order))
+            self.booking.on_update(outcome, Pending.AMEND)
+        elif not order.is_open:
+            return
+        elif isinstance(outcome, OrderNotFound | UnknownOutcome):
+            self.resolver.watch(order, 0.0)
+            return
+        else:
+            core.oplog("OrderAmendFail", **about(order), error=type(outcome).__name__, det=str(outcome))
+            core.change(Declined(client_id, f"not amended: {outcome}", type(outcome).__name__))
+        self._take_waiting_change(client_id)
+
+    def on_resolved(self, order: Order) -> None:
+        """Go on with an order that is no longer in doubt: cancel it after all, or amend it as wanted meanwhile."""
+        if order.is_open and order.pending is Pending.CANCEL:
+            self._core.clock.call_later(CANCEL_WAITS_S[0], self._send_cancel, order.client_id, 0)
+        else:
+            self._take_waiting_change(order.client_id)
+
+    def _take_waiting_change(self, client_id: str) -> None:
+        """Send the amendment that waited for the answer to the one before."""
+        change = self._waiting_changes.pop(client_id, None)
+        order = self._core.tracker.get(client_id)
+        if change is None or order is None or not order.is_open or order.pending is not Pending.NONE:
+            return
+        try:
+            self.amend(client_id, change.price, change.quantity)
+        except CtosError as error:
+            self._core.refused(order.instance, order.symbol, error)
+
+    def _resize(self, order: Order, quantity: Decimal) -> None:
+        """Make a reduction smaller because less is held."""
+        try:
+            self.amend(order.client_id, quantity=quantity)
+        except CtosError as error:
+            self._core.alarm(
+                "reduction", f"#{order.label} is larger than what it reduces: {error}", order.symbol, order.instance
+            )
+
+    def _fire(self, order: Order) -> None:
+        """Send a stop whose trigger was met, as a market order for what is left to reduce."""
+        held = self._core.held_by(order.instance, order.symbol)
+        reducible = max(ZERO, -held * order.side.sign)
+        if not reducible:
+            self._core.change(Outcome(order.client_id, OrderState.EXPIRED, "triggered with nothing to reduce"))
+            return
+        self._core.oplog("OrderPlaced", **about(order), type="stop", det=f"triggered at {order.trigger_price}")
+        self._send(order, OrderType.MARKET, min(order.remaining, reducible))
+
+
+def request_of(order: Order, type: OrderType | None = None) -> OrderRequest:
+    """Return a tracked order as a request."""
+    kind = type or order.type
+    return OrderRequest(
+        client_id=order.client_id,
+        instance=order.instance,
+        symbol=order.symbol,
+        side=order.side,
+        type=kind,
+        quantity=order.remaining,
+        price=order.price if kind is not OrderType.MARKET else None,
+        trigger_price=order.trigger_price if kind is OrderType.STOP else None,
+        reduce_only=order.reduce_only,
+    )

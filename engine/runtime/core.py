@@ -1,0 +1,180 @@
+"""What the parts of one execution engine share: its venue, time, state and the way news get out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Protocol
+
+from engine.kernel.clock import Clock
+from engine.kernel.errors import CtosError
+from engine.kernel.event_bus import EventBus
+from engine.kernel.instruments import Instrument
+from engine.kernel.market import Quote
+from engine.kernel.orders import Order
+from engine.kernel.syscalls import Driver
+from engine.runtime.accounts import MANUAL, Account
+from engine.runtime.events import CommandRefused, EngineAlarm, LogLine, OrderChanged, TradingStateChanged
+from engine.runtime.market import MarketData
+from engine.runtime.portfolio import Portfolio
+from engine.runtime.records import Record, Trading
+from engine.runtime.risk import RiskWatcher
+from engine.runtime.state import Effect, EngineState, JournalLog
+from engine.runtime.trading_state import TradingMode, TradingState, TradingStatus
+
+
+class OperationLog(Protocol):
+    """Writes a line of the operation log."""
+
+    def __call__(self, op: str, **fields: Any) -> None:
+        """Take an operation's name and its fields."""
+
+
+@dataclass(slots=True, frozen=True)
+class VenueFeatures:
+    """What a venue does by itself, from its `arch.yaml`.
+
+    Attributes:
+        stops: It keeps stop orders.
+        amends: It changes price and quantity of a working order in one call.
+    """
+
+    stops: bool = True
+    amends: bool = True
+
+
+class EngineCore:
+    """Parts of the engine and the two ways out of it: the journal and the bus.
+
+    Attributes:
+        on_order: Called with an order after its change is published; the work that it may belong to.
+        risk: The gate; set once by the engine, which gives it this core as its view.
+    """
+
+    risk: RiskWatcher
+
+    def __init__(
+        self,
+        account: Account,
+        driver: Driver,
+        clock: Clock,
+        bus: EventBus,
+        journal: JournalLog,
+        oplog: OperationLog,
+        features: VenueFeatures,
+    ) -> None:
+        self.account = account
+        self.driver = driver
+        self.gateway = driver.gateway
+        self.clock = clock
+        self.bus = bus
+        self.oplog = oplog
+        self.features = features
+        self.market = MarketData(driver, clock, bus)
+        self.state = EngineState(journal, account.key, clock)
+        self.tracker = self.state.tracker
+        self.portfolio = Portfolio(self.state.books, self.market)
+        self.trading = TradingState(clock, self._trading_changed)
+        self.on_order: Callable[[Order], None] = _ignore
+
+    def write(self, record: Record, on_durable: Callable[[], object] | None = None) -> Effect:
+        """Journal and apply a record."""
+        return self.state.write(record, on_durable)
+
+    def save_trading(self) -> None:
+        """Journal the trading gate and the loss limits as they are now."""
+        self.write(Trading(self.risk.to_dict()))
+
+    def _trading_changed(self, status: TradingStatus) -> None:
+        self.save_trading()
+        self.say(self.trading.describe(), "error" if status.mode is TradingMode.HALTED else "info")
+        self.bus.publish(TradingStateChanged(status.mode.value, status.reason))
+
+    def publish_order(self, order: Order) -> None:
+        """Tell the bus, then the work in progress, that an order changed."""
+        self.bus.publish(OrderChanged(order))
+        self.on_order(order)
+
+    def change(self, record: Record) -> Order | None:
+        """Write a record about an order and publish the order if it changed."""
+        order = self.write(record).order
+        if order is not None:
+            self.publish_order(order)
+        return order
+
+    def refused(self, instance: str, symbol: str, error: CtosError, quiet: bool = False) -> None:
+        """Tell everybody that a command was refused; `quiet` leaves it to the work that asked."""
+        name = type(error).__name__
+        self.oplog("RiskReject", instance=instance, symbol=symbol, error=name, det=str(error))
+        if not quiet:
+            self.bus.publish(CommandRefused(instance, symbol, name, str(error)))
+
+    def say(self, text: str, level: str = "info", source: str = "engine") -> None:
+        """Publish a line for the operator."""
+        self.bus.publish(LogLine(self.clock.now_ns(), level, source, text))
+
+    def alarm(self, kind: str, text: str, symbol: str = "", instance: str = "", severity: str = "WARN") -> None:
+        """Publish something that a person should know of."""
+        self.oplog("Error", kind=kind, symbol=symbol, instance=instance, severity=severity, det=text)
+        self.bus.publish(EngineAlarm(kind, symbol, instance, text, severity))
+
+    def instrument(self, symbol: str) -> Instrument:
+        """Return an instrument; raises `UnknownSymbol`."""
+        return self.market.instrument(symbol)
+
+    def quote(self, symbol: str) -> Quote | None:
+        """Return the best bid and ask."""
+        return self.market.quote(symbol)
+
+    def mark(self, symbol: str) -> float | None:
+        """Return the mark price."""
+        return self.market.mark(symbol)
+
+    def age_ms(self, symbol: str) -> int | None:
+        """Return the age of an instrument's data."""
+        return self.market.age_ms(symbol)
+
+    def ledgers(self) -> Iterable[tuple[str, str, Decimal]]:
+        """Return (instance, symbol, signed base coins) of every ledger that is not flat."""
+        return self.portfolio.ledgers()
+
+    def ledger_quantity(self, instance: str, symbol: str) -> Decimal:
+        """Return the signed base coins of one ledger."""
+        return self.portfolio.ledger(instance, symbol).quantity
+
+    def account_quantity(self, symbol: str) -> Decimal:
+        """Return the signed base coins of the account's position."""
+        return self.portfolio.quantity(symbol)
+
+    def held_by(self, instance: str, symbol: str) -> Decimal:
+        """Return what an instance's orders may reduce: its ledger; by hand, the account's position."""
+        return self.account_quantity(symbol) if instance == MANUAL else self.ledger_quantity(instance, symbol)
+
+    def working(self, symbol: str | None = None, instance: str | None = None) -> Sequence[Order]:
+        """Return working orders."""
+        return self.tracker.working(symbol, instance)
+
+    def order(self, client_id: str) -> Order | None:
+        """Return an order, working or recently final."""
+        return self.tracker.get(client_id)
+
+    def equity(self) -> Decimal | None:
+        """Return the account's equity, USD."""
+        return self.portfolio.equity()
+
+    def day_profit(self) -> Decimal | None:
+        """Return the account's profit since 00:00 UTC, USD."""
+        return self.portfolio.day_profit()
+
+    def instance_profit(self, instance: str) -> Decimal | None:
+        """Return an instance's profit, USD; None while something that it holds has no price."""
+        return self.portfolio.instance_profit(instance) if self.portfolio.is_priced(instance) else None
+
+    def fx(self, currency: str) -> Decimal:
+        """Return USD per unit of a currency; raises when it is not known."""
+        return self.portfolio.fx(currency)
+
+
+def _ignore(order: Order) -> None:
+    """Stand in while no work is attached."""

@@ -1,0 +1,203 @@
+"""The newest market data of every watched instrument, passed on to the bus by direct call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+
+from engine.kernel.clock import NS_PER_MS, Clock
+from engine.kernel.errors import UnknownSymbol
+from engine.kernel.event_bus import EventBus
+from engine.kernel.instruments import Instrument
+from engine.kernel.market import BookInvalid, BookUpdate, FundingRate, MarkPrice, Quote, Ticker, Trade
+from engine.kernel.orderbook import OrderBook
+from engine.kernel.syscalls import BookEvent, Driver, TickEvent, Unsubscribe
+
+STALE_MS = 10_000
+
+
+class _View:
+    """What is known of one instrument; `received_ns` is engine time, 0 before the first message."""
+
+    __slots__ = ("book_broken", "funding", "last", "mark", "quote", "received_ns", "ticker", "trade")
+
+    def __init__(self) -> None:
+        self.quote: Quote | None = None
+        self.mark: MarkPrice | None = None
+        self.funding: FundingRate | None = None
+        self.ticker: Ticker | None = None
+        self.trade: Trade | None = None
+        self.last: float | None = None
+        self.received_ns = 0
+        self.book_broken = False
+
+
+class MarketData:
+    """Watches instruments and answers from memory.
+
+    Args:
+        driver: Where the streams come from.
+        clock: Engine time; the age of data is judged by when it was received.
+        bus: Carries every market event on.
+
+    Attributes:
+        instruments: Every instrument of the venue, by canonical symbol.
+    """
+
+    def __init__(self, driver: Driver, clock: Clock, bus: EventBus) -> None:
+        self.instruments: dict[str, Instrument] = {}
+        self._driver = driver
+        self._clock = clock
+        self._bus = bus
+        self._views: dict[str, _View] = {}
+        self._ticks: dict[str, Unsubscribe] = {}
+        self._depth: dict[str, tuple[Unsubscribe, Unsubscribe]] = {}
+
+    def set_instruments(self, instruments: Sequence[Instrument]) -> None:
+        """Take over the venue's list of instruments."""
+        self.instruments.clear()
+        self.instruments.update((instrument.symbol, instrument) for instrument in instruments)
+
+    def instrument(self, symbol: str) -> Instrument:
+        """Return an instrument.
+
+        Raises:
+            UnknownSymbol: The venue does not list it.
+        """
+        try:
+            return self.instruments[symbol]
+        except KeyError:
+            venue = self._driver.venue
+            raise UnknownSymbol(f"{venue} does not list {symbol!r}; names look like BTC-USDT-PERP") from None
+
+    def watch(self, symbol: str, depth: bool = True) -> None:
+        """Begin to stream an instrument, with its book and trades unless `depth` is False; harmless when it streams.
+
+        Raises:
+            UnknownSymbol: The venue does not list it.
+        """
+        self.instrument(symbol)
+        view = self._views.setdefault(symbol, _View())
+        if symbol not in self._ticks:
+            self._ticks[symbol] = self._driver.subscribe_ticks(symbol, self._tick_handler(view))
+        if depth and symbol not in self._depth:
+            book = self._driver.subscribe_orderbook(symbol, self._book_handler(view))
+            trades = self._driver.subscribe_trades(symbol, self._trade_handler(view))
+            self._depth[symbol] = (book, trades)
+
+    def unwatch_depth(self, symbol: str) -> None:
+        """Stop to stream the book and trades of an instrument; its prices go on."""
+        for unsubscribe in self._depth.pop(symbol, ()):
+            unsubscribe()
+        view = self._views.get(symbol)
+        if view is not None:
+            view.book_broken = False
+
+    def close(self) -> None:
+        """End all streams."""
+        for unsubscribe in self._ticks.values():
+            unsubscribe()
+        self._ticks.clear()
+        for symbol in list(self._depth):
+            self.unwatch_depth(symbol)
+
+    @property
+    def watched(self) -> list[str]:
+        """Return the symbols that are streamed, in order of their first watch."""
+        return list(self._ticks)
+
+    def quote(self, symbol: str) -> Quote | None:
+        """Return the best bid and ask."""
+        view = self._views.get(symbol)
+        return view.quote if view is not None else None
+
+    def book(self, symbol: str) -> OrderBook:
+        """Return the live order book; it is empty and not valid while nobody watches it."""
+        return self._driver.book(symbol)
+
+    def mark(self, symbol: str) -> float | None:
+        """Return the venue's mark price; None where it has none, as on spot."""
+        view = self._views.get(symbol)
+        return view.mark.mark if view is not None and view.mark is not None else None
+
+    def last(self, symbol: str) -> float | None:
+        """Return the price of the last trade."""
+        view = self._views.get(symbol)
+        return view.last if view is not None else None
+
+    def price(self, symbol: str) -> float | None:
+        """Return the price that values a position: the mark, else the middle of the touch, else the last trade."""
+        view = self._views.get(symbol)
+        if view is None:
+            return None
+        if view.mark is not None:
+            return view.mark.mark
+        return view.quote.mid if view.quote is not None else view.last
+
+    def middle(self, symbol: str) -> Decimal | None:
+        """Return the middle of the touch, exact."""
+        quote = self.quote(symbol)
+        return None if quote is None else (Decimal(repr(quote.bid)) + Decimal(repr(quote.ask))) / 2
+
+    def funding(self, symbol: str) -> FundingRate | None:
+        """Return the predicted funding rate."""
+        view = self._views.get(symbol)
+        return view.funding if view is not None else None
+
+    def ticker(self, symbol: str) -> Ticker | None:
+        """Return the 24 h statistics."""
+        view = self._views.get(symbol)
+        return view.ticker if view is not None else None
+
+    def age_ms(self, symbol: str) -> int | None:
+        """Return how long ago the last message of an instrument was received; None before the first."""
+        view = self._views.get(symbol)
+        if view is None or not view.received_ns:
+            return None
+        return (self._clock.now_ns() - view.received_ns) // NS_PER_MS
+
+    def is_stale(self, symbol: str) -> bool:
+        """Return whether data is missing, older than 10 s, or the book is broken: no entries then."""
+        age = self.age_ms(symbol)
+        return age is None or age > STALE_MS or self._views[symbol].book_broken
+
+    def _tick_handler(self, view: _View) -> Callable[[TickEvent], None]:
+        now_ns, publish = self._clock.now_ns, self._bus.publish
+
+        def handle(event: TickEvent) -> None:
+            kind = type(event)
+            if kind is Quote:
+                view.quote = event  # type: ignore[assignment]
+            elif kind is MarkPrice:
+                view.mark = event  # type: ignore[assignment]
+            elif kind is Ticker:
+                view.ticker = event  # type: ignore[assignment]
+                view.last = event.last  # type: ignore[union-attr]
+            else:
+                view.funding = event  # type: ignore[assignment]
+            view.received_ns = now_ns()
+            publish(event)
+
+        return handle
+
+    def _trade_handler(self, view: _View) -> Callable[[Trade], None]:
+        now_ns, publish = self._clock.now_ns, self._bus.publish
+
+        def handle(trade: Trade) -> None:
+            view.trade = trade
+            view.last = trade.price
+            view.received_ns = now_ns()
+            publish(trade)
+
+        return handle
+
+    def _book_handler(self, view: _View) -> Callable[[BookEvent], None]:
+        now_ns, publish = self._clock.now_ns, self._bus.publish
+
+        def handle(event: BookEvent) -> None:
+            if type(event) is not BookUpdate:
+                view.book_broken = type(event) is BookInvalid
+            view.received_ns = now_ns()
+            publish(event)
+
+        return handle

@@ -1,0 +1,44 @@
+"""What an instance did not hear of, because the program ended before its memory was saved or while it did not run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine.kernel.orders import Order
+from engine.runtime.core import EngineCore
+from engine.runtime.events import FillBooked, OrderChanged
+from engine.runtime.records import Execution, Outcome, Status
+
+
+def missed_events(core: EngineCore, instance: str, after_seq: int) -> Iterator[FillBooked | OrderChanged]:
+    """Yield an instance's fills, and each order that changed once, in the order of the journal after a record.
+
+    An order stands where it changed last, so that its fills come before its end. Orders of work in progress are left
+    out: their work reports for them.
+    """
+    if core.state.event_seq.get(instance, 0) <= after_seq:
+        return
+    found: list[tuple[int, FillBooked | Order]] = []
+    last: dict[str, int] = {}
+    for seq, record in core.state.since(after_seq):
+        order = None
+        if isinstance(record, Execution):
+            fill = record.fill
+            if record.instance == instance:
+                booked = core.portfolio.fills.get(fill.symbol, fill.trade_id)
+                if booked is not None:
+                    found.append((seq, FillBooked(fill, instance, booked.realised)))
+            order = core.tracker.find(fill.client_id, fill.symbol, fill.venue_order_id)
+        elif isinstance(record, Status):
+            update = record.update
+            order = core.tracker.find(update.client_id, update.symbol, update.venue_order_id)
+        elif isinstance(record, Outcome):
+            order = core.tracker.get(record.client_id)
+        if order is not None and order.instance == instance and not order.parent:
+            found.append((seq, order))
+            last[order.client_id] = seq
+    for seq, event in found:
+        if isinstance(event, FillBooked):
+            yield event
+        elif last[event.client_id] == seq:
+            yield OrderChanged(event)

@@ -1,0 +1,318 @@
+"""What the account holds and what it is worth: ledgers, wallets and the venue's positions at present prices.
+
+Ledgers come from the journal; balances and venue positions are the venue's words and are fetched anew at every
+start. Amounts without another unit are USD. What cannot be told is None, never a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from engine.kernel.account import Balance, Ledger, Position
+from engine.kernel.errors import CtosError
+from engine.kernel.instruments import Instrument, InstrumentKind, canonical_symbol
+from engine.kernel.orders import Fill
+from engine.runtime.fills import FillBook
+from engine.runtime.ledgers import LedgerBook
+from engine.runtime.market import MarketData
+from engine.runtime.records import DayAnchor
+
+ZERO = Decimal(0)
+ONE = Decimal(1)
+DOLLARS = ("USDT", "USDC", "USD")
+
+
+@dataclass(slots=True, frozen=True)
+class PositionRow:
+    """One position of the account. Prices and money in quote, quantities in signed base coins.
+
+    Attributes:
+        mark_price: None while the market has no price; `notional` and `unrealised` stand at the entry price then.
+        holders: (instance, quantity) of every ledger that is not flat, largest first.
+        venue_quantity: What the venue says, None when it has said nothing.
+    """
+
+    symbol: str
+    quantity: Decimal
+    entry_price: Decimal
+    mark_price: Decimal | None
+    notional: Decimal
+    unrealised: Decimal
+    realised: Decimal
+    fees: Decimal
+    funding: Decimal
+    holders: tuple[tuple[str, Decimal], ...]
+    venue_quantity: Decimal | None
+    leverage: Decimal | None
+    liquidation_price: Decimal | None
+
+    @property
+    def net_profit(self) -> Decimal:
+        """Return realised + unrealised + funding - fees."""
+        return self.realised + self.unrealised + self.funding - self.fees
+
+
+class Portfolio:
+    """Reads ledgers at present prices.
+
+    Args:
+        books: The ledgers.
+        market: Instruments and prices.
+    """
+
+    def __init__(self, books: LedgerBook, market: MarketData) -> None:
+        self._books = books
+        self._market = market
+        self._balances: dict[str, Balance] = {}
+        self._venue_positions: dict[str, Position] = {}
+        self._marks: dict[str, tuple[float, Decimal]] = {}
+
+    @property
+    def fills(self) -> FillBook:
+        """Return the booked executions."""
+        return self._books.fills
+
+    @property
+    def anchor(self) -> DayAnchor | None:
+        """Return profit and equity at the start of this UTC day."""
+        return self._books.anchor
+
+    def ledger(self, instance: str, symbol: str) -> Ledger:
+        """Return an instance's ledger of a symbol; a flat one when it never traded."""
+        found = self._books.by_instance.get(instance, {}).get(symbol)
+        return found if found is not None else Ledger()
+
+    def quantity(self, symbol: str) -> Decimal:
+        """Return the signed base coins of the account: all ledgers together."""
+        total = self._books.totals.get(symbol)
+        return total.quantity if total is not None else ZERO
+
+    def ledgers(self) -> list[tuple[str, str, Decimal]]:
+        """Return (instance, symbol, signed base coins) of every ledger that is not flat."""
+        return self._books.open()
+
+    def instances(self) -> list[str]:
+        """Return every instance that ever traded."""
+        return list(self._books.by_instance)
+
+    def holders(self, symbol: str) -> tuple[tuple[str, Decimal], ...]:
+        """Return (instance, quantity) of every ledger of a symbol that is not flat, largest first."""
+        found = [(instance, held) for instance, name, held in self._books.open() if name == symbol]
+        return tuple(sorted(found, key=lambda pair: (-abs(pair[1]), pair[0])))
+
+    def position(self, symbol: str) -> PositionRow:
+        """Return the account's position of a symbol; a flat row when there is none."""
+        total = self._books.totals.get(symbol) or Ledger()
+        venue = self._venue_positions.get(symbol)
+        mark = self.mark(symbol)
+        value_at = total.entry_price if mark is None else mark
+        return PositionRow(
+            symbol=symbol,
+            quantity=total.quantity,
+            entry_price=total.entry_price,
+            mark_price=mark,
+            notional=abs(total.quantity) * value_at,
+            unrealised=ZERO if mark is None else total.unrealised(mark),
+            realised=total.realised,
+            fees=total.fees,
+            funding=total.funding,
+            holders=self.holders(symbol),
+            venue_quantity=venue.quantity if venue is not None else None,
+            leverage=venue.leverage if venue is not None else None,
+            liquidation_price=venue.liquidation_price if venue is not None else None,
+        )
+
+    def positions(self) -> list[PositionRow]:
+        """Return a row for every symbol in which the account, a ledger or the venue holds something, by name."""
+        held = {symbol for symbol, total in self._books.totals.items() if total.quantity}
+        held.update(symbol for _, symbol, _ in self._books.open())
+        held.update(symbol for symbol, position in self._venue_positions.items() if position.quantity)
+        return [self.position(symbol) for symbol in sorted(held)]
+
+    def traded_symbols(self) -> list[str]:
+        """Return every symbol that has a ledger, flat or not, by name."""
+        return sorted(self._books.totals)
+
+    def mark(self, symbol: str) -> Decimal | None:
+        """Return the price that values a symbol: mark, else middle, else last; None while there is none."""
+        price = self._market.price(symbol)
+        if price is None:
+            return None
+        known = self._marks.get(symbol)
+        if known is None or known[0] != price:
+            known = self._marks[symbol] = (price, Decimal(repr(price)))
+        return known[1]
+
+    def unpriced(self) -> list[str]:
+        """Return the symbols that are held and have no price, so that what they are worth is not known."""
+        totals = self._books.totals.items()
+        return sorted(symbol for symbol, total in totals if total.quantity and self.mark(symbol) is None)
+
+    def is_priced(self, instance: str) -> bool:
+        """Return whether everything that an instance holds has a price."""
+        books = self._books.by_instance.get(instance, {})
+        return all(self.mark(symbol) is not None for symbol, ledger in books.items() if ledger.quantity)
+
+    def fx(self, currency: str) -> Decimal:
+        """Return USD per unit of a currency; the dollar and its coins count as one.
+
+        Raises:
+            CtosError: No market gives a price for it now.
+        """
+        if currency in DOLLARS:
+            return ONE
+        for symbol in self._dollar_markets(currency):
+            price = self.mark(symbol)
+            if price is not None:
+                return price
+        raise CtosError(f"no price of {currency} in USD is known; watch {currency}-USDT")
+
+    def fee_in_quote(self, fill: Fill, instrument: Instrument) -> Decimal:
+        """Return a fill's fee in the instrument's quote currency, by present prices where it was charged in another.
+
+        Raises:
+            CtosError: No price for the fee's currency is known.
+        """
+        if not fill.fee or fill.fee_currency == instrument.quote:
+            return fill.fee
+        if fill.fee_currency == instrument.base:
+            return fill.fee * fill.price
+        return fill.fee * self.fx(fill.fee_currency) / self.fx(instrument.quote)
+
+    def fees_paid(self) -> dict[str, Decimal]:
+        """Return the fees paid, by the currency in which they were charged."""
+        return dict(self._books.fees)
+
+    def adjusted(self, symbol: str) -> Decimal:
+        """Return the sum of explicit adjustments of a symbol, in signed base coins."""
+        return self._books.adjusted.get(symbol, ZERO)
+
+    def balances(self) -> list[Balance]:
+        """Return the wallets as the venue reported them, by currency."""
+        return [self._balances[currency] for currency in sorted(self._balances)]
+
+    def balance(self, currency: str) -> Balance:
+        """Return one wallet; an empty one when the venue named none."""
+        return self._balances.get(currency) or Balance(currency, ZERO, ZERO)
+
+    def equity(self) -> Decimal | None:
+        """Return what the account is worth: wallets and open profit; None while that cannot be told.
+
+        A coin that no market of the venue prices in dollars counts as nothing.
+        """
+        unrealised = self.unrealised(perps_only=True)
+        if not self._balances or unrealised is None:
+            return None
+        total = unrealised
+        for balance in self._balances.values():
+            if not balance.total or (balance.currency not in DOLLARS and not self._dollar_markets(balance.currency)):
+                continue
+            try:
+                total += balance.total * self.fx(balance.currency)
+            except CtosError:
+                return None
+        return total
+
+    def unrealised(self, perps_only: bool = False) -> Decimal | None:
+        """Return the open profit of the account; None while something held has no price."""
+        return self._sum(lambda ledger, mark: ledger.unrealised(mark), perps_only)
+
+    def profit(self) -> Decimal | None:
+        """Return realised + unrealised + funding - fees of everything in the journal; None when unknown."""
+        return self._sum(lambda ledger, mark: ledger.net_profit(mark))
+
+    def day_profit(self) -> Decimal | None:
+        """Return the profit since 00:00 UTC; None while it cannot be told."""
+        profit, anchor = self.profit(), self._books.anchor
+        return None if profit is None or anchor is None else profit - anchor.profit
+
+    def gross_notional(self) -> Decimal:
+        """Return the sum of the sizes of all positions; what has no price counts at its entry price."""
+        return sum((abs(value) for value in self._signed_notionals()), ZERO)
+
+    def net_notional(self) -> Decimal:
+        """Return long less short notional."""
+        return sum(self._signed_notionals(), ZERO)
+
+    def leverage(self) -> Decimal | None:
+        """Return gross notional / equity; None when equity is not known or not positive."""
+        equity = self.equity()
+        return None if equity is None or equity <= 0 else self.gross_notional() / equity
+
+    def instance_profit(self, instance: str) -> Decimal:
+        """Return realised + unrealised + funding - fees of an instance; what has no price stands at its cost."""
+        total = ZERO
+        for symbol, ledger in self._books.by_instance.get(instance, {}).items():
+            mark = self.mark(symbol) if ledger.quantity else ZERO
+            total += ledger.net_profit(ledger.entry_price if mark is None else mark) * self._quote_fx(symbol)
+        return total
+
+    def instance_notional(self, instance: str) -> Decimal:
+        """Return the gross notional of an instance; what has no price counts at its entry price."""
+        books = self._books.by_instance.get(instance, {})
+        return sum((abs(self._value(symbol, ledger)) for symbol, ledger in books.items() if ledger.quantity), ZERO)
+
+    def set_balance(self, balance: Balance) -> bool:
+        """Take the venue's word for a wallet; return whether it changed."""
+        if self._balances.get(balance.currency) == balance:
+            return False
+        self._balances[balance.currency] = balance
+        return True
+
+    def set_venue_position(self, position: Position) -> None:
+        """Take the venue's word for a position."""
+        self._venue_positions[position.symbol] = position
+
+    def set_venue_positions(self, positions: Iterable[Position]) -> None:
+        """Take the venue's whole list of positions; what it does not name is flat."""
+        named = {position.symbol: position for position in positions}
+        for symbol, known in self._venue_positions.items():
+            if symbol not in named:
+                named[symbol] = replace(known, quantity=ZERO, unrealised=ZERO, liquidation_price=None)
+        self._venue_positions = named
+
+    def venue_positions(self) -> Mapping[str, Position]:
+        """Return the venue's positions by symbol."""
+        return self._venue_positions
+
+    def spot_market(self, coin: str) -> str | None:
+        """Return the spot market in dollars of a coin, None for the dollar itself and for what is not listed."""
+        if coin in DOLLARS:
+            return None
+        symbols = (canonical_symbol(coin, quote, InstrumentKind.SPOT) for quote in DOLLARS)
+        return next((symbol for symbol in symbols if symbol in self._market.instruments), None)
+
+    def _dollar_markets(self, currency: str) -> list[str]:
+        """Return the listed markets that price a currency in dollars, spot first."""
+        symbols = [canonical_symbol(currency, quote, kind) for kind in _KINDS for quote in DOLLARS]
+        return [symbol for symbol in symbols if symbol in self._market.instruments]
+
+    def _quote_fx(self, symbol: str) -> Decimal:
+        """Return USD per unit of a symbol's quote currency."""
+        instrument = self._market.instruments.get(symbol)
+        return ONE if instrument is None or instrument.quote in DOLLARS else self.fx(instrument.quote)
+
+    def _value(self, symbol: str, ledger: Ledger) -> Decimal:
+        mark = self.mark(symbol)
+        return ledger.quantity * (ledger.entry_price if mark is None else mark) * self._quote_fx(symbol)
+
+    def _signed_notionals(self) -> list[Decimal]:
+        return [self._value(symbol, total) for symbol, total in self._books.totals.items() if total.quantity]
+
+    def _sum(self, figure: Callable[[Ledger, Decimal], Decimal], perps_only: bool = False) -> Decimal | None:
+        """Return a figure summed over the account's ledgers in USD, None while something held has no price."""
+        total = ZERO
+        for symbol, ledger in self._books.totals.items():
+            instrument = self._market.instruments.get(symbol)
+            if perps_only and (instrument is None or not instrument.is_perp):
+                continue
+            mark = self.mark(symbol) if ledger.quantity else ZERO
+            if mark is None:
+                return None
+            total += figure(ledger, mark) * self._quote_fx(symbol)
+        return total
+
+
+_KINDS = (InstrumentKind.SPOT, InstrumentKind.PERP)

@@ -1,0 +1,242 @@
+"""Compares what the engine knows with what the venue says, and books what was missed.
+
+A failed query is never read as an empty answer. What changed in the last seconds is left to the streams. Whatever is
+found goes the normal way, so that everybody hears of it exactly once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from engine.kernel.account import Balance, Position
+from engine.kernel.clock import NS_PER_MS, NS_PER_S, TimerHandle
+from engine.kernel.errors import CtosError
+from engine.kernel.orders import Fill, Order, OrderState, OrderUpdate, Pending
+from engine.runtime.accounts import MANUAL
+from engine.runtime.booking import Booking
+from engine.runtime.core import EngineCore
+from engine.runtime.events import BalanceChanged, PositionChanged
+from engine.runtime.records import Adjustment, Outcome, Reconciled
+from engine.runtime.resolver import Resolver
+from engine.runtime.shell import Shell
+
+ORDERS_EVERY_S = 10.0
+ACCOUNT_EVERY_S = 30.0
+BEHIND_S = 2.0
+QUIET_NS = 5 * NS_PER_S
+OVERLAP_MS = 60_000
+"""Fills are asked for from this long before the last agreement on, because venues list some of them late."""
+
+ZERO = Decimal(0)
+
+
+@dataclass(slots=True, frozen=True)
+class VenueTruth:
+    """What the venue says at one moment."""
+
+    orders: Sequence[OrderUpdate]
+    fills: Sequence[Fill]
+    positions: Sequence[Position]
+    balances: Sequence[Balance]
+    prices: Mapping[str, Decimal]
+    """Prices of coins that were held before the engine first saw the account, by spot symbol."""
+
+
+class Reconciler:
+    """Looks at the venue at start, regularly and on demand.
+
+    Args:
+        core: The engine's shared parts.
+        booking: Takes in what is found.
+        resolver: Looks for orders that the venue does not list.
+        shell: Runs the queries.
+    """
+
+    def __init__(self, core: EngineCore, booking: Booking, resolver: Resolver, shell: Shell) -> None:
+        self._core = core
+        self._booking = booking
+        self._resolver = resolver
+        self._shell = shell
+        self._timers: dict[str, TimerHandle] = {}
+        self._behind: set[str] = set()
+        self.last_error = ""
+        self.last_agreed_ns = 0
+
+    def start(self) -> None:
+        """Begin to look regularly."""
+        self._every("orders", ORDERS_EVERY_S, self.look_at_orders)
+        self._every("account", ACCOUNT_EVERY_S, self.look_at_account)
+
+    def stop(self) -> None:
+        """Stop looking."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    async def ask(self) -> VenueTruth:
+        """Return what the venue says now; raises a `CtosError` when any query fails."""
+        driver = self._core.driver
+        orders = await driver.get_open_orders()
+        fills = await driver.get_fills(None, self._since())
+        positions = await driver.get_position()
+        balances = await driver.fetch_balance()
+        prices = {}
+        if self._core.state.fills_until is None:
+            for balance in balances:
+                symbol = self._core.portfolio.spot_market(balance.currency)
+                now = await driver.get_price_now(symbol) if symbol is not None and balance.total else None
+                price = None if now is None else now.last or now.bid
+                if symbol is not None and price is not None:
+                    prices[symbol] = price
+        return VenueTruth(orders, fills, positions, balances, prices)
+
+    def take_first(self, truth: VenueTruth) -> None:
+        """Agree with the venue before trading opens: nothing is in flight, so whatever differs is the venue's truth."""
+        core = self._core
+        adopt = core.state.fills_until is None
+        self._take_account(truth.positions, truth.balances)
+        if adopt:
+            self._adopt(truth)
+        else:
+            self._take_fills(truth.fills)
+        self._take_orders(truth.orders, quiet_ns=0)
+        self._settle_requests(truth.orders)
+        for order in core.tracker.working():
+            if order.state in (OrderState.INTENT, OrderState.SENT) and not order.held:
+                core.change(Outcome(order.client_id, OrderState.UNKNOWN, "the program ended while it was sent"))
+        for order in core.tracker.unknown():
+            self._resolver.watch(order, 0.0)
+        self._agree()
+
+    def look_at_orders(self) -> None:
+        """Compare working orders and recent fills with the venue's."""
+
+        async def ask() -> tuple[list[OrderUpdate], list[Fill]]:
+            driver = self._core.driver
+            return await driver.get_open_orders(), await driver.get_fills(None, self._since())
+
+        def found(answer: tuple[list[OrderUpdate], list[Fill]]) -> None:
+            orders, fills = answer
+            self._take_fills(fills)
+            self._take_orders(orders, QUIET_NS)
+            self._agree()
+
+        self._shell.run(ask(), found, self._failed)
+
+    def look_at_account(self) -> None:
+        """Fetch positions and balances."""
+
+        async def ask() -> tuple[list[Position], list[Balance]]:
+            return await self._core.driver.get_position(), await self._core.driver.fetch_balance()
+
+        self._shell.run(ask(), lambda answer: self._take_account(*answer), self._failed)
+
+    def expect_fills(self, order: Order) -> None:
+        """Fetch an order's fills when the stream has not brought them in 2 s, after the venue reported them."""
+        if order.client_id not in self._behind:
+            self._behind.add(order.client_id)
+            self._core.clock.call_later(BEHIND_S, self._check_behind, order.client_id)
+
+    def _check_behind(self, client_id: str) -> None:
+        self._behind.discard(client_id)
+        order = self._core.tracker.get(client_id)
+        if order is None or order.reported_filled <= order.filled:
+            return
+
+        def found(fills: list[Fill]) -> None:
+            self._take_fills(fills)
+            if order.reported_filled > order.filled:
+                self.expect_fills(order)
+
+        def failed(error: CtosError) -> None:
+            self._failed(error)
+            self.expect_fills(order)
+
+        since = max(0, order.created_ns // NS_PER_MS - OVERLAP_MS)
+        self._shell.run(self._core.driver.get_fills(order.symbol, since), found, failed)
+
+    def _since(self) -> int | None:
+        """Return the time (venue ms) from which fills are asked for; None means all that the venue keeps."""
+        until = self._core.state.fills_until
+        return None if until is None else max(0, min(until, self._core.clock.now_ms()) - OVERLAP_MS)
+
+    def _take_fills(self, fills: Sequence[Fill]) -> None:
+        for fill in fills:
+            self._booking.on_fill(fill)
+
+    def _take_orders(self, updates: Sequence[OrderUpdate], quiet_ns: int) -> None:
+        """Take in the venue's open orders, and look for those of ours that it does not list."""
+        core = self._core
+        listed = set()
+        for update in updates:
+            self._booking.on_update(update)
+            order = core.tracker.find(update.client_id, update.symbol, update.venue_order_id)
+            if order is not None:
+                listed.add(order.client_id)
+        now_ns = core.clock.now_ns()
+        for order in core.tracker.working():
+            if order.client_id in listed or order.held or order.state is OrderState.INTENT:
+                continue
+            if 0 <= now_ns - order.updated_ns < quiet_ns:
+                continue
+            self._resolver.watch(order, 0.0)
+
+    def _settle_requests(self, updates: Sequence[OrderUpdate]) -> None:
+        """Settle what was in flight when the program ended: an amendment by the order as it is, a cancel anew."""
+        for update in updates:
+            order = self._core.tracker.find(update.client_id, update.symbol, update.venue_order_id)
+            if order is not None and order.pending is Pending.AMEND:
+                self._booking.on_update(update, Pending.AMEND)
+            elif order is not None and order.pending is Pending.CANCEL:
+                self._resolver.on_resolved(order)
+
+    def _take_account(self, positions: Sequence[Position], balances: Sequence[Balance]) -> None:
+        core = self._core
+        before = dict(core.portfolio.venue_positions())
+        core.portfolio.set_venue_positions(positions)
+        for symbol, position in core.portfolio.venue_positions().items():
+            if before.get(symbol) != position:
+                core.bus.publish(PositionChanged(symbol))
+        for balance in balances:
+            if core.portfolio.set_balance(balance):
+                core.bus.publish(BalanceChanged(balance.currency))
+
+    def _adopt(self, truth: VenueTruth) -> None:
+        """Take over what the account held before this engine first saw it, as the operator's own."""
+        for position in truth.positions:
+            if position.quantity:
+                self._adjust(position.symbol, position.quantity, position.entry_price)
+        for balance in truth.balances:
+            symbol = self._core.portfolio.spot_market(balance.currency)
+            if balance.total and symbol is not None:
+                self._adjust(symbol, balance.total, truth.prices.get(symbol, ZERO))
+
+    def _adjust(self, symbol: str, quantity: Decimal, price: Decimal) -> None:
+        reason = "held before the engine first saw the account"
+        self._core.write(Adjustment(MANUAL, symbol, quantity, price, reason))
+        self._core.oplog("LedgerRepair", symbol=symbol, qty=str(quantity), price=str(price), det=reason)
+        self._core.say(f"{symbol}: {quantity} {reason}; it is in the ledger '{MANUAL}'", "warn")
+        self._core.bus.publish(PositionChanged(symbol))
+
+    def _agree(self) -> None:
+        core = self._core
+        self.last_error = ""
+        self.last_agreed_ns = core.clock.now_ns()
+        until = core.clock.now_ms()
+        known = core.state.fills_until
+        if known is None or abs(until - known) >= OVERLAP_MS:
+            core.write(Reconciled(until))
+
+    def _failed(self, error: CtosError) -> None:
+        if str(error) != self.last_error:
+            self.last_error = str(error)
+            self._core.alarm("reconcile", f"the venue could not be asked: {error}")
+
+    def _every(self, name: str, seconds: float, look: Callable[[], None]) -> None:
+        def tick() -> None:
+            self._timers[name] = self._core.clock.call_later(seconds, tick)
+            look()
+
+        self._timers[name] = self._core.clock.call_later(seconds, tick)

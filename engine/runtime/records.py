@@ -1,0 +1,230 @@
+"""What the engine journals: everything from which its orders, ledgers and trading state are rebuilt.
+
+Each record is a plain value with a `kind`; `encode` and `decode` carry it to and from the journal's JSON.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, ClassVar
+
+import msgspec
+
+from engine.kernel.account import FundingPayment
+from engine.kernel.errors import JournalError
+from engine.kernel.orders import Fill, OrderState, OrderType, OrderUpdate, Pending, Side
+
+
+@dataclass(slots=True, frozen=True)
+class Intent:
+    """An order was decided; it is sent when this record is durable. `held`: the engine waits for its trigger."""
+
+    kind: ClassVar[str] = "INTENT"
+    client_id: str
+    label: int
+    instance: str
+    symbol: str
+    side: Side
+    type: OrderType
+    quantity: Decimal
+    price: Decimal | None = None
+    trigger_price: Decimal | None = None
+    reduce_only: bool = False
+    parent: str = ""
+    held: bool = False
+    reference_price: Decimal | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Sent:
+    """An order was handed to the driver."""
+
+    kind: ClassVar[str] = "SENT"
+    client_id: str
+
+
+@dataclass(slots=True, frozen=True)
+class Outcome:
+    """The engine knows what became of an order without a status from the venue: refused, dropped, unknown."""
+
+    kind: ClassVar[str] = "OUTCOME"
+    client_id: str
+    state: OrderState
+    reason: str
+    error: str = ""
+
+
+@dataclass(slots=True, frozen=True)
+class Status:
+    """The venue said something about an order; `answers` names the request that it answers."""
+
+    kind: ClassVar[str] = "STATUS"
+    update: OrderUpdate
+    answers: Pending = Pending.NONE
+
+
+@dataclass(slots=True, frozen=True)
+class Asked:
+    """A cancellation or an amendment of a working order was decided."""
+
+    kind: ClassVar[str] = "ASKED"
+    client_id: str
+    request: Pending
+    price: Decimal | None = None
+    quantity: Decimal | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Declined:
+    """A cancellation or an amendment came to nothing; the order is as it was."""
+
+    kind: ClassVar[str] = "DECLINED"
+    client_id: str
+    reason: str
+    error: str = ""
+
+
+@dataclass(slots=True, frozen=True)
+class Execution:
+    """A fill of one instance; `fee_quote` is the fee in quote currency."""
+
+    kind: ClassVar[str] = "FILL"
+    fill: Fill
+    instance: str
+    fee_quote: Decimal
+
+
+@dataclass(slots=True, frozen=True)
+class Funding:
+    """A funding payment."""
+
+    kind: ClassVar[str] = "FUNDING"
+    payment: FundingPayment
+
+
+@dataclass(slots=True, frozen=True)
+class Adjustment:
+    """A change of a ledger without a fill: signed base coins at a price, with the reason."""
+
+    kind: ClassVar[str] = "ADJUST"
+    instance: str
+    symbol: str
+    quantity: Decimal
+    price: Decimal
+    reason: str
+
+
+@dataclass(slots=True, frozen=True)
+class Transfer:
+    """A quantity (signed base coins) moved from one instance's ledger to another's at a price; nothing was traded."""
+
+    kind: ClassVar[str] = "TRANSFER"
+    source: str
+    target: str
+    symbol: str
+    quantity: Decimal
+    price: Decimal
+    reason: str
+
+
+@dataclass(slots=True, frozen=True)
+class Trading:
+    """The trading state changed; `body` is what the gate restores itself from."""
+
+    kind: ClassVar[str] = "TRADING"
+    body: dict[str, Any]
+
+
+@dataclass(slots=True, frozen=True)
+class Work:
+    """The newest state of a piece of work; None when it has ended."""
+
+    kind: ClassVar[str] = "WORK"
+    handle: str
+    body: dict[str, Any] | None
+
+
+@dataclass(slots=True, frozen=True)
+class DayAnchor:
+    """Profit and equity, in USD, when a UTC day (number of days since the epoch) began."""
+
+    kind: ClassVar[str] = "DAY"
+    day: int
+    equity: Decimal
+    profit: Decimal
+
+
+@dataclass(slots=True, frozen=True)
+class Reconciled:
+    """Orders and fills agreed with the venue; fills up to `fills_until` (venue ms) are booked."""
+
+    kind: ClassVar[str] = "RECONCILED"
+    fills_until: int
+
+
+Record = (
+    Intent
+    | Sent
+    | Outcome
+    | Status
+    | Asked
+    | Declined
+    | Execution
+    | Funding
+    | Adjustment
+    | Transfer
+    | Trading
+    | Work
+    | DayAnchor
+    | Reconciled
+)
+
+_KINDS: dict[str, type[Any]] = {
+    record.kind: record
+    for record in (
+        Intent,
+        Sent,
+        Outcome,
+        Status,
+        Asked,
+        Declined,
+        Execution,
+        Funding,
+        Adjustment,
+        Transfer,
+        Trading,
+        Work,
+        DayAnchor,
+        Reconciled,
+    )
+}
+
+
+def encode(record: Record) -> dict[str, Any]:
+    """Return a record's body as JSON values, decimals as text."""
+    body: dict[str, Any] = msgspec.to_builtins(record)
+    if type(record) is Execution:
+        body["symbol"] = record.fill.symbol
+        body["trade_id"] = record.fill.trade_id
+    return body
+
+
+def decode(kind: str, body: dict[str, Any]) -> Record:
+    """Return the record that `encode` made.
+
+    Raises:
+        JournalError: The kind is unknown or the body does not fit it.
+    """
+    record = _KINDS.get(kind)
+    if record is None:
+        raise JournalError(
+            f"the journal holds a record of the unknown kind {kind!r}; start the version of the program that wrote it"
+        )
+    try:
+        decoded: Record = msgspec.convert(body, record)
+    except msgspec.ValidationError as error:
+        raise JournalError(
+            f"a {kind} record of the journal is damaged: {error}; keep the file for inspection"
+        ) from error
+    return decoded

@@ -1,0 +1,106 @@
+"""What an order must look like for its instrument, and how many coins an amount buys. Pure functions."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from engine.kernel.errors import BelowMinimum, InvalidOrder
+from engine.kernel.instruments import Instrument, InstrumentStatus, ceil_step, floor_step
+from engine.kernel.market import Quote
+from engine.kernel.orders import OrderType, Side
+
+ZERO = Decimal(0)
+BP = Decimal("0.0001")
+SLIPPAGE_BP = Decimal(30)
+"""How far beyond the touch a market order may trade."""
+
+
+def market_cap(instrument: Instrument, side: Side, quote: Quote, slippage_bp: Decimal = SLIPPAGE_BP) -> Decimal:
+    """Return the limit of a market order: the touch moved by the slippage, rounded to the tick within it."""
+    if side is Side.BUY:
+        return floor_step(Decimal(repr(quote.ask)) * (1 + slippage_bp * BP), instrument.tick_size)
+    return ceil_step(Decimal(repr(quote.bid)) * (1 - slippage_bp * BP), instrument.tick_size)
+
+
+def size_for_amount(instrument: Instrument, amount: Decimal, reference: Decimal) -> tuple[Decimal, Decimal]:
+    """Return (base coins, unspent quote) for an amount of quote at a reference price; never more than asked.
+
+    Raises:
+        BelowMinimum: The amount is smaller than the smallest possible order.
+    """
+    minimum = instrument.minimum_order_quantity(reference) * reference
+    if amount < minimum:
+        raise BelowMinimum(amount, minimum, instrument.quote)
+    quantity = instrument.quantity_for(amount, reference)
+    return quantity, amount - quantity * reference
+
+
+def check_terms(
+    instrument: Instrument,
+    side: Side,
+    type: OrderType,
+    quantity: Decimal,
+    price: Decimal | None,
+    trigger_price: Decimal | None,
+) -> None:
+    """Refuse what the instrument's rules do not allow, except minimum sizes.
+
+    Raises:
+        InvalidOrder: Names the value, the rule and the nearest value that would do.
+    """
+    symbol = instrument.symbol
+    if instrument.status is not InstrumentStatus.TRADING:
+        raise InvalidOrder(f"{symbol} is {instrument.status.value}: it takes no orders now")
+    check_quantity_step(instrument, quantity)
+    if type.has_price and price is None:
+        raise InvalidOrder(f"a {type.value} order of {symbol} needs a price")
+    if not type.has_price and type is not OrderType.MARKET and price is not None:
+        raise InvalidOrder(f"a {type.value} order of {symbol} takes no limit price; give only its trigger price")
+    if price is not None:
+        check_price_step(instrument, side, price, "price")
+    if (type is OrderType.STOP) is not (trigger_price is not None):
+        which = "needs a" if type is OrderType.STOP else "takes no"
+        raise InvalidOrder(f"a {type.value} order of {symbol} {which} trigger price")
+    if trigger_price is not None:
+        check_price_step(instrument, side, trigger_price, "trigger price")
+
+
+def check_price_step(instrument: Instrument, side: Side, price: Decimal, what: str) -> None:
+    """Refuse a price that is not a positive multiple of the tick.
+
+    Raises:
+        InvalidOrder: Names the price, the tick and the nearest price that would do.
+    """
+    if not price.is_finite() or price <= ZERO:
+        raise InvalidOrder(f"{instrument.symbol}: {what} {price} must be a positive number")
+    if price % instrument.tick_size:
+        near = instrument.round_price(side, price)
+        raise InvalidOrder(
+            f"{instrument.symbol}: {what} {price} is no multiple of the tick {instrument.tick_size}; {near} would do"
+        )
+
+
+def check_quantity_step(instrument: Instrument, quantity: Decimal) -> None:
+    """Refuse a quantity that is not a positive multiple of the lot.
+
+    Raises:
+        InvalidOrder: Names the quantity, the lot and the nearest quantity that would do.
+    """
+    if not quantity.is_finite() or quantity <= ZERO:
+        raise InvalidOrder(f"{instrument.symbol}: quantity {quantity} must be a positive number of {instrument.base}")
+    if quantity % instrument.lot_size:
+        near = instrument.floor_quantity(quantity)
+        raise InvalidOrder(
+            f"{instrument.symbol}: quantity {quantity} is no multiple of the lot {instrument.lot_size}; {near} would do"
+        )
+
+
+def check_minimum(instrument: Instrument, quantity: Decimal, price: Decimal) -> None:
+    """Refuse an order smaller than the instrument allows at a price.
+
+    Raises:
+        BelowMinimum: Names what was asked and the minimum, in quote.
+    """
+    minimum = instrument.minimum_order_quantity(price)
+    if quantity < minimum:
+        raise BelowMinimum(quantity * price, minimum * price, instrument.quote)

@@ -1,0 +1,219 @@
+"""The one writer of everything that must survive: each change is a record, journalled first and then applied.
+
+A restart applies the same records again, from the newest checkpoint on, and arrives at the same state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from engine.io.journal import JournalRecord
+from engine.kernel.clock import Clock
+from engine.kernel.errors import JournalError
+from engine.kernel.orders import Fill, Order
+from engine.runtime.fills import BookedFill
+from engine.runtime.ledgers import LedgerBook, SavedLedgers
+from engine.runtime.records import Reconciled, Record, Trading, Work, decode, encode
+from engine.runtime.tracker import OrderTracker, TrackedOrders
+
+CHECKPOINT_EVERY = 20_000
+"""Records between two checkpoints."""
+
+
+class JournalLog(Protocol):
+    """The part of the journal that keeps records of accounts."""
+
+    @property
+    def last_seq(self) -> int:
+        """Return the number of the newest record."""
+
+    def append(
+        self,
+        kind: str,
+        account: str,
+        ts_ns: int,
+        body: dict[str, Any],
+        on_durable: Callable[[], object] | None = None,
+    ) -> int:
+        """Add a record and return its number."""
+
+    def records(self, account: str, after_seq: int = 0) -> Iterator[JournalRecord]:
+        """Yield an account's records after a number, oldest first."""
+
+    def has_fill(self, account: str, symbol: str, trade_id: str) -> bool:
+        """Return whether an execution is in the journal."""
+
+    def save_checkpoint(self, account: str, seq: int, body: dict[str, Any]) -> None:
+        """Store the state after a record."""
+
+    def load_checkpoint(self, account: str) -> tuple[int, dict[str, Any]] | None:
+        """Return the newest checkpoint."""
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """The whole state after one record."""
+
+    orders: TrackedOrders = field(default_factory=TrackedOrders)
+    ledgers: SavedLedgers = field(default_factory=SavedLedgers)
+    trading: dict[str, Any] | None = None
+    works: dict[str, dict[str, Any]] = field(default_factory=dict)
+    fills_until: int | None = None
+    event_seq: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True, frozen=True)
+class Effect:
+    """What a record changed: the order, if it changed, and the fill that was booked."""
+
+    order: Order | None
+    booked: BookedFill | None
+
+
+class EngineState:
+    """Orders, ledgers, work and trading state of one account.
+
+    Args:
+        journal: Where records are kept.
+        account: Name of the account in the journal.
+        clock: Time of the records.
+
+    Attributes:
+        tracker: Orders.
+        books: Ledgers.
+        trading: What the trading gate saved last.
+        works: Handle -> saved state of every piece of work that has not ended.
+        fills_until: Venue time (ms) up to which all fills are known to be booked; None before the first look.
+        event_seq: Instance -> number of the newest record about one of its orders or fills.
+    """
+
+    def __init__(self, journal: JournalLog, account: str, clock: Clock) -> None:
+        self.tracker = OrderTracker()
+        self.books = LedgerBook()
+        self.trading: dict[str, Any] | None = None
+        self.works: dict[str, dict[str, Any]] = {}
+        self.fills_until: int | None = None
+        self.event_seq: dict[str, int] = {}
+        self._journal = journal
+        self._account = account
+        self._clock = clock
+        self._since_checkpoint = 0
+
+    def write(self, record: Record, on_durable: Callable[[], object] | None = None) -> Effect:
+        """Journal a record, then apply it.
+
+        Args:
+            record: What happened or was decided.
+            on_durable: Called when the record is on the disk, never before this call has applied it.
+
+        Raises:
+            JournalError: The journal does not take it; nothing has changed.
+        """
+        ts_ns = self._clock.now_ns()
+        barrier = _Barrier(on_durable) if on_durable is not None else None
+        durable = barrier.durable if barrier is not None else None
+        seq = self._journal.append(record.kind, self._account, ts_ns, encode(record), durable)
+        effect = self._apply(record, ts_ns, seq)
+        self._since_checkpoint += 1
+        if self._since_checkpoint >= CHECKPOINT_EVERY:
+            self.checkpoint()
+        if barrier is not None:
+            barrier.applied()
+        return effect
+
+    def load(self) -> int:
+        """Rebuild the state from the journal; return how many records were applied.
+
+        Raises:
+            JournalError: The journal cannot be read or holds what this version does not know.
+        """
+        after_seq = 0
+        saved = self._journal.load_checkpoint(self._account)
+        if saved is not None:
+            after_seq, body = saved
+            self._restore(body)
+        count = 0
+        for entry in self._journal.records(self._account, after_seq):
+            self._apply(decode(entry.kind, entry.body), entry.ts_ns, entry.seq)
+            count += 1
+        self._since_checkpoint = count
+        return count
+
+    def checkpoint(self) -> None:
+        """Store the whole state, so that a restart need not replay what came before."""
+        self._since_checkpoint = 0
+        body = Checkpoint(
+            orders=self.tracker.snapshot(),
+            ledgers=self.books.snapshot(),
+            trading=self.trading,
+            works=dict(self.works),
+            fills_until=self.fills_until,
+            event_seq=dict(self.event_seq),
+        )
+        self._journal.save_checkpoint(self._account, self._journal.last_seq, msgspec.to_builtins(body))
+
+    def has_fill(self, fill: Fill) -> bool:
+        """Return whether a fill was booked at any time. Waits for the disk: for fills that memory has forgotten."""
+        return self._journal.has_fill(self._account, fill.symbol, fill.trade_id)
+
+    def since(self, after_seq: int) -> Iterator[tuple[int, Record]]:
+        """Yield the account's records after a number, oldest first. Waits for the disk."""
+        for entry in self._journal.records(self._account, after_seq):
+            yield entry.seq, decode(entry.kind, entry.body)
+
+    def _restore(self, body: dict[str, Any]) -> None:
+        try:
+            saved = msgspec.convert(body, Checkpoint)
+        except msgspec.ValidationError as error:
+            raise JournalError(f"the checkpoint of {self._account} is damaged: {error}; keep the file") from error
+        self.tracker.restore(saved.orders)
+        self.books.restore(saved.ledgers)
+        self.trading = saved.trading
+        self.works = saved.works
+        self.fills_until = saved.fills_until
+        self.event_seq = saved.event_seq
+
+    def _apply(self, record: Record, ts_ns: int, seq: int) -> Effect:
+        if isinstance(record, Trading):
+            self.trading = record.body
+        elif isinstance(record, Work):
+            if record.body is None:
+                self.works.pop(record.handle, None)
+            else:
+                self.works[record.handle] = record.body
+        elif isinstance(record, Reconciled):
+            self.fills_until = record.fills_until
+        order = self.tracker.apply(record, ts_ns)
+        booked = self.books.apply(record)
+        if booked is not None:
+            self.event_seq[booked.instance] = seq
+        elif order is not None:
+            self.event_seq[order.instance] = seq
+        return Effect(order, booked)
+
+
+class _Barrier:
+    """Calls a function once, when both the disk and the engine have a record."""
+
+    __slots__ = ("_function", "_half")
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self._function = function
+        self._half = False
+
+    def durable(self) -> None:
+        """The record is on the disk."""
+        self._meet()
+
+    def applied(self) -> None:
+        """The record is applied."""
+        self._meet()
+
+    def _meet(self) -> None:
+        if self._half:
+            self._function()
+        self._half = True

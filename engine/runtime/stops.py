@@ -1,0 +1,74 @@
+"""Stop orders that the engine keeps because the venue cannot: fired by the first price that reaches the trigger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engine.kernel.market import MarkPrice, Trade
+from engine.kernel.orders import Order, OrderState, Side
+from engine.kernel.syscalls import Unsubscribe
+from engine.runtime.core import EngineCore
+
+
+class HeldStops:
+    """Watches last trade and mark price for held stops.
+
+    Args:
+        core: The engine's shared parts.
+        fire: Sends a stop whose trigger was met.
+    """
+
+    def __init__(self, core: EngineCore, fire: Callable[[Order], None]) -> None:
+        self._core = core
+        self._fire = fire
+        self._by_symbol: dict[str, list[str]] = {}
+        self._subscriptions: list[Unsubscribe] = []
+
+    def keep(self, order: Order) -> None:
+        """Begin to watch a stop; it fires at once when the price is beyond its trigger already."""
+        self._core.market.watch(order.symbol)
+        if not self._subscriptions:
+            bus = self._core.bus
+            self._subscriptions = [bus.subscribe(Trade, self._on_trade), bus.subscribe(MarkPrice, self._on_mark)]
+        self._by_symbol.setdefault(order.symbol, []).append(order.client_id)
+        price = self._core.market.price(order.symbol)
+        if price is not None:
+            self._check(order.symbol, price)
+
+    def forget(self, order: Order) -> None:
+        """Stop watching an order; harmless when it is not watched."""
+        kept = self._by_symbol.get(order.symbol)
+        if kept is None or order.client_id not in kept:
+            return
+        kept.remove(order.client_id)
+        if not kept:
+            del self._by_symbol[order.symbol]
+        if not self._by_symbol:
+            for unsubscribe in self._subscriptions:
+                unsubscribe()
+            self._subscriptions = []
+
+    def _on_trade(self, trade: Trade) -> None:
+        if trade.symbol in self._by_symbol:
+            self._check(trade.symbol, trade.price)
+
+    def _on_mark(self, mark: MarkPrice) -> None:
+        if mark.symbol in self._by_symbol:
+            self._check(mark.symbol, mark.mark)
+
+    def _check(self, symbol: str, price: float) -> None:
+        for client_id in tuple(self._by_symbol.get(symbol, ())):
+            order = self._core.tracker.get(client_id)
+            if order is None or order.state is not OrderState.INTENT:
+                if order is not None:
+                    self.forget(order)
+            elif _is_met(order, price):
+                self.forget(order)
+                self._fire(order)
+
+
+def _is_met(order: Order, price: float) -> bool:
+    trigger = order.trigger_price
+    if trigger is None:
+        return False
+    return price <= trigger if order.side is Side.SELL else price >= trigger
