@@ -69,6 +69,7 @@ class WorkBook:
         self._replaced: dict[str, str] = {}
         self._starting: set[str] = set()
         self._gathering = ""
+        self._opening = False
 
     def soft(self, ticket: Ticket, deadline_s: float, policy: DeadlinePolicy) -> str:
         """Start a soft order and return its handle.
@@ -287,6 +288,7 @@ class WorkBook:
         self._starting.add(item.handle)
         try:
             item.start()
+            self._starting.discard(item.handle)
             if isinstance(item, Target) and self._may_open(item):
                 item.increase()
         except CtosError:
@@ -331,7 +333,9 @@ class WorkBook:
         self._open_ready()
 
     def _may_open(self, target: Target) -> bool:
-        if target.handle not in self._items or target.phase is not TargetPhase.READY:
+        if target.handle not in self._items or target.handle in self._starting:
+            return False
+        if target.phase is not TargetPhase.READY:
             return False
         group = target.plan.group
         if group and group == self._gathering:
@@ -342,10 +346,15 @@ class WorkBook:
         )
 
     def _open_ready(self) -> None:
-        """Let every target increase whose group has reduced."""
-        for target in self._targets():
-            if target.handle not in self._starting and self._may_open(target):
+        """Let every target increase whose group has reduced, oldest first."""
+        if self._opening:
+            return
+        self._opening = True
+        try:
+            while (target := next(filter(self._may_open, self._targets()), None)) is not None:
                 try:
                     target.increase()
                 except CtosError as error:
                     target.fail(error)
+        finally:
+            self._opening = False
