@@ -81,8 +81,9 @@ def native_symbol(symbol: str) -> str:
     if not base or not quote or suffix not in ("", "PERP"):
         raise UnknownSymbol(f"symbol {symbol!r} is not in the form BTC-USDT or BTC-USDT-PERP")
     kind = InstrumentKind.PERP if suffix else InstrumentKind.SPOT
-    prefix = arch()["symbols"]["listed_multiplied"][kind.value].get(base, "")
-    return f"{prefix}{base}{quote}"
+    names = arch()["symbols"]
+    native: str = names["shape"].format(base=names["listed_multiplied"][kind.value].get(base, "") + base, quote=quote)
+    return native
 
 
 def default_instruments() -> list[Instrument]:
@@ -93,6 +94,7 @@ def default_instruments() -> list[Instrument]:
 def _default_instrument(entry: dict[str, str]) -> Instrument:
     kind = InstrumentKind.PERP if entry["symbol"].endswith("-PERP") else InstrumentKind.SPOT
     listing = parse_native(entry["native"], kind)
+    fees = arch()["fees"][kind.value]
     return Instrument(
         symbol=listing.symbol,
         venue=arch()["venue"],
@@ -106,6 +108,8 @@ def _default_instrument(entry: dict[str, str]) -> Instrument:
         min_notional=Decimal(entry["min_notional"]),
         multiplier=Decimal(listing.multiplier),
         max_leverage=Decimal(entry["max_leverage"]),
+        maker_fee=Decimal(fees["maker"]),
+        taker_fee=Decimal(fees["taker"]),
         funding_period_h=arch()["funding_period_h"] if kind is InstrumentKind.PERP else 0,
         native=listing.native,
     )

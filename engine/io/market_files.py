@@ -11,8 +11,6 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +34,7 @@ CHUNK_SECONDS = 1.0
 CHUNK_EVENTS = 5_000
 """So many events are turned into a table at a time; this bounds how long the writer keeps the interpreter busy."""
 READ_ROWS = 10_000
-_PART = re.compile(r"^part-(\d{6})-(\d{19})\.parquet$")
+_PART = re.compile(r"^part-\d{6}-\d{19}\.parquet$")
 
 
 @dataclass(slots=True, frozen=True)
@@ -226,12 +224,8 @@ class MarketReader:
             raise ConfigError(
                 f"no recording in {path}: a folder with part-*.parquet files is wanted; make one with record"
             )
-        self.event_count = sum(_row_count(part) for part in self.parts)
-
-    @property
-    def start_ns(self) -> int:
-        """Return the receive time of the first event."""
-        return _start_ns(self.parts[0])
+        for part in self.parts:
+            _check_whole(part)
 
     def instruments(self) -> list[Instrument]:
         """Return what was traded.
@@ -241,36 +235,21 @@ class MarketReader:
         """
         return [entry.instrument for entry in read_instruments(self.folder / FILE_NAME)]
 
-    def batches(self, from_ns: int = 0) -> Iterator[list[TimedEvent]]:
+    def batches(self) -> Iterator[list[TimedEvent]]:
         """Yield the events in order, some thousands at a time; memory is bounded by one part.
-
-        Args:
-            from_ns: Leave out the parts that end before this time.
 
         Raises:
             StorageError: A part cannot be read to its end.
         """
         followed: set[str] = set()
         previous: int | None = None
-        for index, part in enumerate(self.parts):
-            if index + 1 < len(self.parts) and _start_ns(self.parts[index + 1]) <= from_ns:
-                continue
-            number = int(_PART.match(part.name)[1])  # type: ignore[index]
+        for part in self.parts:
+            number = _number(part)
             if previous is not None and number != previous + 1:
                 followed.clear()
             previous = number
             for rows in _read_part(part):
                 yield list(_without_checkpoints(rows, followed))
-
-    def moments(self, from_ns: int = 0) -> Iterator[tuple[int, list[MarketEvent]]]:
-        """Yield what was received at the same time together, as `batches` reads it.
-
-        Raises:
-            StorageError: A part cannot be read to its end.
-        """
-        timed = chain.from_iterable(self.batches(from_ns))
-        for recv_ns, group in groupby(timed, key=itemgetter(0)):
-            yield recv_ns, [event for _, event in group]
 
 
 def _without_checkpoints(rows: list[tuple[int, str, MarketEvent]], followed: set[str]) -> Iterator[TimedEvent]:
@@ -301,11 +280,12 @@ def _read_part(path: Path) -> Iterator[list[tuple[int, str, MarketEvent]]]:
 _REMEDY = "restore the file from a copy, or delete it to replay the other parts"
 
 
-def _row_count(path: Path) -> int:
+def _check_whole(path: Path) -> None:
+    """Read a part's footer, which is written last, so that damage is told before the replay begins."""
     import polars as pl
 
     try:
-        return int(pl.scan_parquet(path).select(pl.len()).collect().item())
+        pl.read_parquet_schema(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise ConfigError(f"{path} is not a whole Parquet file: {_first_line(error)}; {_REMEDY}") from error
 
@@ -314,9 +294,8 @@ def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _start_ns(path: Path) -> int:
-    match = _PART.match(path.name)
-    return int(match[2]) if match else 0
+def _number(part: Path) -> int:
+    return int(part.name.split("-")[1])
 
 
 def _make_empty(folder: Path) -> None:

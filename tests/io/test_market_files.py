@@ -127,14 +127,13 @@ def test_what_was_on_the_bus_comes_back_in_order(tmp_path: Path, count: int, aft
     read = [timed for batch in reader.batches() for timed in batch]
     assert [event for _, event in read] == recorded
     assert [ns for ns, _ in read] == [START_NS + after_ms * NS_PER_MS * (i + 1) for i in range(len(recorded))]
-    assert (len(reader.parts), reader.start_ns) == (parts, read[0][0])
+    assert len(reader.parts) == parts
     assert desk.progress[-1].events == len(recorded)
     assert desk.progress[-1].size == sum(part.stat().st_size for part in reader.parts)
     assert reader.instruments() == [PERP, SPOT]
-    assert [(ns, event) for ns, group in reader.moments() for event in group] == read
 
 
-@pytest.mark.parametrize("ask", ["lost part", "from a time", "one part"])
+@pytest.mark.parametrize("ask", ["lost part", "one part"])
 def test_a_book_is_whole_wherever_reading_begins(tmp_path: Path, ask: str):
     desk, recorded = Desk(tmp_path / "market"), events(8, 3000)
     desk.record(recorded, 250)
@@ -142,8 +141,6 @@ def test_a_book_is_whole_wherever_reading_begins(tmp_path: Path, ask: str):
     if ask == "lost part":
         reader.parts[5].unlink()
         batches = MarketReader(desk.folder).batches()
-    elif ask == "from a time":
-        batches = reader.batches(reader.start_ns + 400 * NS_PER_S)
     else:
         batches = MarketReader(reader.parts[-1]).batches()
     books = {symbol: OrderBook(symbol) for symbol in (BTC, ETH)}
@@ -187,7 +184,6 @@ def test_a_batch_of_events_is_bounded(tmp_path: Path, monkeypatch: pytest.Monkey
     reader = MarketReader(tmp_path)
     assert len(reader.parts) == 3
     assert {len(batch) for batch in reader.batches()} == {100}
-    assert reader.event_count == 1200
 
 
 @pytest.mark.parametrize("damage", ["cut", "middle", "text"])

@@ -347,7 +347,17 @@ def test_built_in_filters_are_those_of_the_recordings(shared_dir: Path):
     wanted = {listed.instrument.symbol: listed.instrument for listed in read_instruments(path)}
     found = {instrument.symbol: instrument for instrument in default_instruments()}
     for symbol, instrument in wanted.items():
-        for field in ("native", "tick_size", "lot_size", "min_quantity", "min_notional", "settle", "kind"):
+        for field in (
+            "native",
+            "tick_size",
+            "lot_size",
+            "min_quantity",
+            "min_notional",
+            "settle",
+            "kind",
+            "maker_fee",
+            "taker_fee",
+        ):
             assert getattr(found[symbol], field) == getattr(instrument, field), (symbol, field)
 
 
