@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,6 +41,26 @@ def test_every_change_gives_the_book_of_the_plain_model(bids, asks, updates):
         if look:
             assert is_same(book, *plain)
     assert is_same(book, *plain)
+
+
+def test_long_life_of_a_deep_book():
+    rng = random.Random(5)
+    bids = {float(price): 1.0 for price in range(1, 1000)}
+    asks = {float(price): 1.0 for price in range(1001, 2000)}
+    book = OrderBook("BTC-USDT")
+    book.load(list(bids.items()), list(asks.items()), 1)
+    for _ in range(1500):
+        changes: list[list[tuple[float, float]]] = []
+        for side, best, sign in ((bids, max(bids), -1), (asks, min(asks), 1)):
+            prices = {best + sign * rng.randint(-3, 90) for _ in range(rng.randint(0, 60))}
+            changes.append([(price, rng.choice((0.0, 0.0, 1.0, 2.0))) for price in sorted(prices)])
+            for price, size in changes[-1]:
+                side.pop(price, None)
+                if size:
+                    side[price] = size
+        book.change(changes[0], changes[1], 2)
+        assert (book.best_bid, book.best_ask) == (max(bids), min(asks))
+    assert is_same(book, bids, asks)
 
 
 def test_a_side_that_empties_and_fills_again_and_a_book_that_is_loaded_again():
