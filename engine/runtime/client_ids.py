@@ -8,6 +8,7 @@ even a state directory restored from an old backup repeats one.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from engine.kernel.clock import Rng
 from engine.kernel.errors import ConfigError
@@ -33,6 +34,16 @@ def purpose_of(client_id: str) -> Purpose | None:
     """Return the purpose in one of our client ids, None for a foreign one."""
     letter = client_id[2 * _PREFIX_LENGTH + CODE_LENGTH :][:1]
     return Purpose(letter) if len(client_id) == 18 and letter in {p.value for p in Purpose} else None
+
+
+class ValueStore(Protocol):
+    """The part of the journal that keeps values by name."""
+
+    def get(self, table: str, key: str) -> bytes | None:
+        """Return a value."""
+
+    def put(self, table: str, key: str, value: bytes) -> None:
+        """Store a value, in order with the records."""
 
 
 class ClientIds:
@@ -100,3 +111,16 @@ class ClientIds:
 def new_prefix(rng: Rng) -> str:
     """Return two random base-36 digits."""
     return "".join(rng.choice(DIGITS) for _ in range(_PREFIX_LENGTH))
+
+
+def load_client_ids(store: ValueStore, account: str, rng: Rng) -> ClientIds:
+    """Return the client ids of an account, going on after the last number that was ever reserved."""
+    key = f"client_sequence:{account}"
+    saved = store.get("settings", "installation")
+    installation = saved.decode() if saved is not None else new_prefix(rng.fork("installation"))
+    if saved is None:
+        store.put("settings", "installation", installation.encode())
+    reserved = store.get("settings", key)
+    first = int(reserved) if reserved is not None else 1
+    epoch = new_prefix(rng.fork(f"epoch {first}"))
+    return ClientIds(installation, epoch, first, lambda end: store.put("settings", key, str(end).encode()))

@@ -1,4 +1,4 @@
-"""Order entry: check, journal, send; amend; cancel. What the venue answers is taken in here.
+"""Order entry: check, journal, send; cancel. What the venue answers is taken in here.
 
 An order is sent when its intent is durable, never twice, and not at all when it was cancelled, trading was halted or
 too much time has passed meanwhile.
@@ -6,7 +6,7 @@ too much time has passed meanwhile.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 
@@ -25,29 +25,21 @@ from engine.kernel.errors import (
 )
 from engine.kernel.instruments import Instrument
 from engine.kernel.orders import Order, OrderRequest, OrderState, OrderType, OrderUpdate, Pending, Side
+from engine.runtime.amendments import Amendments
 from engine.runtime.booking import Booking, about
 from engine.runtime.core import EngineCore
 from engine.runtime.records import Asked, Declined, Intent, Outcome, Sent
 from engine.runtime.reductions import Reductions
 from engine.runtime.resolver import Resolver
-from engine.runtime.sizing import check_minimum, check_price_step, check_quantity_step, check_terms, market_cap
+from engine.runtime.sizing import check_minimum, check_terms, market_cap
 from engine.runtime.stops import HeldStops
 
 ZERO = Decimal(0)
 DEADLINE_NS = 2 * NS_PER_S
-"""An order or amendment that could not be sent by then is dropped."""
+"""An order that could not be sent by then is dropped."""
 
 CANCEL_WAITS_S = (0.25, 0.5, 1.0, 2.0, 5.0)
 _TRY_AGAIN = (RateLimited, VenueUnavailable, UnknownOutcome, ClockSkew)
-_NOT_CONFIRMED = (OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN)
-
-
-@dataclass(slots=True, frozen=True)
-class _Change:
-    """An amendment that waits until the one in flight is answered."""
-
-    price: Decimal | None
-    quantity: Decimal | None
 
 
 class OrderCommands:
@@ -61,6 +53,7 @@ class OrderCommands:
         resolver: Looks for orders whose outcome is not known.
         reductions: Caps reduce-only orders.
         stops: Stops that the venue does not keep.
+        amendments: Changes of working orders.
     """
 
     def __init__(self, core: EngineCore, booking: Booking, resolver: Resolver) -> None:
@@ -69,7 +62,7 @@ class OrderCommands:
         self.resolver = resolver
         self.reductions = Reductions(core, self._resize, self.cancel)
         self.stops = HeldStops(core, self._fire)
-        self._waiting_changes: dict[str, _Change] = {}
+        self.amendments = Amendments(core, booking, resolver, self.reductions, self.cancel)
 
     def request(
         self,
@@ -157,7 +150,7 @@ class OrderCommands:
             OrderNotFound: There is no such order.
         """
         core = self._core
-        order = self._known(client_id)
+        order = self._core.known(client_id)
         if not order.is_open:
             return
         if order.state is OrderState.INTENT:
@@ -166,41 +159,9 @@ class OrderCommands:
             self.stops.forget(order)
         elif order.pending is not Pending.CANCEL:
             core.risk.count_cancel(order.instance)
-            self._waiting_changes.pop(client_id, None)
+            self.amendments.forget(client_id)
             core.change(Asked(client_id, Pending.CANCEL))
             self._send_cancel(client_id, 0)
-
-    def amend(self, client_id: str, price: Decimal | None = None, quantity: Decimal | None = None) -> None:
-        """Change price (of a stop: the trigger) and/or total quantity of a working order.
-
-        A total that is filled already cancels the rest. While an amendment is in flight the newest further one waits
-        for its answer.
-
-        Raises:
-            CtosError: Refused; the order works on unchanged.
-        """
-        core = self._core
-        order = self._known(client_id)
-        self._refuse_amend(order)
-        if quantity is not None and quantity <= order.filled:
-            self.cancel(client_id)
-            return
-        price, quantity = self._new_terms(order, price, quantity)
-        if price is None and quantity is None:
-            return
-        if order.pending is Pending.AMEND:
-            self._waiting_changes[client_id] = _Change(price, quantity)
-            return
-        is_stop = order.type is OrderType.STOP
-        core.risk.check_amend(order, None if is_stop else price, quantity)
-        if order.held:
-            self._change_held(order, price, quantity)
-            return
-        deadline_ns = core.clock.now_ns() + DEADLINE_NS
-        asked = Asked(client_id, Pending.AMEND, price, quantity)
-        durable = partial(self._amend_durable, client_id, price, quantity, deadline_ns)
-        core.write(asked, durable)
-        core.publish_order(order)
 
     def check_replacement(self, client_id: str, price: Decimal | None, quantity: Decimal) -> None:
         """Check the order that would take a working one's place, as if that were gone already.
@@ -208,7 +169,7 @@ class OrderCommands:
         Raises:
             CtosError: It would be refused.
         """
-        order = self._known(client_id)
+        order = self._core.known(client_id)
         request = self.request(
             order.instance,
             order.symbol,
@@ -222,12 +183,6 @@ class OrderCommands:
             replacing=client_id,
         )
         self._core.risk.check(request, replacing=client_id, dry=True)
-
-    def _known(self, client_id: str) -> Order:
-        order = self._core.tracker.get(client_id)
-        if order is None:
-            raise OrderNotFound(f"there is no order {client_id}")
-        return order
 
     def _venue_keeps(self, request: OrderRequest) -> bool:
         """Return whether the venue can keep a stop: it must reduce the account's net position by its full size."""
@@ -291,7 +246,7 @@ class OrderCommands:
 
     def _placed(self, client_id: str, outcome: OrderUpdate | CtosError) -> None:
         core = self._core
-        order = self._known(client_id)
+        order = self._core.known(client_id)
         if isinstance(outcome, OrderUpdate):
             self.booking.on_update(outcome)
         elif isinstance(outcome, UnknownOutcome | DuplicateClientOrderId):
@@ -304,13 +259,13 @@ class OrderCommands:
             core.change(Outcome(client_id, OrderState.REJECTED, str(outcome), type(outcome).__name__))
 
     def _send_cancel(self, client_id: str, tries: int) -> None:
-        order = self._known(client_id)
+        order = self._core.known(client_id)
         if order.is_open and order.pending is Pending.CANCEL:
             self._core.gateway.cancel(client_id, order.symbol, partial(self._canceled, client_id, tries))
 
     def _canceled(self, client_id: str, tries: int, outcome: OrderUpdate | CtosError) -> None:
         core = self._core
-        order = self._known(client_id)
+        order = self._core.known(client_id)
         if isinstance(outcome, OrderUpdate):
             self.booking.on_update(outcome)
         elif not order.is_open:
@@ -324,108 +279,17 @@ class OrderCommands:
             core.oplog("OrderCancelFail", **about(order), error=type(outcome).__name__, det=str(outcome))
             core.change(Declined(client_id, f"not cancelled: {outcome}", type(outcome).__name__))
 
-    def _refuse_amend(self, order: Order) -> None:
-        name = f"#{order.label} {order.symbol}"
-        if not order.is_open:
-            raise InvalidOrder(f"{name} is {order.state.value}: there is nothing to amend")
-        if order.pending is Pending.CANCEL:
-            raise InvalidOrder(f"{name} is being cancelled: it cannot be amended")
-        if order.state in _NOT_CONFIRMED and not order.held:
-            raise InvalidOrder(f"{name} is not confirmed by the venue yet: amend it when it is open")
-        if not order.type.rests:
-            raise InvalidOrder(f"{name} is a {order.type.value} order: it cannot be amended")
-
-    def _new_terms(
-        self, order: Order, price: Decimal | None, quantity: Decimal | None
-    ) -> tuple[Decimal | None, Decimal | None]:
-        """Return price and total quantity of an amendment, checked; None for what stays as it is."""
-        instrument = self._core.instrument(order.symbol)
-        is_stop = order.type is OrderType.STOP
-        if price is not None:
-            check_price_step(instrument, order.side, price, "trigger price" if is_stop else "price")
-        if quantity is not None:
-            check_quantity_step(instrument, quantity)
-            if order.reduce_only:
-                rest = quantity - order.filled
-                args = (order.instance, order.symbol, order.side, is_stop, rest, order.client_id)
-                quantity = order.filled + self.reductions.cap(*args)
-            else:
-                at = price or order.price
-                assert at is not None
-                check_minimum(instrument, quantity, at)
-        if order.pending is Pending.AMEND:
-            return price, quantity
-        present = order.trigger_price if is_stop else order.price
-        return (None if price == present else price), (None if quantity == order.quantity else quantity)
-
-    def _change_held(self, order: Order, price: Decimal | None, quantity: Decimal | None) -> None:
-        """Amend a stop that the engine holds: nobody else has to be asked."""
-        update = OrderUpdate(
-            client_id=order.client_id,
-            venue_order_id="",
-            symbol=order.symbol,
-            side=order.side,
-            type=order.type,
-            state=order.state,
-            quantity=order.quantity if quantity is None else quantity,
-            price=None,
-            filled=ZERO,
-            ts=order.venue_ts,
-            trigger_price=order.trigger_price if price is None else price,
-            reduce_only=True,
-        )
-        self.booking.on_update(update, Pending.AMEND)
-
-    def _amend_durable(self, client_id: str, price: Decimal | None, quantity: Decimal | None, deadline_ns: int) -> None:
-        core = self._core
-        order = self._known(client_id)
-        if not order.is_open or order.pending is not Pending.AMEND:
-            return
-        if core.clock.now_ns() > deadline_ns:
-            core.change(Declined(client_id, "not amended: the journal took too long"))
-        elif core.risk.is_halted and not order.reduce_only:
-            core.change(Declined(client_id, "not amended: trading was halted", "TradingHalted"))
-        else:
-            core.gateway.amend(client_id, order.symbol, price, quantity, partial(self._amended, client_id))
-
-    def _amended(self, client_id: str, outcome: OrderUpdate | CtosError) -> None:
-        core = self._core
-        order = self._known(client_id)
-        if isinstance(outcome, OrderUpdate):
-            core.oplog("OrderAmended", **about(order))
-            self.booking.on_update(outcome, Pending.AMEND)
-        elif not order.is_open:
-            return
-        elif isinstance(outcome, OrderNotFound | UnknownOutcome):
-            self.resolver.watch(order, 0.0)
-            return
-        else:
-            core.oplog("OrderAmendFail", **about(order), error=type(outcome).__name__, det=str(outcome))
-            core.change(Declined(client_id, f"not amended: {outcome}", type(outcome).__name__))
-        self._take_waiting_change(client_id)
-
     def on_resolved(self, order: Order) -> None:
         """Go on with an order that is no longer in doubt: cancel it after all, or amend it as wanted meanwhile."""
         if order.is_open and order.pending is Pending.CANCEL:
             self._core.clock.call_later(CANCEL_WAITS_S[0], self._send_cancel, order.client_id, 0)
         else:
-            self._take_waiting_change(order.client_id)
-
-    def _take_waiting_change(self, client_id: str) -> None:
-        """Send the amendment that waited for the answer to the one before."""
-        change = self._waiting_changes.pop(client_id, None)
-        order = self._core.tracker.get(client_id)
-        if change is None or order is None or not order.is_open or order.pending is not Pending.NONE:
-            return
-        try:
-            self.amend(client_id, change.price, change.quantity)
-        except CtosError as error:
-            self._core.refused(order.instance, order.symbol, error)
+            self.amendments.take_waiting(order.client_id)
 
     def _resize(self, order: Order, quantity: Decimal) -> None:
         """Make a reduction smaller because less is held."""
         try:
-            self.amend(order.client_id, quantity=quantity)
+            self.amendments.amend(order.client_id, quantity=quantity)
         except CtosError as error:
             self._core.alarm(
                 "reduction", f"#{order.label} is larger than what it reduces: {error}", order.symbol, order.instance

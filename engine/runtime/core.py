@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from engine.kernel.clock import Clock
-from engine.kernel.errors import CtosError
+from engine.kernel.errors import CtosError, OrderNotFound
 from engine.kernel.event_bus import EventBus
 from engine.kernel.instruments import Instrument
 from engine.kernel.market import Quote
@@ -154,6 +154,13 @@ class EngineCore:
     def working(self, symbol: str | None = None, instance: str | None = None) -> Sequence[Order]:
         """Return working orders."""
         return self.tracker.working(symbol, instance)
+
+    def known(self, client_id: str) -> Order:
+        """Return an order; raises `OrderNotFound`."""
+        order = self.tracker.get(client_id)
+        if order is None:
+            raise OrderNotFound(f"there is no order {client_id}")
+        return order
 
     def order(self, client_id: str) -> Order | None:
         """Return an order, working or recently final."""

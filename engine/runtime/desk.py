@@ -79,7 +79,7 @@ class EngineDesk:
 
     def amend(self, client_id: str, price: Decimal | None = None, quantity: Decimal | None = None) -> None:
         """Change price and/or total quantity of a working order in one native call."""
-        self._commands.amend(client_id, price, quantity)
+        self._commands.amendments.amend(client_id, price, quantity)
 
     def can_amend(self, symbol: str) -> bool:
         """Return whether the venue changes price and quantity of a working order in one call."""

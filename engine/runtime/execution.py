@@ -6,7 +6,7 @@ synchronous; only `start` waits for the venue's answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -14,13 +14,13 @@ from engine.io.journal import Journal
 from engine.kernel.clock import Clock, Rng
 from engine.kernel.errors import CtosError
 from engine.kernel.event_bus import EventBus
-from engine.kernel.instruments import Instrument, resolve_symbol
+from engine.kernel.instruments import Instrument
 from engine.kernel.orders import Fill, Order, OrderType, Side
-from engine.kernel.strategy import DeadlinePolicy, Purpose
+from engine.kernel.strategy import Purpose
 from engine.kernel.syscalls import Driver, Unsubscribe
 from engine.runtime.accounts import MANUAL, Account
 from engine.runtime.booking import Booking
-from engine.runtime.client_ids import ClientIds, new_prefix
+from engine.runtime.client_ids import load_client_ids
 from engine.runtime.commands import OrderCommands
 from engine.runtime.core import EngineCore, OperationLog, VenueFeatures
 from engine.runtime.day import DayRoller
@@ -28,19 +28,14 @@ from engine.runtime.desk import EngineDesk
 from engine.runtime.missed import missed_events
 from engine.runtime.panic import PanicReport, PanicSwitch, is_protective
 from engine.runtime.reconcile import Reconciler
-from engine.runtime.records import Transfer
 from engine.runtime.resolver import Resolver
 from engine.runtime.risk import RiskWatcher
 from engine.runtime.shell import Shell
 from engine.runtime.sizing import size_for_amount
-from engine.runtime.work.book import WorkBook, WorkItem
-from engine.runtime.work.close import CloseFilter
-from engine.runtime.work.incremental import IncrementalPlan
+from engine.runtime.transfers import Transfers
+from engine.runtime.work.book import WorkBook
 from engine.runtime.work.pricing import SoftParams
-from engine.runtime.work.targets import Basis, TargetPlan
-from engine.runtime.work.ticket import Ticket
-
-DEADLINE_S = 10_800.0
+from engine.runtime.work_commands import WorkCommands
 
 
 def no_oplog(op: str, **fields: Any) -> None:
@@ -94,12 +89,13 @@ class ExecutionEngine:
         self.risk = core.risk = RiskWatcher(
             clock, account.limits, core, core.trading, self._halted_by_risk, core.save_trading
         )
-        self._ids = _client_ids(journal, account.key, rng)
+        self._ids = load_client_ids(journal, account.key, rng)
         self._ids.register(MANUAL)
         self.booking = Booking(core, self._reduced, self._behind, self._liquidated)
         self.resolver = Resolver(core, self.booking.on_update, self._resolved)
         self.commands = OrderCommands(core, self.booking, self.resolver)
         self.reconciler = Reconciler(core, self.booking, self.resolver, shell)
+        self.transfers = Transfers(core)
         self.panic_switch = PanicSwitch(core, self.commands.cancel, shell)
         self.on_halt: list[Callable[[str], None]] = self.panic_switch.on_halt
         self.desk = EngineDesk(core, self.commands, self._ids)
@@ -107,6 +103,17 @@ class ExecutionEngine:
         self.works = WorkBook(self.desk, soft_params)
         self.desk.on_quote = self.works.on_quote
         core.on_order = self.works.on_order
+        work = WorkCommands(core, self.works, self._ids)
+        self.resolve = work.resolve
+        self.soft = work.soft
+        self.place_incremental_orders = work.place_incremental_orders
+        self.set_coin_position = work.set_coin_position
+        self.set_positions = work.set_positions
+        self.close = work.close
+        self.close_all = work.close_all
+        self.end = work.end
+        self.work_of = work.work_of
+        self.active_work = work.active_work
         self._day = DayRoller(core)
         self._account_stream: Unsubscribe | None = None
         self._open_doubts: set[str] = set()
@@ -162,10 +169,6 @@ class ExecutionEngine:
     def instrument(self, symbol: str) -> Instrument:
         """Return an instrument by canonical symbol; raises `UnknownSymbol`."""
         return self.market.instrument(symbol)
-
-    def resolve(self, typed: str) -> Instrument:
-        """Return the instrument that a person means; raises `UnknownSymbol`."""
-        return resolve_symbol(typed, self.instruments, self.account.default_quote, self.account.default_kind)
 
     def register_instance(self, name: str, code: str | None = None) -> str:
         """Return the five-character code of an instance, which its client ids carry."""
@@ -254,7 +257,7 @@ class ExecutionEngine:
         if order is not None and not order.held and not self.desk.can_amend(order.symbol):
             self.works.replace(self.new_handle(order.instance), client_id, price, quantity)
         else:
-            self.commands.amend(client_id, price, quantity)
+            self.commands.amendments.amend(client_id, price, quantity)
 
     def cancel(self, client_id: str) -> None:
         """Ask for the cancellation of an order; harmless when it is final or being cancelled."""
@@ -280,122 +283,6 @@ class ExecutionEngine:
             self.commands.cancel(order.client_id)
         return [order.client_id for order in chosen]
 
-    def soft(
-        self,
-        instance: str,
-        symbol: str,
-        side: Side,
-        quantity: Decimal,
-        deadline_s: float = DEADLINE_S,
-        policy: DeadlinePolicy = DeadlinePolicy.CANCEL,
-        reduce_only: bool = False,
-        purpose: Purpose = Purpose.ENTRY,
-        handle: str | None = None,
-    ) -> str:
-        """Work a quantity by a pegged post-only order; return a handle, ends with `WorkDone`."""
-        handle = handle or self.new_handle(instance)
-        ticket = Ticket(handle, instance, symbol, side, quantity, reduce_only, purpose)
-        return self.works.soft(ticket, deadline_s, policy)
-
-    def place_incremental_orders(
-        self,
-        instance: str,
-        amount: Decimal,
-        coin: str,
-        side: Side,
-        soft: bool = True,
-        n_children: int = 1,
-        max_child: Decimal | None = None,
-        interval_s: float = 0,
-        deadline_s: float = DEADLINE_S,
-        handle: str | None = None,
-    ) -> str:
-        """Work a quote amount in child orders; return a handle, ends with `WorkDone`."""
-        symbol = self.resolve(coin).symbol
-        plan = IncrementalPlan(instance, symbol, side, amount, soft, n_children, max_child, interval_s, deadline_s)
-        return self.works.incremental(handle or self.new_handle(instance), plan)
-
-    def set_coin_position(
-        self,
-        instance: str,
-        coin: str,
-        usdt_amount: Decimal,
-        soft: bool = True,
-        basis: str = "ledger",
-        deadline_s: float = DEADLINE_S,
-        policy: DeadlinePolicy = DeadlinePolicy.CANCEL,
-        handle: str | None = None,
-    ) -> str:
-        """Move a ledger (basis `account`: the account's position) to a signed notional; return a handle."""
-        symbol = self.resolve(coin).symbol
-        amount = usdt_amount / self.portfolio.fx(self.instrument(symbol).quote)
-        plan = TargetPlan(instance, symbol, amount, soft=soft, basis=Basis(basis), deadline_s=deadline_s, policy=policy)
-        return self.works.target(handle or self.new_handle(instance), plan)
-
-    def set_positions(
-        self,
-        instance: str,
-        targets: Mapping[str, Decimal],
-        soft: bool = True,
-        basis: str = "ledger",
-        deadline_s: float = DEADLINE_S,
-        policy: DeadlinePolicy = DeadlinePolicy.CANCEL,
-        handles: Mapping[str, str] | None = None,
-    ) -> dict[str, str]:
-        """Move several ledgers, all reductions first; return a handle by the name that was given for each."""
-        group = self.new_handle(instance)
-        named = {coin: (handles or {}).get(coin) or self.new_handle(instance) for coin in targets}
-        plans = {}
-        for coin, usd in targets.items():
-            symbol = self.resolve(coin).symbol
-            amount = usd / self.portfolio.fx(self.instrument(symbol).quote)
-            plans[named[coin]] = TargetPlan(
-                instance,
-                symbol,
-                amount,
-                soft=soft,
-                basis=Basis(basis),
-                deadline_s=deadline_s,
-                policy=policy,
-                group=group,
-            )
-        self.works.targets(plans)
-        return named
-
-    def close(
-        self,
-        instance: str,
-        symbol: str,
-        fraction: Decimal = Decimal(1),
-        soft: bool = False,
-        deadline_s: float = DEADLINE_S,
-        policy: DeadlinePolicy = DeadlinePolicy.CANCEL,
-        handle: str | None = None,
-    ) -> str:
-        """Close a fraction of a ledger (by hand: of the account's position), reduce-only; return a handle."""
-        basis = Basis.ACCOUNT if instance == MANUAL else Basis.LEDGER
-        plan = TargetPlan(
-            instance, symbol, fraction=fraction, soft=soft, basis=basis, deadline_s=deadline_s, policy=policy
-        )
-        return self.works.target(handle or self.new_handle(instance), plan)
-
-    def close_all(self, wanted: CloseFilter | None = None, passive: bool = False) -> list[str]:
-        """Close the account's positions by hand; `passive` rests 5 bp from the mark; return handles or client ids."""
-        rows = self.portfolio.positions()
-        return self.works.close_all(rows, wanted or CloseFilter(), lambda: self.new_handle(MANUAL), passive)
-
-    def end(self, handle: str) -> bool:
-        """End a piece of work; return whether there was such work."""
-        return self.works.end(handle)
-
-    def work_of(self, instance: str | None = None) -> list[str]:
-        """Return the handles of work in progress, oldest first."""
-        return [item.handle for item in self.works.active(instance)]
-
-    def active_work(self, instance: str | None = None) -> list[WorkItem]:
-        """Return the work in progress, oldest first."""
-        return self.works.active(instance)
-
     def arm(self, who: str, seconds: float | None = None) -> None:
         """Accept orders, for `seconds` or until disarmed."""
         self.trading.arm(who, seconds)
@@ -416,10 +303,7 @@ class ExecutionEngine:
         """
         self.oplog("ClosePosition", who=who, det="flatten all")
         self.cancel_all()
-        for instance, symbol, quantity in self.portfolio.ledgers():
-            price = self.portfolio.mark(symbol)
-            if instance != MANUAL and price is not None:
-                self._transfer(instance, symbol, quantity, price, f"flattened by {who}")
+        self.transfers.take_over(f"flattened by {who}")
         return self.close_all()
 
     def rearm(self, who: str, reason: str) -> None:
@@ -475,6 +359,10 @@ class ExecutionEngine:
     def _reduced(self, instance: str, symbol: str) -> None:
         self.commands.reductions.fit(instance, symbol)
 
+    def _liquidated(self, fill: Fill) -> None:
+        self.panic_switch.halt("venue", f"{fill.symbol}: the venue liquidated {fill.quantity} at {fill.price}")
+        self.transfers.take_liquidated(fill)
+
     def _behind(self, order: Order) -> None:
         self.reconciler.expect_fills(order)
 
@@ -484,32 +372,3 @@ class ExecutionEngine:
     def _halted_by_risk(self, reason: str) -> None:
         self.oplog("RiskHalt", det=reason)
         self.panic_switch.halt("risk", reason)
-
-    def _liquidated(self, fill: Fill) -> None:
-        """Halt after a liquidation, and take what the venue closed out of the ledgers that held it."""
-        text = f"{fill.symbol}: the venue liquidated {fill.quantity} at {fill.price}"
-        self.core.alarm("liquidation", text, fill.symbol, severity="CRIT")
-        self.panic_switch.halt("venue", text)
-        left = fill.quantity
-        for instance, held in self.portfolio.holders(fill.symbol):
-            if instance != MANUAL and held * fill.side.sign < 0 and left > 0:
-                moved = min(left, abs(held))
-                self._transfer(instance, fill.symbol, moved if held > 0 else -moved, fill.price, "liquidated")
-                left -= moved
-
-    def _transfer(self, instance: str, symbol: str, quantity: Decimal, price: Decimal, reason: str) -> None:
-        self.core.write(Transfer(instance, MANUAL, symbol, quantity, price, reason))
-        self.oplog("LedgerTransfer", instance=instance, symbol=symbol, qty=str(quantity), price=str(price), det=reason)
-
-
-def _client_ids(journal: Journal, account: str, rng: Rng) -> ClientIds:
-    """Return the client ids of an account, going on after the last number that was ever reserved."""
-    key = f"client_sequence:{account}"
-    saved = journal.get("settings", "installation")
-    installation = saved.decode() if saved is not None else new_prefix(rng.fork("installation"))
-    if saved is None:
-        journal.put("settings", "installation", installation.encode())
-    reserved = journal.get("settings", key)
-    first = int(reserved) if reserved is not None else 1
-    epoch = new_prefix(rng.fork(f"epoch {first}"))
-    return ClientIds(installation, epoch, first, lambda end: journal.put("settings", key, str(end).encode()))

@@ -1,0 +1,188 @@
+"""Amending working orders: one request in flight, the newest further wish waits, a refusal changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+
+from engine.kernel.clock import NS_PER_S
+from engine.kernel.errors import CtosError, InvalidOrder, OrderNotFound, UnknownOutcome
+from engine.kernel.orders import Order, OrderState, OrderType, OrderUpdate, Pending
+from engine.runtime.booking import Booking, about
+from engine.runtime.core import EngineCore
+from engine.runtime.records import Asked, Declined
+from engine.runtime.reductions import Reductions
+from engine.runtime.resolver import Resolver
+from engine.runtime.sizing import check_minimum, check_price_step, check_quantity_step
+
+ZERO = Decimal(0)
+DEADLINE_NS = 2 * NS_PER_S
+"""An amendment that could not be sent by then is dropped."""
+
+_NOT_CONFIRMED = (OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN)
+
+
+@dataclass(slots=True, frozen=True)
+class _Change:
+    """An amendment that waits until the one in flight is answered."""
+
+    price: Decimal | None
+    quantity: Decimal | None
+
+
+class Amendments:
+    """Changes price and quantity of working orders.
+
+    Args:
+        core: The engine's shared parts.
+        booking: Takes in the venue's answers.
+        resolver: Looks for orders whose state is not known.
+        reductions: Caps reduce-only orders.
+        cancel: Cancels an order.
+    """
+
+    def __init__(
+        self,
+        core: EngineCore,
+        booking: Booking,
+        resolver: Resolver,
+        reductions: Reductions,
+        cancel: Callable[[str], None],
+    ) -> None:
+        self._core = core
+        self._booking = booking
+        self._resolver = resolver
+        self._reductions = reductions
+        self._cancel = cancel
+        self._waiting: dict[str, _Change] = {}
+
+    def forget(self, client_id: str) -> None:
+        """Drop the amendment that waits for an order."""
+        self._waiting.pop(client_id, None)
+
+    def amend(self, client_id: str, price: Decimal | None = None, quantity: Decimal | None = None) -> None:
+        """Change price (of a stop: the trigger) and/or total quantity of a working order.
+
+        A total that is filled already cancels the rest. While an amendment is in flight the newest further one waits
+        for its answer.
+
+        Raises:
+            CtosError: Refused; the order works on unchanged.
+        """
+        core = self._core
+        order = core.known(client_id)
+        _refuse(order)
+        if quantity is not None and quantity <= order.filled:
+            self._cancel(client_id)
+            return
+        price, quantity = self._new_terms(order, price, quantity)
+        if price is None and quantity is None:
+            return
+        if order.pending is Pending.AMEND:
+            self._waiting[client_id] = _Change(price, quantity)
+            return
+        is_stop = order.type is OrderType.STOP
+        core.risk.check_amend(order, None if is_stop else price, quantity)
+        if order.held:
+            self._change_held(order, price, quantity)
+            return
+        deadline_ns = core.clock.now_ns() + DEADLINE_NS
+        asked = Asked(client_id, Pending.AMEND, price, quantity)
+        durable = partial(self._durable, client_id, price, quantity, deadline_ns)
+        core.write(asked, durable)
+        core.publish_order(order)
+
+    def _new_terms(
+        self, order: Order, price: Decimal | None, quantity: Decimal | None
+    ) -> tuple[Decimal | None, Decimal | None]:
+        """Return price and total quantity of an amendment, checked; None for what stays as it is."""
+        instrument = self._core.instrument(order.symbol)
+        is_stop = order.type is OrderType.STOP
+        if price is not None:
+            check_price_step(instrument, order.side, price, "trigger price" if is_stop else "price")
+        if quantity is not None:
+            check_quantity_step(instrument, quantity)
+            if order.reduce_only:
+                rest = quantity - order.filled
+                args = (order.instance, order.symbol, order.side, is_stop, rest, order.client_id)
+                quantity = order.filled + self._reductions.cap(*args)
+            else:
+                at = price or order.price
+                assert at is not None
+                check_minimum(instrument, quantity, at)
+        if order.pending is Pending.AMEND:
+            return price, quantity
+        present = order.trigger_price if is_stop else order.price
+        return (None if price == present else price), (None if quantity == order.quantity else quantity)
+
+    def _change_held(self, order: Order, price: Decimal | None, quantity: Decimal | None) -> None:
+        """Amend a stop that the engine holds: nobody else has to be asked."""
+        update = OrderUpdate(
+            client_id=order.client_id,
+            venue_order_id="",
+            symbol=order.symbol,
+            side=order.side,
+            type=order.type,
+            state=order.state,
+            quantity=order.quantity if quantity is None else quantity,
+            price=None,
+            filled=ZERO,
+            ts=order.venue_ts,
+            trigger_price=order.trigger_price if price is None else price,
+            reduce_only=True,
+        )
+        self._booking.on_update(update, Pending.AMEND)
+
+    def _durable(self, client_id: str, price: Decimal | None, quantity: Decimal | None, deadline_ns: int) -> None:
+        core = self._core
+        order = core.known(client_id)
+        if not order.is_open or order.pending is not Pending.AMEND:
+            return
+        if core.clock.now_ns() > deadline_ns:
+            core.change(Declined(client_id, "not amended: the journal took too long"))
+        elif core.risk.is_halted and not order.reduce_only:
+            core.change(Declined(client_id, "not amended: trading was halted", "TradingHalted"))
+        else:
+            core.gateway.amend(client_id, order.symbol, price, quantity, partial(self._amended, client_id))
+
+    def _amended(self, client_id: str, outcome: OrderUpdate | CtosError) -> None:
+        core = self._core
+        order = core.known(client_id)
+        if isinstance(outcome, OrderUpdate):
+            core.oplog("OrderAmended", **about(order))
+            self._booking.on_update(outcome, Pending.AMEND)
+        elif not order.is_open:
+            return
+        elif isinstance(outcome, OrderNotFound | UnknownOutcome):
+            self._resolver.watch(order, 0.0)
+            return
+        else:
+            core.oplog("OrderAmendFail", **about(order), error=type(outcome).__name__, det=str(outcome))
+            core.change(Declined(client_id, f"not amended: {outcome}", type(outcome).__name__))
+        self.take_waiting(client_id)
+
+    def take_waiting(self, client_id: str) -> None:
+        """Send the amendment that waited for the answer to the one before."""
+        change = self._waiting.pop(client_id, None)
+        order = self._core.tracker.get(client_id)
+        if change is None or order is None or not order.is_open or order.pending is not Pending.NONE:
+            return
+        try:
+            self.amend(client_id, change.price, change.quantity)
+        except CtosError as error:
+            self._core.refused(order.instance, order.symbol, error)
+
+
+def _refuse(order: Order) -> None:
+    """Refuse to amend an order that cannot be amended now."""
+    name = f"#{order.label} {order.symbol}"
+    if not order.is_open:
+        raise InvalidOrder(f"{name} is {order.state.value}: there is nothing to amend")
+    if order.pending is Pending.CANCEL:
+        raise InvalidOrder(f"{name} is being cancelled: it cannot be amended")
+    if order.state in _NOT_CONFIRMED and not order.held:
+        raise InvalidOrder(f"{name} is not confirmed by the venue yet: amend it when it is open")
+    if not order.type.rests:
+        raise InvalidOrder(f"{name} is a {order.type.value} order: it cannot be amended")
