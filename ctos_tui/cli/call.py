@@ -11,8 +11,9 @@ import click
 
 from ctos_tui.cli.jsonlines import write_line
 from ctos_tui.cli.options import system_options
+from engine.boot.calling import CallDesk
 from engine.boot.options import SystemOptions
-from engine.boot.system import calling
+from engine.boot.system import running
 from engine.kernel.errors import ConfigError
 from engine.kernel.instruments import InstrumentKind, resolve_symbol
 from engine.kernel.orders import OrderType, Side
@@ -57,10 +58,10 @@ def command(syscall: str | None, arguments: tuple[str, ...], **options: Any) -> 
 
 
 async def _call(syscall: str, given: dict[str, str], options: SystemOptions) -> Any:
-    async with calling(options) as system:
+    async with running(options) as system:
         values = _convert(syscall, given, system.instruments, system.account)
-        result = await getattr(system.driver, syscall)(**values)
-    return result
+        system.engine.arm("call")
+        return await CallDesk(system).call(syscall, values)
 
 
 def _split(argument: str) -> tuple[str, str]:

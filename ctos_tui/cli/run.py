@@ -14,7 +14,7 @@ from ctos_tui.cli.options import Duration, system_options
 from ctos_tui.cli.report import EventWriter
 from engine.boot.full_speed import run_at_full_speed
 from engine.boot.options import SystemOptions
-from engine.boot.summary import summary
+from engine.boot.summary import Tally, summary
 from engine.boot.system import System, build_system
 from engine.kernel.clock import sleep
 from engine.kernel.errors import ConfigError
@@ -31,8 +31,9 @@ def command(strategies: tuple[str, ...], duration: float | None, **options: Any)
     if system_options_.is_full_speed:
         system = build_system(system_options_, None)
         EventWriter(system)
+        tally = Tally(system.bus)
         run_at_full_speed(system, lambda: _launch(system, wanted), duration)
-        write_line(summary(system))
+        write_line(summary(system, tally))
         system.close()
     else:
         asyncio.run(_run(system_options_, wanted, duration))
@@ -46,18 +47,19 @@ async def _run(options: SystemOptions, wanted: list[tuple[str, str, dict[str, st
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     EventWriter(system)
+    tally = Tally(system.bus)
     try:
         await system.start()
         system.engine.arm("run")
         _launch(system, wanted)
-        waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(system.finished.wait())]
+        waits = [asyncio.ensure_future(stop.wait())]
         if duration is not None:
             waits.append(asyncio.ensure_future(sleep(system.clock, duration)))
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
     finally:
-        closing = summary(system)
+        closing = summary(system, tally)
         await system.stop()
     write_line(closing)
 

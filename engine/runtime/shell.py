@@ -65,14 +65,26 @@ class ImmediateShell:
             RuntimeError: The coroutine wants to wait, which needs a loop.
         """
         try:
-            work.send(None)
-        except StopIteration as finished:
-            on_result(finished.value)
+            result = run_to_end(work)
         except CtosError as error:
             on_error(error)
         else:
-            work.close()
-            raise RuntimeError("a query that waits needs an event loop")
+            on_result(result)
 
     def close(self) -> None:
         """Nothing is ever left over."""
+
+
+def run_to_end(work: Coroutine[Any, Any, T]) -> T:
+    """Carry out a coroutine that never has to wait and return its result; its errors pass through.
+
+    Raises:
+        RuntimeError: The coroutine wants to wait, which needs a loop.
+    """
+    try:
+        work.send(None)
+    except StopIteration as finished:
+        result: T = finished.value
+        return result
+    work.close()
+    raise RuntimeError("work that waits needs an event loop")

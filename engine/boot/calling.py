@@ -1,0 +1,138 @@
+"""One syscall from outside: queries go to the driver, orders through the engine and its limits."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+from engine.boot.system import System
+from engine.kernel import errors
+from engine.kernel.clock import NS_PER_S, sleep
+from engine.kernel.errors import CtosError, InvalidOrder, OrderNotFound, UnknownOutcome
+from engine.kernel.orders import Order, OrderState, OrderType, OrderUpdate, Pending, Side
+from engine.runtime.accounts import MANUAL
+from engine.runtime.events import OrderChanged
+
+_ANSWER_S = 10.0
+_MARKET_S = 5.0
+
+
+class CallDesk:
+    """The trading syscalls as `call` offers them: risk limits and journal stand between them and the venue.
+
+    Args:
+        system: A started system.
+    """
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._engine = system.engine
+        self._driver = system.driver
+        self._changed = asyncio.Event()
+        system.bus.subscribe(OrderChanged, lambda event: self._changed.set())
+
+    async def call(self, syscall: str, values: dict[str, Any]) -> Any:
+        """Carry out a syscall with typed arguments and return its result.
+
+        Raises:
+            CtosError: It was refused or failed.
+        """
+        own = getattr(self, syscall, None)
+        if "symbol" in values:
+            await self._wait_for_market(values["symbol"])
+        return await (own or getattr(self._driver, syscall))(**values)
+
+    async def place_order(
+        self,
+        symbol: str,
+        side: Side,
+        order_type: OrderType,
+        size: Decimal,
+        price: Decimal | None = None,
+        client_id: str | None = None,
+        post_only: bool = False,
+        reduce_only: bool = False,
+        time_in_force: str | None = None,
+        trigger_price: Decimal | None = None,
+    ) -> OrderUpdate:
+        """Place an order and return what became of it by the time of the venue's answer."""
+        if client_id is not None:
+            raise InvalidOrder("client_id= is given by the engine, which must know every order; leave it out")
+        kind = _order_type(order_type, post_only, time_in_force)
+        sent = self._engine.submit(MANUAL, symbol, side, kind, size, price, trigger_price, reduce_only)
+        order = await self._answer(sent, lambda order: order.state not in (OrderState.INTENT, OrderState.SENT))
+        if order.state is OrderState.REJECTED:
+            raise _typed(order)
+        return await self._driver.get_order_status(order.client_id, symbol)
+
+    async def amend_order(
+        self, order_id: str, symbol: str, price: Decimal | None = None, size: Decimal | None = None
+    ) -> OrderUpdate:
+        """Amend an order; `size` is the new total."""
+        order = self._find(order_id, symbol)
+        self._engine.amend(order.client_id, price, size)
+        amended = await self._answer(order.client_id, lambda order: order.pending is Pending.NONE)
+        if amended.is_open and amended.reason:
+            raise InvalidOrder(f"the venue refused the amendment: {amended.reason}")
+        return await self._driver.get_order_status(order.client_id, symbol)
+
+    async def revoke_order(self, order_id: str, symbol: str) -> OrderUpdate:
+        """Cancel an order."""
+        order = self._find(order_id, symbol)
+        self._engine.cancel(order.client_id)
+        await self._answer(order.client_id, lambda order: order.state.is_final)
+        return await self._driver.get_order_status(order.client_id, symbol)
+
+    async def cancel_all(self, symbol: str | None = None) -> list[OrderUpdate]:
+        """Cancel every order of this account, of one instrument or all."""
+        canceled = []
+        for order in self._engine.tracker.working(symbol=symbol):
+            canceled.append(await self.revoke_order(order.client_id, order.symbol))
+        return canceled
+
+    def _find(self, order_id: str, symbol: str) -> Order:
+        for order in self._engine.tracker.working(symbol=symbol):
+            if order_id in (order.client_id, order.venue_order_id, f"#{order.label}"):
+                return order
+        raise OrderNotFound(f"no working order {order_id!r} of {symbol}; `call get_open_orders` lists them")
+
+    async def _answer(self, client_id: str, is_answered: Any) -> Order:
+        clock = self._system.clock
+        deadline_ns = clock.now_ns() + round(_ANSWER_S * NS_PER_S)
+        while clock.now_ns() < deadline_ns:
+            order = self._engine.tracker.get(client_id)
+            if order is not None and is_answered(order):
+                return order
+            self._changed.clear()
+            waiting = asyncio.ensure_future(self._changed.wait())
+            await asyncio.wait({waiting}, timeout=1.0)
+            waiting.cancel()
+        raise UnknownOutcome(f"no answer about order {client_id} in {_ANSWER_S:g} s; look at get_open_orders")
+
+    async def _wait_for_market(self, symbol: str) -> None:
+        """Give the market a moment to show its first prices."""
+        self._engine.market.watch(symbol)
+        clock = self._system.clock
+        deadline_ns = clock.now_ns() + round(_MARKET_S * NS_PER_S)
+        while self._engine.market.quote(symbol) is None and clock.now_ns() < deadline_ns:
+            await sleep(clock, 0.02)
+
+
+def _order_type(order_type: OrderType, post_only: bool, time_in_force: str | None) -> OrderType:
+    if post_only:
+        return OrderType.POST_ONLY
+    named = {"gtc": order_type, "ioc": OrderType.IOC, "fok": OrderType.FOK}
+    if time_in_force is None:
+        return order_type
+    if time_in_force.lower() not in named:
+        raise InvalidOrder(f"time_in_force={time_in_force!r}: must be gtc, ioc or fok")
+    return named[time_in_force.lower()]
+
+
+def _typed(order: Order) -> CtosError:
+    """Return the typed error behind a rejection."""
+    kind = getattr(errors, order.error, None)
+    if isinstance(kind, type) and issubclass(kind, errors.VenueError) and kind is not errors.BelowMinimum:
+        return kind(order.reason)
+    return InvalidOrder(order.reason)
