@@ -84,6 +84,11 @@ class PaperAccount:
         ledger = self.ledgers.get(instrument.symbol)
         return ledger.quantity if ledger is not None else ZERO
 
+    def entry_price(self, symbol: str) -> Decimal:
+        """Return the average entry price of a perpetual position, 0 without one."""
+        ledger = self.ledgers.get(symbol)
+        return ledger.entry_price if ledger is not None else ZERO
+
     def open_positions(self, currency: str) -> list[str]:
         """Return the symbols with an open position that settles in a currency, in order of name."""
         return [

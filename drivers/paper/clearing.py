@@ -147,9 +147,12 @@ class Clearing:
         self.protect(currency)
 
     def protect(self, currency: str) -> None:
-        """Liquidate while equity is below maintenance margin, and let no wallet stay below zero."""
+        """Liquidate while equity is below maintenance margin, and let no wallet stay below zero.
+
+        Nothing is liquidated before every position has a price.
+        """
         margin, account = self._margin, self._account
-        while positions := account.open_positions(currency):
+        while margin.is_marked(currency) and (positions := account.open_positions(currency)):
             if margin.equity(currency) >= margin.maintenance(currency):
                 break
             if not self._cancel_for(currency, "liquidation"):

@@ -61,7 +61,12 @@ class PaperConfig:
     speed: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse settings that make no sense."""
+        """Refuse settings that make no sense; names of models may be given as text."""
+        for name, kind in (("queue", QueueModel), ("stop_trigger", StopTrigger)):
+            value = getattr(self, name)
+            if value not in tuple(kind):
+                raise ConfigError(f"paper {name} is {value!r}; it must be one of {', '.join(kind)}")
+            object.__setattr__(self, name, kind(value))
         for currency, amount in self.balances.items():
             if amount < 0:
                 raise ConfigError(f"paper balance {currency} is {amount}; it must not be negative")

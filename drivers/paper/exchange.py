@@ -11,7 +11,7 @@ from drivers.paper.config import PaperConfig, QueueModel
 from drivers.paper.margin import Margin
 from drivers.paper.matching import Take, crosses
 from drivers.paper.registry import Registry, base36
-from drivers.paper.rules import check_price, check_quantity, check_request
+from drivers.paper.rules import check_price, check_quantity, check_request, check_trading
 from drivers.paper.state import VERSION, Money, PaperOrder, PaperState
 from drivers.paper.symbol_market import SymbolMarket
 from engine.kernel.account import Balance, Position
@@ -145,6 +145,7 @@ class Exchange:
         """
         order = self.registry.find_open(order_id, symbol)
         market = self.market(symbol)
+        check_trading(market)
         is_stop = order.type is OrderType.STOP
         now_price = order.trigger_price if is_stop else order.price
         new_price = price if price is not None else now_price

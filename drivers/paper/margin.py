@@ -75,8 +75,12 @@ class Margin:
                         total += amount
         return total
 
+    def is_marked(self, currency: str) -> bool:
+        """Return whether every position that settles in a currency has a price."""
+        return all(self._markets[symbol].mark_price() is not None for symbol in self._account.open_positions(currency))
+
     def unrealised(self, currency: str) -> Decimal:
-        """Return the open profit of all positions that settle in a currency."""
+        """Return the open profit of all positions that settle in a currency; one without a price yet counts 0."""
         total = ZERO
         for symbol in self._account.open_positions(currency):
             mark = self._markets[symbol].mark_price()
@@ -100,7 +104,7 @@ class Margin:
         position = self._account.position(market.instrument)
         mark = market.mark_price()
         if mark is None:
-            return ZERO
+            mark = self._account.entry_price(market.symbol)
         quantity = {Side.BUY: ZERO, Side.SELL: ZERO}
         notional = {Side.BUY: ZERO, Side.SELL: ZERO}
         working = [order for order in market.open_orders() if _opens(order) and order is not without]

@@ -66,12 +66,10 @@ class Registry:
         return list(self.open.values()), list(self._saved_closed), list(self._saved_fills)
 
     def new_order(self, request: OrderRequest, ts: int) -> PaperOrder:
-        """Return a numbered order for a request; it is registered by `add`."""
-        number = self.next_order
-        self.next_order += 1
+        """Return an order for a request; it gets its number when it is accepted by `add`."""
         return PaperOrder(
-            id=f"{self.epoch}-{number}",
-            client_id=request.client_id or f"{self.epoch}c{number}",
+            id="",
+            client_id=request.client_id,
             symbol=request.symbol,
             side=request.side,
             type=request.type,
@@ -79,7 +77,7 @@ class Registry:
             price=request.price,
             trigger_price=request.trigger_price,
             reduce_only=request.reduce_only,
-            priority=number,
+            priority=0,
             ts=ts,
         )
 
@@ -96,7 +94,10 @@ class Registry:
         return f"{self.epoch}t{number}"
 
     def add(self, order: PaperOrder) -> None:
-        """Register a working order."""
+        """Accept a new order: number it and register it as working."""
+        order.priority = self.new_priority()
+        order.id = f"{self.epoch}-{order.priority}"
+        order.client_id = order.client_id or f"{self.epoch}c{order.priority}"
         self.open[order.id] = order
         self._by_client[order.client_id] = order
 

@@ -21,15 +21,20 @@ def check_request(request: OrderRequest, market: SymbolMarket) -> None:
         BelowMinimum: The order is smaller than the instrument allows.
     """
     instrument = market.instrument
-    if instrument.status is not InstrumentStatus.TRADING:
-        raise VenueUnavailable(f"{request.symbol} is {instrument.status}; no orders are accepted")
-    if market.touch is None:
-        raise VenueUnavailable(f"{request.symbol}: no market yet; try again when its first price has come")
+    check_trading(market)
     if len(request.client_id) > _CLIENT_ID_LENGTH or not request.client_id.isascii():
         raise InvalidOrder(f"client id {request.client_id!r} must be at most {_CLIENT_ID_LENGTH} ASCII characters")
     _check_prices(request, instrument)
     price = request.price or request.trigger_price or market.mark_price()
     check_quantity(instrument, request.quantity, price, request.reduce_only or request.type is OrderType.STOP)
+
+
+def check_trading(market: SymbolMarket) -> None:
+    """Raise `VenueUnavailable` while an instrument has no price yet or is not traded."""
+    if market.instrument.status is not InstrumentStatus.TRADING:
+        raise VenueUnavailable(f"{market.symbol} is {market.instrument.status}; no orders are accepted")
+    if market.touch is None:
+        raise VenueUnavailable(f"{market.symbol}: no market yet; try again when its first price has come")
 
 
 def _check_prices(request: OrderRequest, instrument: Instrument) -> None:

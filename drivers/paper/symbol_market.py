@@ -185,10 +185,10 @@ class SymbolMarket:
 
     def mark_price(self) -> Decimal | None:
         """Return the mark price, else the middle, else the last price; None before any is known."""
-        price = self.mark
-        if price is None:
-            touch = self.touch
-            price = touch.mid if touch is not None and touch.bid_size and touch.ask_size else self.last
+        price, touch = self.mark, self.touch
+        if price is None and touch is not None:
+            one_sided = not (touch.bid_size and touch.ask_size)
+            price = self.last if one_sided and self.last is not None else touch.mid
         return None if price is None else Decimal(repr(price))
 
     def queue_ahead(self, side: Side, price: float) -> float:
