@@ -1,4 +1,4 @@
-"""JSON for scripts: one object a line, decimals as strings, enumerations by value."""
+"""JSON for scripts: one object a line, prices and amounts as strings, enumerations by value."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from engine.io.event_lines import decimal_text
+
 
 def plain(value: Any) -> Any:
     """Return JSON-able data for any record of the engine."""
@@ -22,7 +24,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return f"{value.normalize():f}" if value else "0"
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return decimal_text(value) if math.isfinite(value) else None
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, msgspec.Struct):

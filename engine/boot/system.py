@@ -130,14 +130,15 @@ class System:
         )
         self.bars = BarFeed(self.driver, self.clock, self.shell, self._on_query_error)
         self.watch = HandlerWatch()
-        self.monitor = SystemMonitor(self.engine, config.monitor, self.journal, self.writer, paths.logs, self._rng)
+        self.monitor = SystemMonitor(self.engine, config.monitor, self.writer, paths.logs)
+        self.engine.risk.check_entry = self.monitor.check_entry
         self.manager = StrategyManager(
             self.engine,
             self.bars,
             {},
             self._rng.fork("strategies"),
             self._focus(),
-            self.monitor.raise_from_strategy,
+            self.monitor.raise_anomaly,
             self.watch,
         )
 
@@ -167,7 +168,7 @@ class System:
         for path, failure in self.catalogue.failures.items():
             self.engine.say(f"strategy file {path} does not load: {failure}", "error")
         self.manager.start_restored()
-        self.monitor.start()
+        self.monitor.start_position_monitoring()
         self.ready = True
 
     async def start(self) -> None:
@@ -187,7 +188,7 @@ class System:
         self.ready = False
         self.watch.stop()
         self.manager.save_all()
-        self.monitor.stop()
+        self.monitor.stop_position_monitoring()
         self.shell.close()
         self.bars.close()
         self.engine.stop()

@@ -71,6 +71,8 @@ class RiskWatcher:
         self._rates = CommandRates(clock)
         self._duplicates = DuplicateGuard(clock, view.order)
         self._amended: dict[str, tuple[Decimal, Decimal | None]] = {}
+        self.check_entry: Callable[[str, str], None] = lambda instance, symbol: None
+        """Called with (instance, symbol) of every increase; raises to refuse it. The monitor stands here."""
 
     @property
     def is_halted(self) -> bool:
@@ -164,6 +166,7 @@ class RiskWatcher:
         reduces = self.reduces(request, replacing)
         self._check_gate(request.instance, reduces)
         if not reduces:
+            self.check_entry(request.instance, request.symbol)
             self._check_increase(request, limits, replacing)
         reserve = RESERVE if reduces else 1
         if request.type.rests and not replacing:
