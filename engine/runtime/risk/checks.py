@@ -28,7 +28,7 @@ def check_market(instrument: Instrument, view: RiskView) -> Quote:
     if quote is None or age_ms is None or not (quote.bid > 0 and quote.ask > 0):
         raise RiskReject("market_data", "", f"no bid and ask of {symbol} yet")
     if age_ms > STALE_MS:
-        raise RiskReject("stale_data", f"{STALE_MS // 1000} s", f"data of {symbol} {age_ms / 1000:.1f} s old")
+        raise RiskReject("stale_data", f"{STALE_MS // 1000} s", f"{age_ms / 1000:.1f} s without data of {symbol}")
     return quote
 
 
@@ -61,7 +61,7 @@ def _check_band(
         raise RiskReject(
             rule,
             f"{number(band)} bp",
-            f"{number(price)} is {number(beyond.quantize(Decimal('0.1')))} bp beyond the {name} {number(reference)}",
+            f"{number(beyond.quantize(Decimal('0.1')))} bp beyond the {name} {number(reference)}",
             hint=f"a {request.side.value} {word} {number(edge)} would pass",
         )
 

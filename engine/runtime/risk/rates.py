@@ -84,8 +84,8 @@ class DuplicateGuard:
         age_s = (self._clock.now_ns() - earlier[0]) / NS_PER_S
         raise RiskReject(
             "duplicate_order",
-            f"{REPEAT_S} s between equal orders",
-            f"the same order {age_s:.1f} s ago",
+            f"1 in {REPEAT_S} s",
+            f"the second equal order in {age_s:.1f} s",
             hint="send it again if it is meant",
         )
 
