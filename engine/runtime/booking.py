@@ -88,6 +88,8 @@ class Booking:
         if self._is_booked(fill):
             return
         order = core.tracker.find(fill.client_id, fill.symbol, fill.venue_order_id)
+        if fill.ts <= core.state.adopted_until and (order is None or order.external):
+            return
         instance = order.instance if order is not None else MANUAL
         effect = core.write(Execution(fill, instance, self._fee_in_quote(fill)))
         assert effect.booked is not None

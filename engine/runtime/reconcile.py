@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from engine.kernel.account import Balance, Position
 from engine.kernel.clock import NS_PER_MS, NS_PER_S, TimerHandle
-from engine.kernel.errors import CtosError
+from engine.kernel.errors import CtosError, VenueUnavailable
 from engine.kernel.orders import Fill, Order, OrderState, OrderUpdate, Pending
 from engine.runtime.accounts import MANUAL
 from engine.runtime.booking import Booking
@@ -25,6 +25,7 @@ from engine.runtime.shell import Shell
 ORDERS_EVERY_S = 10.0
 ACCOUNT_EVERY_S = 30.0
 BEHIND_S = 2.0
+ASK_TRIES = 5
 QUIET_NS = 5 * NS_PER_S
 OVERLAP_MS = 60_000
 """Fills are asked for from this long before the last agreement on, because venues list some of them late."""
@@ -76,12 +77,24 @@ class Reconciler:
         self._timers.clear()
 
     async def ask(self) -> VenueTruth:
-        """Return what the venue says now; raises a `CtosError` when any query fails."""
+        """Return what the venue says at one moment: nothing is filled between the first query and the last.
+
+        Raises:
+            CtosError: A query failed, or the account did not hold still.
+        """
         driver = self._core.driver
-        orders = await driver.get_open_orders()
-        fills = await driver.get_fills(None, self._since())
-        positions = await driver.get_position()
-        balances = await driver.fetch_balance()
+        since = self._since()
+        fills = await driver.get_fills(None, since)
+        for _ in range(ASK_TRIES):
+            before = fills
+            positions = await driver.get_position()
+            balances = await driver.fetch_balance()
+            orders = await driver.get_open_orders()
+            fills = await driver.get_fills(None, since)
+            if fills == before:
+                break
+        else:
+            raise VenueUnavailable("the account trades too fast to be read as a whole; try again")
         prices = {}
         if self._core.state.fills_until is None:
             for balance in balances:
@@ -95,12 +108,10 @@ class Reconciler:
     def take_first(self, truth: VenueTruth) -> None:
         """Agree with the venue before trading opens: nothing is in flight, so whatever differs is the venue's truth."""
         core = self._core
-        adopt = core.state.fills_until is None
         self._take_account(truth.positions, truth.balances)
-        if adopt:
+        if core.state.fills_until is None:
             self._adopt(truth)
-        else:
-            self._take_fills(truth.fills)
+        self._take_fills(truth.fills)
         self._take_orders(truth.orders, quiet_ns=0)
         self._settle_requests(truth.orders)
         for order in core.tracker.working():
@@ -212,6 +223,8 @@ class Reconciler:
             symbol = self._core.portfolio.spot_market(balance.currency)
             if balance.total and symbol is not None:
                 self._adjust(symbol, balance.total, truth.prices.get(symbol, ZERO))
+        newest = max((fill.ts for fill in truth.fills), default=-1)
+        self._core.write(Reconciled(self._core.clock.now_ms(), newest))
 
     def _adjust(self, symbol: str, quantity: Decimal, price: Decimal) -> None:
         reason = "held before the engine first saw the account"

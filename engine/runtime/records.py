@@ -157,10 +157,14 @@ class DayAnchor:
 
 @dataclass(slots=True, frozen=True)
 class Reconciled:
-    """Orders and fills agreed with the venue; fills up to `fills_until` (venue ms) are booked."""
+    """Orders and fills agreed with the venue; fills up to `fills_until` (venue ms) are booked.
+
+    `adopted_until`: what the account held was taken over as a whole; fills of others up to then are part of it.
+    """
 
     kind: ClassVar[str] = "RECONCILED"
     fills_until: int
+    adopted_until: int | None = None
 
 
 Record = (

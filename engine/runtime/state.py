@@ -63,6 +63,7 @@ class Checkpoint:
     trading: dict[str, Any] | None = None
     works: dict[str, dict[str, Any]] = field(default_factory=dict)
     fills_until: int | None = None
+    adopted_until: int = -1
     event_seq: dict[str, int] = field(default_factory=dict)
 
 
@@ -88,6 +89,7 @@ class EngineState:
         trading: What the trading gate saved last.
         works: Handle -> saved state of every piece of work that has not ended.
         fills_until: Venue time (ms) up to which all fills are known to be booked; None before the first look.
+        adopted_until: Fills of others up to then (venue ms) are part of what was taken over at the first start.
         event_seq: Instance -> number of the newest record about one of its orders or fills.
     """
 
@@ -97,6 +99,7 @@ class EngineState:
         self.trading: dict[str, Any] | None = None
         self.works: dict[str, dict[str, Any]] = {}
         self.fills_until: int | None = None
+        self.adopted_until = -1
         self.event_seq: dict[str, int] = {}
         self._journal = journal
         self._account = account
@@ -152,6 +155,7 @@ class EngineState:
             trading=self.trading,
             works=dict(self.works),
             fills_until=self.fills_until,
+            adopted_until=self.adopted_until,
             event_seq=dict(self.event_seq),
         )
         self._journal.save_checkpoint(self._account, self._journal.last_seq, msgspec.to_builtins(body))
@@ -175,6 +179,7 @@ class EngineState:
         self.trading = saved.trading
         self.works = saved.works
         self.fills_until = saved.fills_until
+        self.adopted_until = saved.adopted_until
         self.event_seq = saved.event_seq
 
     def _apply(self, record: Record, ts_ns: int, seq: int) -> Effect:
@@ -187,6 +192,8 @@ class EngineState:
                 self.works[record.handle] = record.body
         elif isinstance(record, Reconciled):
             self.fills_until = record.fills_until
+            if record.adopted_until is not None:
+                self.adopted_until = record.adopted_until
         order = self.tracker.apply(record, ts_ns)
         booked = self.books.apply(record)
         if booked is not None:

@@ -228,7 +228,7 @@ def _change(order: Order, record: Sent | Outcome | Asked | Declined, ts_ns: int)
 def _take_status(order: Order, record: Status, ts_ns: int) -> bool:
     """Apply the venue's words; a late or repeated one changes nothing that is known better already."""
     update = record.update
-    before = (order.state, order.venue_order_id, order.reported_filled, order.quantity, order.price, order.pending)
+    before = _facts(order)
     order.venue_order_id = order.venue_order_id or update.venue_order_id
     order.reported_filled = max(order.reported_filled, update.filled)
     answers_amend = record.answers is Pending.AMEND
@@ -241,11 +241,16 @@ def _take_status(order: Order, record: Status, ts_ns: int) -> bool:
         order.held = False
         if not update.reason and update.state not in (OrderState.REJECTED, OrderState.EXPIRED):
             order.reason = order.error = ""
-    after = (order.state, order.venue_order_id, order.reported_filled, order.quantity, order.price, order.pending)
-    if after == before:
+    if _facts(order) == before:
         return False
     order.updated_ns = ts_ns
     return True
+
+
+def _facts(order: Order) -> tuple[object, ...]:
+    """Return what a status can change."""
+    terms = (order.quantity, order.price, order.trigger_price)
+    return order.state, order.venue_order_id, order.reported_filled, order.pending, terms
 
 
 def _take_terms(order: Order, update: OrderUpdate) -> None:
