@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, ClassVar
 
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.app import RenderResult
 from textual.binding import Binding, BindingType
@@ -17,9 +18,8 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from ctos_tui.panes.cells import Columns, Layout, Row, Spans, fit
+from ctos_tui.panes.cells import Columns, Layout, Row, Spans, fit, spans_width
 from ctos_tui.panes.view import Line, RowView
-from ctos_tui.text import width as cells_of
 from ctos_tui.theme import DEFAULT_DARK, Palette, load_theme
 
 _CACHED_STRIPS = 1024
@@ -246,25 +246,35 @@ class Rows(Widget, can_focus=True):
 def paint(line: Line, cells: int, margin: int, palette: Palette) -> Strip:
     """Turn a line into a strip that covers a width exactly, neighbours of one style joined."""
     mark = line.mark if palette.glyphs == "unicode" or line.mark == " " else ">"
-    spans = ((mark * margin, "text" if mark == " " else "focus"), *fit(line.spans, max(0, cells - 2 * margin)))
+    shown = fit(line.spans, max(0, cells - 2 * margin))
+    used = margin + spans_width(shown)
+    rest = " " * max(0, cells - used)
+    spans = ((mark * margin, "text" if mark == " " else "focus"), *shown, (rest, "text"))
     segments: list[Segment] = []
     text = ""
-    style = None
-    used = 0
+    style: Style | None = None
     for piece, role in spans:
-        used += cells_of(piece)
+        if not piece:
+            continue
         wanted = palette.style(role, line.fill)
-        if wanted is not style and text:
-            segments.append(Segment(text, style))
-            text = ""
+        if style is not None and wanted is not style:
+            if piece.isspace() and _blanks_alike(style, wanted):
+                wanted = style
+            else:
+                segments.append(Segment(text, style))
+                text = ""
         text += piece
         style = wanted
     if text:
         segments.append(Segment(text, style))
-    if used < cells:
-        segments.append(Segment(" " * (cells - used), palette.style("text", line.fill)))
     strip = Strip(segments, max(used, cells))
     return strip if used <= cells else strip.crop(0, cells)
+
+
+def _blanks_alike(first: Style, second: Style) -> bool:
+    """Say whether blanks look the same in both styles, so that a change of style, and its bytes, can be saved."""
+    lines = first.underline or second.underline or first.reverse or second.reverse
+    return not lines and first.bgcolor == second.bgcolor
 
 
 def _regions(lines: Iterable[int], cells: int) -> list[Region]:

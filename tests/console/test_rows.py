@@ -161,6 +161,15 @@ def test_painted_strips_cover_the_width_exactly(width: int) -> None:
     assert strip.cell_length == width == sum(segment.cell_length for segment in strip)
 
 
+def test_a_change_of_role_in_blanks_costs_no_bytes_where_it_cannot_be_seen() -> None:
+    spans = (("1", "bid"), ("  ", "text"), ("2", "bid"), ("  ", "text"))
+    dark = paint(Line(" ", spans, "background"), 10, 1, load_theme("ctos-dark"))
+    assert [segment.text for segment in dark] == [" ", "1  2     "]
+    underlined = (("a", "accent"), ("  ", "text"), ("b", "accent"))
+    mono = paint(Line(" ", underlined, "background"), 10, 1, load_theme("mono"))
+    assert [segment.text for segment in mono] == [" ", "a", "  ", "b", "     "]
+
+
 class PaneApp(App[None]):
     def __init__(self, pane: Orders) -> None:
         super().__init__()
