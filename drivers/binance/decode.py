@@ -52,13 +52,13 @@ _WAITING_SNAPSHOTS = 50
 class _Market:
     """What is remembered of one symbol between messages."""
 
-    __slots__ = ("last_levels", "multiplier", "prints", "symbol", "sync")
+    __slots__ = ("last_depth", "multiplier", "prints", "symbol", "sync")
 
     def __init__(self, symbol: str, multiplier: int, futures: bool) -> None:
         self.symbol = symbol
         self.multiplier = multiplier
         self.sync = DepthSync(symbol, futures)
-        self.last_levels: tuple[WireLevels, WireLevels] = ([], [])
+        self.last_depth: DepthUpdate | None = None
         self.prints: type | None = None
 
 
@@ -175,12 +175,13 @@ class Decoder:
     def _on_depth(self, message: DepthUpdate) -> list[MarketEvent]:
         if message.u < message.U:
             raise Undecodable(f"depthUpdate: u {message.u} is before U {message.U}", message.s)
-        market = self._market(message.s, message.pu is not None)
+        futures = message.pu is not None
+        market = self._markets.get((message.s, futures)) or self._market(message.s, futures)
         if market.multiplier != 1:
             message.b, message.a = _coins(message.b, market.multiplier), _coins(message.a, market.multiplier)
         if message.E >= _MICROSECONDS_FROM:
             message.E = self._time(message.E)
-        market.last_levels = (message.b, message.a)
+        market.last_depth = message
         events = market.sync.update(message)
         if self._waiting and not market.sync.synced:
             events += self._place_snapshots()
@@ -294,11 +295,16 @@ def _scaled(snapshot: DepthSnapshot, multiplier: int) -> DepthSnapshot:
 def _common(snapshot: DepthSnapshot, market: _Market) -> int:
     """Return how many prices a snapshot shares with a market's last update: it does not name its symbol."""
     listed = {price for price, _ in _coins(snapshot.bids + snapshot.asks, market.multiplier)}
-    return sum(price in listed for levels in market.last_levels for price, _ in levels)
+    return sum(price in listed for price in _changed_prices(market))
 
 
 def _is_near(snapshot: DepthSnapshot, market: _Market) -> bool:
     """Return whether a market's last update has a price between half and twice the snapshot's best."""
     best = _coins((snapshot.bids or snapshot.asks)[:1], market.multiplier)
-    changed = [price for levels in market.last_levels for price, _ in levels]
+    changed = _changed_prices(market)
     return not best or not changed or any(best[0][0] / 2 < price < best[0][0] * 2 for price in changed)
+
+
+def _changed_prices(market: _Market) -> list[float]:
+    depth = market.last_depth
+    return [] if depth is None else [price for price, _ in depth.b + depth.a]

@@ -22,23 +22,39 @@ class OrderBook:
         symbol: Canonical name.
         ts: Venue time (ms) of the last change, 0 before the first.
         valid: Whether the book is complete and continuous.
+        best_bid: Highest bid price, None when there is none.
+        best_ask: Lowest ask price, None when there is none.
         bids: Price -> size; change it through `load`, `change` and `apply` only.
         asks: Price -> size; likewise.
     """
 
-    __slots__ = ("_ask_edge", "_bid_edge", "_near_asks", "_near_bids", "asks", "bids", "symbol", "ts", "valid")
+    __slots__ = (
+        "_ask_edge",
+        "_bid_edge",
+        "_near_asks",
+        "_near_bids",
+        "asks",
+        "best_ask",
+        "best_bid",
+        "bids",
+        "symbol",
+        "ts",
+        "valid",
+    )
 
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
         self.ts = 0
         self.valid = False
+        self.best_bid: float | None = None
+        self.best_ask: float | None = None
         self.bids: dict[float, float] = {}
         self.asks: dict[float, float] = {}
         # Ascending, and complete: every bid >= _bid_edge, every ask <= _ask_edge.
         self._near_bids: list[float] = []
         self._near_asks: list[float] = []
-        self._bid_edge = inf
-        self._ask_edge = -inf
+        self._bid_edge = -inf
+        self._ask_edge = inf
 
     def apply(self, update: BookUpdate) -> None:
         """Apply a change, or replace everything by a snapshot. Sizes are absolute; 0 removes a level."""
@@ -51,8 +67,8 @@ class OrderBook:
         """Replace the whole book."""
         self.bids = {price: size for price, size in bids if size > 0}
         self.asks = {price: size for price, size in asks if size > 0}
-        self._near_bids, self._bid_edge = [], inf
-        self._near_asks, self._ask_edge = [], -inf
+        self._find_bids()
+        self._find_asks()
         self.ts = ts
         self.valid = True
 
@@ -74,6 +90,10 @@ class OrderBook:
         if len(near) > 2 * _WINDOW:
             del near[:-_WINDOW]
             self._bid_edge = near[0]
+        if near:
+            self.best_bid = near[-1]
+        else:
+            self._find_bids()
 
         book, near, edge = self.asks, self._near_asks, self._ask_edge
         for price, size in asks:
@@ -91,25 +111,15 @@ class OrderBook:
         if len(near) > 2 * _WINDOW:
             del near[_WINDOW:]
             self._ask_edge = near[-1]
+        if near:
+            self.best_ask = near[0]
+        else:
+            self._find_asks()
         self.ts = ts
 
     def invalidate(self) -> None:
         """Mark the book as not to be trusted until the next `load`."""
         self.valid = False
-
-    @property
-    def best_bid(self) -> float | None:
-        """Return the highest bid price, None when there is none."""
-        if not self._near_bids and not self._find_bids():
-            return None
-        return self._near_bids[-1]
-
-    @property
-    def best_ask(self) -> float | None:
-        """Return the lowest ask price, None when there is none."""
-        if not self._near_asks and not self._find_asks():
-            return None
-        return self._near_asks[0]
 
     @property
     def mid(self) -> float | None:
@@ -129,12 +139,12 @@ class OrderBook:
         best = near[:count] if len(near) >= count else nsmallest(count, asks)
         return [(price, asks[price]) for price in best]
 
-    def _find_bids(self) -> bool:
+    def _find_bids(self) -> None:
         near = nlargest(_WINDOW, self.bids)[::-1]
-        self._near_bids, self._bid_edge = near, near[0] if near else inf
-        return bool(near)
+        self._near_bids = near
+        self._bid_edge, self.best_bid = (near[0], near[-1]) if near else (-inf, None)
 
-    def _find_asks(self) -> bool:
+    def _find_asks(self) -> None:
         near = nsmallest(_WINDOW, self.asks)
-        self._near_asks, self._ask_edge = near, near[-1] if near else -inf
-        return bool(near)
+        self._near_asks = near
+        self._ask_edge, self.best_ask = (near[-1], near[0]) if near else (inf, None)
