@@ -67,6 +67,7 @@ class System:
         catalogue: Strategies that can be launched; empty until the system has started.
         manager: Strategy instances.
         ready: Whether orders can be given.
+        loop: The event loop it runs on; None on virtual time.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class System:
         self.paths = paths
         self.source = source
         self.options = options
+        self.loop = loop
         self.ready = False
         self.catalogue = StrategyCatalogue()
         self._lock = lock
