@@ -10,13 +10,12 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import gc
-import os
 import signal
-import sys
 from typing import Any
 
 import click
 
+from ctos_tui.terminal.check import terminal_problem
 from engine.boot.options import SystemOptions
 from engine.boot.system import build_system
 
@@ -25,20 +24,11 @@ _EXIT_LIMIT_S = 20
 
 def open_console(theme: str | None, **options: Any) -> int:
     """Run the console until the operator leaves or the terminal is lost; returns the exit code."""
-    trouble = terminal_trouble()
-    if trouble:
+    trouble = terminal_problem()
+    if trouble is not None:
         click.echo(f"ctos-tui: {trouble}", err=True)
         return 2
     return asyncio.run(_run(theme, SystemOptions(**options)))
-
-
-def terminal_trouble() -> str:
-    """Return why the console cannot open here, empty when it can."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return "the console needs a terminal; use `ctos-tui run` to run without a screen"
-    if os.environ.get("TERM", "") in ("", "dumb"):
-        return "the terminal cannot draw a screen (TERM is unset or dumb); set TERM, or use `ctos-tui run`"
-    return ""
 
 
 async def _run(theme: str | None, options: SystemOptions) -> int:
@@ -61,8 +51,13 @@ async def _run(theme: str | None, options: SystemOptions) -> int:
         signal.alarm(_EXIT_LIMIT_S)
         app.leave(reason)
 
-    app.on_terminal_lost = lambda where: leave(f"the terminal was lost ({where})")  # type: ignore[method-assign]
-    loop.add_signal_handler(signal.SIGHUP, leave, "the terminal hung up")
+    def lost(where: str) -> None:
+        # One hang-up is noticed by signal and by read or write: that is no second request to leave at once.
+        if not leaving.is_set():
+            leave(f"the terminal was lost ({where})")
+
+    app.on_terminal_lost = lost  # type: ignore[method-assign]
+    loop.add_signal_handler(signal.SIGHUP, lost, "hangup")
     loop.add_signal_handler(signal.SIGTERM, leave, "terminated")
     loop.add_signal_handler(signal.SIGINT, leave, "interrupted")
     screen = asyncio.create_task(app.run_async(), name="console")

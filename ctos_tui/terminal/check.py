@@ -9,10 +9,11 @@ from collections.abc import Mapping
 
 def terminal_problem(environ: Mapping[str, str] = os.environ) -> str | None:
     """Say in one sentence why the console cannot open here, or None when it can."""
-    for stream, name in ((sys.__stdin__, "standard input"), (sys.__stderr__, "standard error")):
+    streams = {"input": sys.__stdin__, "output": sys.__stdout__, "error": sys.__stderr__}
+    for name, stream in streams.items():
         if stream is None or not stream.isatty():
             return (
-                f"the console needs a terminal, and {name} is not one; "
+                f"the console needs a terminal, and standard {name} is not one; "
                 "run it in a terminal (over ssh: `ssh -t`), or use `ctos-tui run` for no screen"
             )
     if environ.get("TERM", "") in ("", "dumb"):

@@ -312,6 +312,7 @@ def test_a_terminal_that_cannot_be_drawn_on_is_named(term: str, monkeypatch: pyt
             return True
 
     monkeypatch.setattr(sys, "__stdin__", Tty())
+    monkeypatch.setattr(sys, "__stdout__", Tty())
     monkeypatch.setattr(sys, "__stderr__", Tty())
     assert repr(term) in (terminal_problem({"TERM": term}) or "")
     assert terminal_problem({"TERM": "xterm-256color"}) is None
