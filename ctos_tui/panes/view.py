@@ -41,6 +41,7 @@ class RowView:
         empty: Shown when there are no rows.
         fill: Fill role behind the pane.
         tail: Keep the last row in view until the operator scrolls up.
+        badge: A letter shown before the title while the operator jumps between panes.
         find: How the place of a key is found; a long log has a faster way than looking at each row.
     """
 
@@ -59,6 +60,7 @@ class RowView:
     cursor: int = 0
     key: Hashable | None = None
     following: bool = True
+    badge: str = ""
     _shown: list[Line] = field(default_factory=list)
 
     @property
@@ -164,6 +166,8 @@ class RowView:
     def header_spans(self) -> Spans:
         """Give the header: title, info, the column labels that there is room for, scroll marks."""
         spans: list[Span] = [(self.title, "focus" if self.focused else "title")]
+        if self.badge:
+            spans.insert(0, (f"[{self.badge}] ", "armed"))
         for span in self.info:
             spans.append((" ", "text"))
             spans.append(span)

@@ -1,0 +1,432 @@
+"""The console: joins session, operator, keys, panes and the terminal. No trading logic is here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from textual import events
+from textual.screen import Screen
+
+from ctos_tui.actions import DIALOG, PROMPT, Action
+from ctos_tui.command.desk import Desk
+from ctos_tui.command.history import load as load_history
+from ctos_tui.command.intents import CancelOrders, OrderIntent
+from ctos_tui.feed import Feed
+from ctos_tui.frame import Pace, monotonic
+from ctos_tui.guard.arming import Trigger
+from ctos_tui.guard.keys import KeyGuard
+from ctos_tui.keymap import build, display
+from ctos_tui.operator import Operator
+from ctos_tui.panes.base import Actions, Pane
+from ctos_tui.panes.cells import Spans
+from ctos_tui.panes.rows import Rows
+from ctos_tui.port import Port
+from ctos_tui.prompt import Prompt, PromptMode, Reading
+from ctos_tui.screens.card import Card
+from ctos_tui.screens.desk import DeskScreen
+from ctos_tui.session import Session
+from ctos_tui.terminal.app import TerminalApp
+from ctos_tui.theme import choose_theme, load_theme, theme_names
+from ctos_tui.ticket import Ticket
+
+
+_LARGE = ("ladder", "ladder2", "chart", "markets", "trades", "orders", "log", "strategies")
+_JUMP_LETTERS = "asdfghjklqwertyuiop"
+_LOOK_HZ = 2
+_SLOW_TRIP_S = 2.0
+
+
+class ConsoleApp(TerminalApp[None]):
+    """The console of one account.
+
+    Args:
+        port: The system.
+        theme: Name of the theme, as the command line says it.
+        pace: Frame rate; adaptive when not given.
+        guard: Watches order keys.
+        strict: A pane that cannot be painted ends the console (for tests); else it is said and tried again.
+
+    Attributes:
+        first_frame: Set once the first frame has been painted.
+
+    Raises:
+        ConfigError: The theme or the operator's keys cannot be used.
+    """
+
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS = []
+
+    def __init__(
+        self,
+        port: Port,
+        *,
+        theme: str | None = None,
+        pace: Pace | None = None,
+        guard: KeyGuard | None = None,
+        strict: bool = False,
+    ) -> None:
+        settings = port.settings
+        name = choose_theme(theme, settings.theme)
+        super().__init__(load_theme(name, settings.themes_dir), pace)
+        self.port = port
+        self.keymap = build(settings.keys)
+        self.guard = guard or KeyGuard()
+        self.feed = Feed(port)
+        self.session = Session(port, self.feed, lambda: int(self.frames.now() * 1e9))
+        self.session.themes = tuple(theme_names(settings.themes_dir))
+        self.operator = Operator(self.session, self)
+        self.first_frame = asyncio.Event()
+        self.active = "ladder"
+        self.jumping: dict[str, str] = {}
+        self.card: Card | None = None
+        self.farewell = ""
+        self._strict = strict
+        self._failed: dict[str, str] = {}
+
+    def get_default_screen(self) -> Screen[Any]:
+        """Give the desk."""
+        return DeskScreen()
+
+    @property
+    def desk_screen(self) -> DeskScreen:
+        """Return the desk."""
+        screen = self.screen_stack[0]
+        assert isinstance(screen, DeskScreen)
+        return screen
+
+    @property
+    def prompt(self) -> Prompt:
+        """Return the prompt line."""
+        return self.operator.prompt
+
+    @property
+    def ticket(self) -> Ticket | None:
+        """Return the staged order."""
+        return self.operator.ticket
+
+    @property
+    def lag_ms(self) -> float:
+        """Return how late the loop runs, 99th percentile of the last seconds."""
+        return self.lag.percentile() * 1000
+
+    @property
+    def context(self) -> str:
+        """Return the context of keys now."""
+        if self.prompt.is_open:
+            return PROMPT
+        if self.card is not None:
+            return DIALOG
+        return self.active_pane.CONTEXT
+
+    @property
+    def active_pane(self) -> Pane:
+        """Return the pane that has the keyboard."""
+        return self.desk_screen.pane(self.active)
+
+    def desk_ready(self) -> None:
+        """Give every pane its turns, then show the first frame; the desk calls it once its panes exist."""
+        self.session.history, trouble = load_history(self.port.settings.history) if self.port.settings.history else (self.session.history, "")
+        if trouble:
+            self.feed.say(trouble, "warn")
+        for pane in self.desk_screen.panes():
+            name = str(pane.id)
+            self.frames.add(name, pane.HZ, pane.pull, visible=self._visible(pane), large=name in _LARGE)
+        self.frames.add("session", _LOOK_HZ, self.look, large=False, steady=True)
+        self.session.on_focus = self._repaint
+        self.look()
+        self.activate(self.active)
+        self.call_after_refresh(self._after_first_frame)
+
+    def _visible(self, pane: Pane) -> Callable[[], bool]:
+        return lambda: pane.showing
+
+    def _after_first_frame(self) -> None:
+        self._repaint()
+        self.first_frame.set()
+
+    def look(self) -> None:
+        """Keep the session in step with the system and the terminal."""
+        self.session.look()
+        trip = self.link.round_trip(self.frames.now())
+        if trip is not None and trip > _SLOW_TRIP_S:
+            self._disarm_for(Trigger.SLOW_TERMINAL)
+
+    def _disarm_for(self, trigger: Trigger) -> None:
+        note = self.session.arming.trigger(trigger)
+        if note:
+            self.port.disarm(note)
+            self.session.say(note, "warn")
+
+    def on_app_blur(self) -> None:
+        """Paint less, and disarm where the account asks for it."""
+        super().on_app_blur()
+        self._disarm_for(Trigger.FOCUS_LOST)
+
+    def on_pane_error(self, name: str, error: Exception) -> None:
+        """Say that a pane cannot be painted, once for each reason; the others go on."""
+        if self._strict:
+            raise error
+        text = f"{name} cannot be painted: {type(error).__name__}: {error}"
+        if self._failed.get(name) != text:
+            self._failed[name] = text
+            self.session.say(text, "danger")
+
+    def leave(self, reason: str) -> None:
+        """Leave the screen from outside: a signal, a lost terminal, an engine that could not start."""
+        self.farewell = reason
+        self.exit()
+
+    async def on_event(self, event: events.Event) -> None:
+        """Take keys and pastes before any widget, so that nothing can hold the panic key back."""
+        if not self.first_frame.is_set():
+            await super().on_event(event)
+        elif isinstance(event, events.Key) and not event.is_forwarded:
+            self.take_key(event)
+        elif isinstance(event, events.Paste) and not event.is_forwarded:
+            self.take_paste(event.text)
+        else:
+            await super().on_event(event)
+
+    def take_key(self, event: events.Key) -> None:
+        """Do what a key means here, or say that it means nothing."""
+        self.app_focus = True
+        key, character = event.key, event.character
+        context = self.context
+        staged = self.ticket is not None
+        action = self.keymap.lookup(key, context, staged=staged)
+        now = int(monotonic() * 1e9)
+        dropped = self.guard.check(
+            key,
+            int(event.time * 1e9),
+            now,
+            guarded=action is not None and action.needs_guard and self._acts_on_money(action),
+            output_behind=self.output_behind,
+        )
+        if action is not None and action.urgent:
+            self.run_action(action.id)
+        elif dropped:
+            self.session.say(dropped, "warn", log=False)
+        elif self.jumping:
+            self._jump_to(key)
+        elif action is not None and not self._types(key, character, action, context):
+            self.run_action(action.id)
+        else:
+            self._plain_key(key, character, context)
+        self._after_key()
+
+    def _acts_on_money(self, action: Action) -> bool:
+        """Return whether Enter in a dialog sends anything: cards that only show are not guarded."""
+        return action.id != "dialog.accept" or (self.card is not None and self.card.TRADES)
+
+    def _types(self, key: str, character: str | None, action: Action, context: str) -> bool:
+        """Return whether a bound key is meant as text: moves inside a line belong to the line."""
+        return context in (PROMPT, DIALOG) and character is not None and character.isprintable() and len(key) == 1
+
+    def _plain_key(self, key: str, character: str | None, context: str) -> None:
+        if context == PROMPT:
+            if self.prompt.edit.press(key, character):
+                self.prompt.edited()
+        elif context == DIALOG and self.card is not None:
+            card = self.card
+            self.operator.guarded(lambda: card.press(key, character) or None)
+        elif key == "escape":
+            self.session.note = None
+        else:
+            self.session.say(f"{display(key)} does nothing in {context}: ? shows the keys", log=False)
+
+    def take_paste(self, text: str) -> None:
+        """Put pasted text into the prompt or the card; line breaks in it never send."""
+        flat = " ".join(text.split("\n")).replace("\r", " ").replace("\t", " ")
+        if self.prompt.is_open:
+            self.prompt.edit.insert(flat)
+            self.prompt.edited()
+        elif self.card is not None:
+            self.card.paste(flat)
+        else:
+            self.session.say("a paste goes only into the prompt: press : first", "warn", log=False)
+        self._after_key()
+
+    def _after_key(self) -> None:
+        """Show at once what a key changed."""
+        screen = self.desk_screen
+        prompt = self.prompt
+        count = 0
+        if prompt.mode is PromptMode.LINE:
+            count = len(prompt.complete(self.operator.desk(), self.session.vocabulary()).candidates)
+        if count != screen.candidates:
+            screen.candidates = count
+            screen.lay_out()
+        for name in ("status", "preview", "prompt", "completions", self.active):
+            self._pull(screen.pane(name))
+        if self.card is not None and self.card.is_attached:
+            self.card.pull()
+
+    def _pull(self, pane: Rows) -> None:
+        try:
+            pane.pull()
+        except Exception as error:
+            self.on_pane_error(str(pane.id), error)
+
+    def _repaint(self) -> None:
+        self.frames.paint_all()
+
+    def run_action(self, action_id: str) -> None:
+        """Do what an action's key does, here and now."""
+        handler = self.handlers().get(action_id)
+        if handler is None:
+            action = self.keymap.actions[action_id]
+            where = ", ".join(action.contexts)
+            self.session.say(f"{action.title}: go to {where} first", "warn", log=False)
+            return
+        self.operator.guarded(handler)
+
+    def handlers(self) -> Actions:
+        """Return what can be done now, by action id."""
+        from ctos_tui.screens.desk_actions import desk_actions
+
+        return desk_actions(self) | dict(self.active_pane.actions())
+
+    def activate(self, name: str) -> None:
+        """Give a pane the keyboard, bringing it to the front where needed."""
+        screen = self.desk_screen
+        screen.bring(name)
+        if screen.plan.root is None and self.first_frame.is_set():
+            self.session.say("the terminal is too small for panes: make it at least 60×16", "warn", log=False)
+            return
+        old, self.active = self.active, name
+        if old != name:
+            screen.pane(old).on_blur()
+        pane = screen.pane(name)
+        screen.set_focus(pane, scroll_visible=False)
+        pane.on_focus()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Follow the pointer: a clicked pane gets the keyboard."""
+        if isinstance(event.widget, Pane) and event.widget.id != self.active:
+            self.active = str(event.widget.id)
+
+    def start_jump(self) -> None:
+        """Show a letter on each pane; the next key goes there."""
+        names = [name for name in self.desk_screen.shown if self.desk_screen.pane(name).can_focus]
+        self.jumping = dict(zip(_JUMP_LETTERS, names, strict=False))
+        for letter, name in self.jumping.items():
+            self.desk_screen.pane(name).view.badge = letter
+            self.desk_screen.pane(name).repaint_changed()
+        self.session.say("jump: press the letter of a pane", "accent", log=False)
+
+    def _jump_to(self, key: str) -> None:
+        for name in self.jumping.values():
+            self.desk_screen.pane(name).view.badge = ""
+            self.desk_screen.pane(name).repaint_changed()
+        name = self.jumping.get(key)
+        self.jumping = {}
+        self.session.note = None
+        if name is not None:
+            self.activate(name)
+
+    def zoom(self) -> None:
+        """Give the active pane the whole desk, or back."""
+        screen = self.desk_screen
+        if screen.plan.root is None:
+            return
+        screen.zoomed = "" if screen.zoomed else self.active
+        screen.lay_out()
+
+    def open_card(self, card: object) -> None:
+        """Lay a card over the desk."""
+        assert isinstance(card, Card)
+        self._remove_card()
+        self.card = card
+        self.desk_screen.mount(card)
+        card.view.focused = True
+        self.frames.add("card", 4, card.pull, visible=lambda: card.showing)
+        self.guard.dialog_opened(int(monotonic() * 1e9))
+
+    def close_card(self) -> None:
+        """Take the card away."""
+        self._remove_card()
+
+    def _remove_card(self) -> None:
+        if self.card is not None:
+            self.frames.remove("card")
+            self.card.remove()
+            self.card = None
+
+    clear_cards = close_card
+
+    def question_opened(self) -> None:
+        """Tell the key guard that something asks."""
+        self.guard.dialog_opened(int(monotonic() * 1e9))
+
+    def stage(self, intent: OrderIntent, typed: str = "") -> None:
+        """Stage an order; it is sent by Enter."""
+        self.operator.stage(intent, typed)
+
+    def drop_ticket(self) -> None:
+        """Drop the staged order."""
+        self.operator.drop()
+
+    def cancel_now(self, intent: CancelOrders) -> None:
+        """Cancel orders at once."""
+        self.operator.cancel_now(intent)
+
+    def open_prompt(self, text: str = "") -> None:
+        """Open the command prompt with a line begun."""
+        self.prompt.open(text)
+
+    def ask(self, question: str, on_answer: Callable[[str], None], text: str = "") -> None:
+        """Ask for one line of text."""
+        self.prompt.ask(question, on_answer, text)
+
+    def run_line(self, line: str) -> None:
+        """Do what a line of the prompt says; orders are staged."""
+        self.operator.run_line(line)
+
+    def reading(self) -> Reading | None:
+        """Return what the typed line means now."""
+        return self.operator.reading()
+
+    def desk(self) -> Desk:
+        """Return the desk of this moment."""
+        return self.operator.desk()
+
+    def ticket_preview(self) -> Spans:
+        """Return the preview of the staged order."""
+        return self.operator.ticket_preview()
+
+    def show_market(self, symbol: str) -> None:
+        """Focus a market in every pane."""
+        self.session.show(symbol)
+
+    def use_theme(self, name: str) -> None:
+        """Change the colours at once."""
+        wanted = {"light": "ctos-light", "dark": "ctos-dark"}.get(name, name)
+        self.use_palette(load_theme(wanted, self.port.settings.themes_dir))
+        self.screen.refresh(repaint=True, recompose=False)
+        for pane in self.screen.query(Rows):
+            pane.refresh()
+
+    def show_help(self, topic: str) -> None:
+        """Open the help."""
+        from ctos_tui.screens.help import HelpCard
+
+        self.open_card(HelpCard(self.active_pane.CONTEXT, topic))
+
+    def ask_quit(self) -> None:
+        """Say what rests and what will happen, before leaving."""
+        from ctos_tui.screens.questions import QuitQuestion
+
+        self.open_card(QuitQuestion())
+
+    def copy_row(self) -> None:
+        """Copy the selected row by OSC 52."""
+        text = self.active_pane.copy_text()
+        if text:
+            self.copy_to_clipboard(text)
+            self.session.say(f"copied: {text}", log=False)
+        else:
+            self.session.say("no row is selected: move with the arrows first", "warn", log=False)
+
+

@@ -1,0 +1,53 @@
+"""What panes and cards may ask of the console as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from ctos_tui.command.intents import CancelOrders, OrderIntent
+from ctos_tui.feed import Feed
+from ctos_tui.keymap import Keymap
+from ctos_tui.port import Port
+from ctos_tui.session import Session
+from ctos_tui.ticket import Ticket
+
+
+class Host(Protocol):
+    """The console, seen from a pane or a card."""
+
+    session: Session
+    port: Port
+    feed: Feed
+    keymap: Keymap
+    ticket: Ticket | None
+
+    def stage(self, intent: OrderIntent, typed: str = "") -> None:
+        """Stage an order; it is sent by Enter."""
+
+    def drop_ticket(self) -> None:
+        """Drop the staged order."""
+
+    def cancel_now(self, intent: CancelOrders) -> None:
+        """Cancel orders at once."""
+
+    def open_prompt(self, text: str = "") -> None:
+        """Open the command prompt with a line begun."""
+
+    def ask(self, question: str, on_answer: Callable[[str], None], text: str = "") -> None:
+        """Ask for one line of text."""
+
+    def open_card(self, card: object) -> None:
+        """Lay a card over the desk."""
+
+    def close_card(self) -> None:
+        """Take the card away."""
+
+    def show_market(self, symbol: str) -> None:
+        """Focus a market in every pane."""
+
+    def run_action(self, action_id: str) -> None:
+        """Do what an action's key does."""
+
+    def run_line(self, line: str) -> None:
+        """Do what a line of the prompt says."""

@@ -1,0 +1,262 @@
+"""The lines that never scroll away: status, preview, prompt, and the list of completions over them."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Protocol, cast
+
+from ctos_tui.command.desk import Desk
+from ctos_tui.host import Host
+from ctos_tui.keymap import display
+from ctos_tui.numbers import UNKNOWN, fixed, money, percent, pnl, utc_time
+from ctos_tui.panes.base import Pane
+from ctos_tui.panes.cells import Row, Span, Spans, fit, spans_width
+from ctos_tui.panes.describe import short_symbol, signed_role
+from ctos_tui.prompt import Prompt, PromptMode, Reading
+from engine.kernel.clock import NS_PER_MS
+from engine.kernel.errors import CtosError
+
+CARET = "▏"
+
+
+class LineHost(Host, Protocol):
+    """What the fixed lines read of the console."""
+
+    prompt: Prompt
+    link_status: str
+    lag_ms: float
+
+    @property
+    def context(self) -> str:
+        """Return the context of keys now."""
+
+    def reading(self) -> Reading | None:
+        """Return what the typed line means now."""
+
+    def desk(self) -> Desk:
+        """Return the desk of this moment."""
+
+    def ticket_preview(self) -> Spans:
+        """Return the preview of the staged order."""
+
+
+class FixedLine(Pane):
+    """One line that is always there."""
+
+    FILL = "status_bg"
+    EMPTY = ""
+    can_focus = False
+
+    @property
+    def lines_host(self) -> LineHost:
+        """Return the console."""
+        return cast(LineHost, self.app)
+
+    def show_line(self, spans: Spans) -> None:
+        """Show one line, cut to the width."""
+        self.set_rows((Row("line", fit(spans, self.row_width)),))
+
+
+class StatusLine(FixedLine):
+    """Who, where, armed or not, what it is worth, how it does."""
+
+    HZ = 2
+
+    def pull(self) -> None:
+        """Show the status of now."""
+        parts = self._parts()
+        clock: Span = (utc_time(self.host.port.now_ns() // NS_PER_MS) + "Z", "label")
+        room = self.row_width - spans_width((clock,)) - 2
+        while parts and sum(spans_width(spans) + 2 for _, spans in parts) > room:
+            weakest = max(range(len(parts)), key=lambda index: (parts[index][0], index))
+            if parts[weakest][0] == 0:
+                break
+            del parts[weakest]
+        line: list[Span] = []
+        for _, spans in parts:
+            if line:
+                line.append(("  ", "text"))
+            line.extend(spans)
+        shown = fit(tuple(line), max(0, room)) if room > 8 else fit(tuple(line), self.row_width)
+        gap = self.row_width - spans_width(shown) - spans_width((clock,))
+        self.show_line((*shown, (" " * gap, "text"), clock) if gap > 0 else shown)
+
+    def _parts(self) -> list[tuple[int, Spans]]:
+        """Return pieces of the line, each with its priority: 0 stays, the highest goes first."""
+        port, session = self.host.port, self.session
+        account, figures = port.account, port.figures()
+        mode: Span = (" LIVE ", "live") if session.is_live else (" PAPER ", "paper")
+        label = session.arming.label(session.now(), session.focus)
+        role = "halted" if label == "HALTED" else "armed" if label.startswith("ARMED") else "disarmed"
+        quote = port.account.default_quote
+        leverage = UNKNOWN if figures.leverage is None else f"{fixed(figures.leverage, 1)}×"
+        day = figures.day_profit
+        share = day / (figures.equity - day) if day is not None and figures.equity and figures.equity != day else None
+        trouble = [part for part in port.health() if part.level != "good"]
+        fresh = sum(1 for row in port.anomalies() if row.active and not row.acknowledged)
+        lag = self.lines_host.lag_ms
+        age_ms = port.age_ms(session.focus) if session.focus else None
+        dots = tuple((("● " if part is not port.health()[-1] else "●"), part.level) for part in port.health())
+        parts: list[tuple[int, Spans]] = [
+            (0, (mode, (f" {label} ", role))),
+            (3, ((f"{account.venue}·{account.name}#{account.index}", "text"),)),
+            (7, ((port.market_label, "dim"),)),
+            (2, ((short_symbol(session.focus, quote) if session.focus else "starting …", "bright"),)),
+            (1, (("eq ", "label"), (money(figures.equity), "bright"))),
+            (1, (("day ", "label"), (pnl(day), signed_role(day)), (f" {percent(share)}", signed_role(share)))),
+            (4, (("lev ", "label"), (leverage, "text"))),
+        ]
+        if trouble:
+            parts.append((1, tuple((f"● {part.name} {part.text} ", part.level) for part in trouble[:2])))
+        else:
+            age = "" if age_ms is None else f" {min(age_ms, 9999)}ms"
+            parts.append((5, (*dots, (age, "dim"))))
+        parts.append((6, ((f"lag {lag:.0f}ms {self.lines_host.link_status}", "dim"),)))
+        if fresh:
+            parts.append((1, ((f"▲{fresh}", "warn"),)))
+        return parts
+
+
+class PreviewLine(FixedLine):
+    """What Enter would do; while nothing is staged, the keys of the pane."""
+
+    HZ = 10
+    FILL = "background"
+
+    def pull(self) -> None:
+        """Show the preview of now."""
+        host = self.lines_host
+        prompt = host.prompt
+        if prompt.is_open and prompt.mode is PromptMode.LINE:
+            self.show_line(self._of_line(host.reading(), prompt))
+        elif host.ticket is not None:
+            self.show_line(host.ticket_preview())
+        else:
+            self.show_line(self._keys())
+
+    def _of_line(self, reading: Reading | None, prompt: Prompt) -> Spans:
+        note = self.session.current_note()
+        if reading is None or not prompt.edit.text.strip():
+            return (("type a command: buy 500$ btc @ best · flat btc · run dyn_grid · help", "dim"),)
+        if prompt.staged_line and prompt.staged_line == prompt.edit.text:
+            return (*reading.preview, ("  ⏎ sends", "key"))
+        if reading.error is None and not reading.preview:
+            return (("⏎ ", "key"), (str(reading.intent), "text"))
+        if note is not None and note.level == "danger":
+            return ((note.text, note.level),)
+        return reading.preview
+
+    def _keys(self) -> Spans:
+        """Return the keys of the pane, from the action table."""
+        host = self.host
+        spans: list[Span] = []
+        context = self.lines_host.context
+        for chord, action in host.keymap.bindings(context).items():
+            if context not in action.contexts or action.id.startswith("rows.") or action.id in _PLAIN:
+                continue
+            if chord != host.keymap.keys[action.id][0]:
+                continue
+            piece: list[Span] = [(display(chord), "key"), (f" {action.title}  ", "dim")]
+            if spans_width((*spans, *piece)) > self.row_width:
+                break
+            spans += piece
+        return tuple(spans)
+
+
+_PLAIN = ("ladder.up", "ladder.down", "ladder.page_up", "ladder.page_down")
+_GLOBAL_HINTS = ("prompt.open", "help", "palette", "arm.toggle", "jump", "zoom", "panic", "quit")
+
+
+class PromptLine(FixedLine):
+    """Where lines are typed; while it is closed, notes and the keys that work everywhere."""
+
+    HZ = 10
+
+    def pull(self) -> None:
+        """Show the prompt of now."""
+        prompt = self.lines_host.prompt
+        if prompt.is_open:
+            self.show_line(self._typing(prompt))
+            return
+        note = self.session.current_note()
+        if note is not None:
+            self.show_line(((": ", "dim"), (note.text, note.level)))
+            return
+        self.show_line(self._hints())
+
+    def _typing(self, prompt: Prompt) -> Spans:
+        if prompt.mode is PromptMode.LINE:
+            lead: list[Span] = [(": ", "prompt")]
+        else:
+            role = "warn" if prompt.mode is PromptMode.CONFIRM else "prompt"
+            lead = [(f"{prompt.label}: ", role)]
+        text, at = prompt.edit.text, prompt.edit.at
+        room = max(4, self.row_width - spans_width(lead) - 2)
+        start = max(0, at - room)
+        error = None
+        if prompt.mode is PromptMode.LINE:
+            reading = self.lines_host.reading()
+            error = reading.error if reading is not None else None
+        spans = [*lead, *_marked(text, start, at, error)]
+        ghost = prompt.completion.ghost if prompt.completion is not None and at == len(text) else ""
+        if ghost and prompt.chosen == 0:
+            spans.append((ghost, "ghost"))
+        return tuple(spans)
+
+    def _hints(self) -> Spans:
+        keymap = self.host.keymap
+        spans: list[Span] = [(": ", "dim")]
+        for action_id in _GLOBAL_HINTS:
+            label = keymap.label(action_id)
+            if label:
+                role = "danger" if action_id == "panic" else "key"
+                spans += [(label, role), (f" {keymap.actions[action_id].title}  ", "dim")]
+        return tuple(spans)
+
+
+def _marked(text: str, start: int, at: int, error: CtosError | None) -> list[Span]:
+    """Return the typed text with the cursor, and what is wrong in it marked."""
+    first = getattr(error, "start", None)
+    last = getattr(error, "end", None)
+    spans: list[Span] = []
+    for index in range(start, len(text)):
+        if index == at:
+            spans.append((CARET, "accent"))
+        wrong = first is not None and last is not None and first <= index < last and at != len(text)
+        role = "danger" if wrong else "bright"
+        if spans and spans[-1][1] == role:
+            spans[-1] = (spans[-1][0] + text[index], role)
+        else:
+            spans.append((text[index], role))
+    if at >= len(text):
+        spans.append((CARET, "accent"))
+    return spans
+
+
+class CompletionList(Pane):
+    """What could be typed next, over the preview line."""
+
+    FILL = "panel"
+    EMPTY = ""
+    HZ = 10
+    can_focus = False
+    MOST: ClassVar[int] = 8
+
+    def pull(self) -> None:
+        """Show the candidates of now."""
+        prompt = cast(LineHost, self.app).prompt
+        offered = prompt.completion
+        if not prompt.is_open or offered is None:
+            self.set_rows(())
+            return
+        names = max((len(candidate.text) for candidate in offered.candidates), default=0)
+        cells = min(max(12, names), 28)
+        rows = []
+        for index, candidate in enumerate(offered.candidates):
+            chosen = index == prompt.chosen
+            spans: Spans = (
+                ("▸ " if chosen else "  ", "accent"),
+                (candidate.text.ljust(cells), "bright" if chosen else "text"),
+                (f"  {candidate.note}", "label"),
+            )
+            rows.append(Row(index, fit(spans, self.row_width), "selection" if chosen else ""))
+        self.set_rows(rows)

@@ -1,0 +1,252 @@
+"""The one narrow door between the console and the system that trades: plain reads, plain commands.
+
+The console never reaches round it, so every screen can be drawn and pressed against a scripted system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Protocol
+
+from ctos_tui.command.commands import Command
+from engine.kernel.account import Balance
+from engine.kernel.event_bus import EventBus
+from engine.kernel.instruments import Instrument
+from engine.kernel.market import Bar, FundingRate, Quote, Ticker
+from engine.kernel.orderbook import OrderBook
+from engine.kernel.orders import Order
+from engine.kernel.strategy import Params, StopPolicy, Strategy
+from engine.runtime.accounts import Account
+from engine.runtime.fills import BookedFill
+from engine.runtime.portfolio import PositionRow
+from engine.runtime.risk.view import LimitUse
+from engine.runtime.trading_state import TradingStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the configuration says about the console.
+
+    Attributes:
+        theme: Name of the theme; None for the default.
+        keys: The operator's own keys by action id.
+        watch: Markets of the watch list; empty for the venue's largest.
+        themes_dir: Folder of the operator's own themes.
+        history: File of the prompt's history; None keeps it in memory only.
+        accounts: Names of all accounts, in their order.
+    """
+
+    theme: str | None = None
+    keys: Mapping[str, object] = field(default_factory=dict)
+    watch: tuple[str, ...] = ()
+    themes_dir: Path | None = None
+    history: Path | None = None
+    accounts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the account is worth, USD; None is unknown."""
+
+    equity: Decimal | None = None
+    day_profit: Decimal | None = None
+    leverage: Decimal | None = None
+    gross: Decimal = Decimal(0)
+    net: Decimal = Decimal(0)
+    unrealised: Decimal | None = None
+    free: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceRow:
+    """One strategy instance as lists show it; `why` says why it is not trading, empty when it is."""
+
+    name: str
+    strategy: str
+    symbols: tuple[str, ...]
+    state: str
+    reason: str
+    why: str
+    profit: Decimal
+    notional: Decimal
+    open_orders: int
+    last_word: str
+    last_event_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One parameter of an amendment, as text."""
+
+    name: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnomalyRow:
+    """One anomaly; equal ones are one row with a count."""
+
+    id: str
+    ts_ms: int
+    severity: str
+    kind: str
+    symbol: str
+    instance: str
+    value: str
+    threshold: str
+    text: str
+    count: int = 1
+    done: str = ""
+    acknowledged: bool = False
+    muted: bool = False
+    active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How one part of the system does: `level` is good, warn or danger."""
+
+    name: str
+    level: str
+    text: str
+
+
+class Port(Protocol):
+    """What the console may read and do. Commands raise `CtosError` when they are refused."""
+
+    account: Account
+    market_label: str
+    bus: EventBus
+    settings: Settings
+
+    @property
+    def ready(self) -> bool:
+        """Return whether the system has started and orders can be given."""
+
+    @property
+    def instruments(self) -> Mapping[str, Instrument]:
+        """Return every instrument by canonical name; empty until the system has started."""
+
+    def now_ns(self) -> int:
+        """Return the engine's time."""
+
+    def watch(self, symbol: str, *, depth: bool = True) -> None:
+        """Stream an instrument, with its book and trades unless `depth` is False; harmless when it streams."""
+
+    def quote(self, symbol: str) -> Quote | None:
+        """Return the best bid and ask."""
+
+    def book(self, symbol: str) -> OrderBook:
+        """Return the live book."""
+
+    def mark(self, symbol: str) -> float | None:
+        """Return the mark price."""
+
+    def last(self, symbol: str) -> float | None:
+        """Return the price of the last trade."""
+
+    def ticker(self, symbol: str) -> Ticker | None:
+        """Return the 24 h statistics."""
+
+    def funding(self, symbol: str) -> FundingRate | None:
+        """Return the predicted funding rate."""
+
+    def age_ms(self, symbol: str) -> int | None:
+        """Return the age of an instrument's data; None before the first message."""
+
+    def is_stale(self, symbol: str) -> bool:
+        """Return whether an instrument's data cannot be trusted now."""
+
+    def watch_bars(self, symbol: str, timeframe: str) -> None:
+        """Begin to keep candles; harmless when they are kept."""
+
+    def bars(self, symbol: str, timeframe: str) -> list[Bar]:
+        """Return candles, oldest first, the last one unclosed."""
+
+    def working_orders(self) -> list[Order]:
+        """Return the orders that may still trade, oldest first."""
+
+    def recent_orders(self) -> list[Order]:
+        """Return working and recently final orders, oldest first."""
+
+    def fills(self) -> list[BookedFill]:
+        """Return the booked executions that are kept, oldest first."""
+
+    def positions(self) -> list[PositionRow]:
+        """Return what is held."""
+
+    def figures(self) -> Figures:
+        """Return what the account is worth."""
+
+    def balances(self) -> list[Balance]:
+        """Return the wallets."""
+
+    def limits(self) -> list[LimitUse]:
+        """Return how much of each limit is used."""
+
+    def trading(self) -> TradingStatus:
+        """Return whether the account may trade."""
+
+    def health(self) -> Sequence[Health]:
+        """Return how the parts of the system do."""
+
+    def send(self, command: Command) -> str:
+        """Carry out one command; returns the client id or handle of what it started."""
+
+    def arm(self, seconds: int | None) -> None:
+        """Let orders pass."""
+
+    def disarm(self, reason: str) -> None:
+        """Let no new order pass."""
+
+    def panic(self) -> str:
+        """Close the gate, halt strategies, cancel what rests; returns what was done, for people."""
+
+    def rearm(self, reason: str) -> None:
+        """Release a halt."""
+
+    def strategies(self) -> Mapping[str, type[Strategy[Any]]]:
+        """Return the strategies that can be launched, by name."""
+
+    def instances(self) -> list[InstanceRow]:
+        """Return the strategy instances, oldest first."""
+
+    def params(self, instance: str) -> Params:
+        """Return the parameters of an instance."""
+
+    def launch(self, strategy: str, params: Mapping[str, str], symbols: str | None, name: str | None) -> str:
+        """Launch a strategy; returns the instance's name."""
+
+    def pause(self, instance: str) -> None:
+        """Let an instance make no new exposure."""
+
+    def resume(self, instance: str) -> None:
+        """Let an instance go on."""
+
+    def preview_amend(self, instance: str, changes: Mapping[str, str]) -> list[Change]:
+        """Return what an amendment would change, without doing it."""
+
+    def amend(self, instance: str, changes: Mapping[str, str]) -> list[Change]:
+        """Put changed parameters in force."""
+
+    def stop(self, instance: str, policy: StopPolicy | None) -> None:
+        """Stop an instance."""
+
+    def act(self, instance: str, action: str) -> str:
+        """Carry out an action that only this strategy has; returns what was done."""
+
+    def anomalies(self) -> Sequence[AnomalyRow]:
+        """Return the anomalies, newest first."""
+
+    def acknowledge(self, anomaly: str) -> None:
+        """Mark an anomaly as seen."""
+
+    def mute(self, anomaly: str) -> None:
+        """Keep an anomaly's kind quiet for ten minutes."""
+
+    def save_history(self, text: str) -> None:
+        """Write the prompt's history file."""

@@ -1,0 +1,1 @@
+"""The desk and the cards that are laid over it."""
