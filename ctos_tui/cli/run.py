@@ -32,9 +32,11 @@ def command(strategies: tuple[str, ...], duration: float | None, **options: Any)
         system = build_system(system_options_, None)
         EventWriter(system)
         tally = Tally(system.bus)
-        run_at_full_speed(system, lambda: _launch(system, wanted), duration)
-        write_line(summary(system, tally))
-        system.close()
+        try:
+            run_at_full_speed(system, lambda: _launch(system, wanted), duration)
+            write_line(summary(system, tally))
+        finally:
+            system.close()
     else:
         asyncio.run(_run(system_options_, wanted, duration))
     sys.stdout.flush()
