@@ -53,8 +53,9 @@ class _Row:
 
 @dataclass(slots=True, frozen=True)
 class _Statement:
-    """Any other change, in order with the records."""
+    """A change of one value, in order with the records; in one transaction the last change of a slot is enough."""
 
+    slot: tuple[str, str]
     sql: str
     values: tuple[object, ...]
     on_durable: Call | None
@@ -128,7 +129,7 @@ class Journal:
     def save_checkpoint(self, account: str, seq: int, body: dict[str, Any]) -> None:
         """Store the state of an account after record `seq`, so that a restart need not replay what came before."""
         sql = "INSERT OR REPLACE INTO checkpoints (account, seq, body) VALUES (?, ?, ?)"
-        self._add(_Statement(sql, (account, seq, _encode(body)), None))
+        self._add(_Statement(("checkpoints", account), sql, (account, seq, _encode(body)), None))
 
     def load_checkpoint(self, account: str) -> tuple[int, dict[str, Any]] | None:
         """Return (seq, body) of the newest checkpoint of an account, None without one. Waits for the disk."""
@@ -152,11 +153,11 @@ class Journal:
     def put(self, table: str, key: str, value: bytes, on_durable: Call | None = None) -> None:
         """Store a value under a name, replacing the one before."""
         sql = f"INSERT OR REPLACE INTO {_table(table)} (key, value) VALUES (?, ?)"
-        self._add(_Statement(sql, (key, value), on_durable))
+        self._add(_Statement((table, key), sql, (key, value), on_durable))
 
     def delete(self, table: str, key: str) -> None:
         """Remove a value; harmless when there is none."""
-        self._add(_Statement(f"DELETE FROM {_table(table)} WHERE key = ?", (key,), None))
+        self._add(_Statement((table, key), f"DELETE FROM {_table(table)} WHERE key = ?", (key,), None))
 
     def get(self, table: str, key: str) -> bytes | None:
         """Return a value, None when there is none. Waits for the disk: for start and tools, not for the hot path."""
@@ -248,9 +249,9 @@ class Journal:
             rows = [change for change in batch if isinstance(change, _Row)]
             self._write_rows(rows)
             conflicts = self._write_fills([row for row in rows if row.fill is not None])
-            for change in batch:
-                if isinstance(change, _Statement):
-                    connection.execute(change.sql, change.values)
+            latest = {change.slot: change for change in batch if isinstance(change, _Statement)}
+            for change in latest.values():
+                connection.execute(change.sql, change.values)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:

@@ -1,0 +1,306 @@
+"""What the system monitor looks at: each function evaluates one kind of anomaly and returns its readings.
+
+Shares are fractions; money is USD. What cannot be judged, because a price or the equity is not known, gives no reading.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from engine.io.settings import MonitorConfig
+from engine.kernel.anomaly import AnomalyKind, Levels, Severity
+from engine.kernel.clock import NS_PER_MS, NS_PER_S
+from engine.kernel.errors import CtosError, RiskReject
+from engine.kernel.orders import Order, OrderState, Pending
+from engine.runtime.accounts import MANUAL
+from engine.runtime.anomalies import Reading
+from engine.runtime.execution import ExecutionEngine
+from engine.runtime.portfolio import PositionRow
+
+WINDOW_NS = 60 * NS_PER_S
+VENUE_SILENT_S = 5
+DRIFT_APART_NS = 5 * NS_PER_S
+DRIFT_SHARE = Decimal("0.1")
+SWING_SHARE = Decimal("0.01")
+ZERO = Decimal(0)
+ONE = Decimal(1)
+CENT = Decimal("0.01")
+
+
+@dataclass(slots=True)
+class History:
+    """Values of the last minute, one a second, oldest first."""
+
+    samples: deque[tuple[int, Decimal]] = field(default_factory=deque)
+
+    def add(self, now_ns: int, value: Decimal) -> None:
+        """Add a value, and forget all but one of those older than a minute; all of them after a gap of that length."""
+        samples = self.samples
+        if samples and samples[-1][0] <= now_ns - WINDOW_NS:
+            samples.clear()
+        samples.append((now_ns, value))
+        while len(samples) > 1 and samples[1][0] <= now_ns - WINDOW_NS:
+            samples.popleft()
+
+    @property
+    def first(self) -> Decimal:
+        """Return the value of a minute ago, or the oldest since the start."""
+        return self.samples[0][1]
+
+    @property
+    def last(self) -> Decimal:
+        """Return the newest value."""
+        return self.samples[-1][1]
+
+
+class Detectors:
+    """Evaluates one account.
+
+    Args:
+        engine: Its orders, ledgers and prices.
+        config: The levels.
+    """
+
+    def __init__(self, engine: ExecutionEngine, config: MonitorConfig) -> None:
+        self._engine = engine
+        self._levels = config.levels_for
+        self._prices: dict[str, History] = {}
+        self._profit = History()
+        self._drifts: dict[str, tuple[int, Decimal]] = {}
+
+    def sample(self) -> bool:
+        """Note present prices and profit; return whether one of them moved so far that it must be judged now."""
+        engine, now_ns = self._engine, self._engine.clock.now_ns()
+        for symbol in engine.market.watched:
+            price = engine.portfolio.mark(symbol)
+            if price is not None and not engine.market.is_stale(symbol):
+                self._prices.setdefault(symbol, History()).add(now_ns, price)
+        profit = engine.portfolio.profit()
+        if profit is not None:
+            self._profit.add(now_ns, profit)
+        return any(reading.severity is not None for reading in self.price_jumps())
+
+    def evaluate(self) -> list[Reading]:
+        """Return the readings of everything."""
+        rows = self._engine.portfolio.positions()
+        readings = [*self.stale_data(), *self.price_jumps(), *self.order_stuck(), *self.pnl_swing(), *self.leverage()]
+        for row in rows:
+            readings += [*self.position_drift(row), *self.risk_ratio(row), *self.liq_distance(row)]
+            readings += self.large_position(row)
+        self._drifts = {row.symbol: self._drifts[row.symbol] for row in rows if row.symbol in self._drifts}
+        return readings
+
+    def price_jumps(self) -> Iterable[Reading]:
+        """Judge the change of each price within a minute."""
+        for symbol, history in self._prices.items():
+            if not history.first:
+                continue
+            change = history.last / history.first - ONE
+            levels = self._levels(AnomalyKind.PRICE_JUMP, symbol)
+            text = f"{symbol} moved {_percent(change, signed=True)} in 60 s, from {history.first} to {history.last}"
+            yield _reading(AnomalyKind.PRICE_JUMP, abs(change), levels, text, symbol)
+
+    def stale_data(self) -> Iterable[Reading]:
+        """Judge the silence of streams; when nothing at all arrives it is the venue's, else each symbol's own."""
+        market = self._engine.market
+        ages = {symbol: age for symbol in market.watched if (age := market.age_ms(symbol)) is not None}
+        if not ages:
+            return
+        youngest = Decimal(min(ages.values())) / 1000
+        if len(ages) > 1:
+            oldest = Decimal(max(ages.values())) / 1000
+            value = oldest if youngest >= VENUE_SILENT_S else youngest
+            text = f"{self._engine.account.venue} is silent: no market data for {youngest:.0f} s"
+            yield self._stale("", value, text, {"streams": str(len(ages))})
+        for symbol, age in ages.items():
+            seconds = Decimal(age) / 1000
+            yield self._stale(symbol, seconds, f"{symbol}: no market data for {seconds:.0f} s", {})
+
+    def position_drift(self, row: PositionRow) -> Iterable[Reading]:
+        """Judge the difference between the venue's position and ours, seen twice at least 5 s apart."""
+        engine, symbol = self._engine, row.symbol
+        instrument = engine.instruments.get(symbol)
+        if row.venue_quantity is None or row.mark_price is None or instrument is None or not instrument.is_perp:
+            return
+        drift = row.venue_quantity - row.quantity - self._in_flight(symbol)
+        now_ns = engine.clock.now_ns()
+        since_ns, before = self._drifts.get(symbol, (now_ns, ZERO))
+        if not drift or (drift > 0) != (before > 0):
+            since_ns = now_ns
+        self._drifts[symbol] = (since_ns, drift)
+        lot_usd = instrument.lot_size * row.mark_price
+        value = abs(drift) * row.mark_price
+        levels = self._levels(AnomalyKind.POSITION_DRIFT, symbol)
+        warn = max(levels.warn, lot_usd)
+        severity: Severity | None = None
+        if now_ns - since_ns >= DRIFT_APART_NS and value >= warn:
+            share = value / (abs(row.venue_quantity) * row.mark_price or value)
+            critical = share >= DRIFT_SHARE or (levels.crit is not None and value >= levels.crit)
+            severity = Severity.CRIT if critical else Severity.WARN
+        yield Reading(
+            AnomalyKind.POSITION_DRIFT,
+            value,
+            severity,
+            abs(drift) < instrument.lot_size,
+            warn,
+            lot_usd,
+            f"{symbol}: the venue holds {row.venue_quantity}, our ledgers {row.quantity}; {_usd(value)} apart",
+            symbol,
+            data={"venue": str(row.venue_quantity), "ledgers": str(row.quantity), "drift": str(drift)},
+        )
+
+    def large_position(self, row: PositionRow) -> Iterable[Reading]:
+        """Judge a position against the equity; what a strategy holds within its own limit is declared."""
+        equity = self._engine.portfolio.equity()
+        if equity is None or equity <= 0 or row.mark_price is None:
+            return
+        undeclared = abs(
+            row.quantity - sum((held for who, held in row.holders if self._declared(who, held, row)), ZERO)
+        )
+        value = undeclared * self._usd_price(row) / equity
+        text = f"{row.symbol}: {_usd(undeclared * row.mark_price)} is {_percent(value)} of the equity"
+        yield _reading(
+            AnomalyKind.LARGE_POSITION, value, self._levels(AnomalyKind.LARGE_POSITION, row.symbol), text, row.symbol
+        )
+
+    def risk_ratio(self, row: PositionRow) -> Iterable[Reading]:
+        """Judge the open loss against the size of the position."""
+        if row.mark_price is None or not row.notional:
+            return
+        value = max(ZERO, -row.unrealised) / row.notional
+        text = f"{row.symbol}: the open loss is {_percent(value)} of the position"
+        yield _reading(
+            AnomalyKind.RISK_RATIO, value, self._levels(AnomalyKind.RISK_RATIO, row.symbol), text, row.symbol
+        )
+
+    def liq_distance(self, row: PositionRow) -> Iterable[Reading]:
+        """Judge how far the mark is from the price at which the venue would liquidate."""
+        if row.mark_price is None or row.liquidation_price is None or row.liquidation_price <= 0 or not row.quantity:
+            return
+        value = abs(row.mark_price - row.liquidation_price) / row.mark_price
+        text = f"{row.symbol}: liquidation at {row.liquidation_price} is {_percent(value)} away"
+        yield _reading(
+            AnomalyKind.LIQ_DISTANCE, value, self._levels(AnomalyKind.LIQ_DISTANCE, row.symbol), text, row.symbol
+        )
+
+    def leverage(self) -> Iterable[Reading]:
+        """Judge gross notional against equity."""
+        value = self._engine.portfolio.leverage()
+        if value is not None:
+            text = f"gross notional is {value:.2f} times the equity"
+            yield _reading(AnomalyKind.LEVERAGE, value, self._levels(AnomalyKind.LEVERAGE), text)
+
+    def pnl_swing(self) -> Iterable[Reading]:
+        """Judge the change of the profit within a minute, against an amount and a share of the equity."""
+        if not self._profit.samples:
+            return
+        equity = self._engine.portfolio.equity() or ZERO
+        levels = self._levels(AnomalyKind.PNL_SWING)
+        share = max(ZERO, equity) * SWING_SHARE
+        levels = Levels(
+            max(levels.warn, share),
+            None if levels.crit is None else max(levels.crit, 3 * share),
+            max(levels.clear, share / 2),
+        )
+        change = self._profit.last - self._profit.first
+        yield _reading(
+            AnomalyKind.PNL_SWING, abs(change), levels, f"the profit changed by {_usd(change, True)} in 60 s"
+        )
+
+    def order_stuck(self) -> Iterable[Reading]:
+        """Judge orders that wait for an answer, by symbol."""
+        now_ns = self._engine.clock.now_ns()
+        waiting: dict[str, list[Order]] = {}
+        for order in self._engine.tracker.working():
+            if _waits(order):
+                waiting.setdefault(order.symbol, []).append(order)
+        for symbol, orders in waiting.items():
+            seconds = Decimal(max(now_ns - order.updated_ns for order in orders) // NS_PER_MS) / 1000
+            labels = ", ".join(f"#{order.label}" for order in orders[:5])
+            text = f"{symbol}: no answer about {labels} for {seconds:.0f} s"
+            levels = self._levels(AnomalyKind.ORDER_STUCK, symbol)
+            yield _reading(AnomalyKind.ORDER_STUCK, seconds, levels, text, symbol, {"orders": labels})
+
+    def _stale(self, symbol: str, seconds: Decimal, text: str, data: dict[str, str]) -> Reading:
+        levels = self._levels(AnomalyKind.STALE_DATA, symbol)
+        severity = levels.severity(seconds)
+        threshold = levels.crit if severity is Severity.CRIT and levels.crit is not None else levels.warn
+        return Reading(
+            AnomalyKind.STALE_DATA,
+            seconds,
+            severity,
+            seconds < levels.warn,
+            threshold,
+            levels.warn,
+            text,
+            symbol,
+            hold_s=float(levels.clear),
+            data=data,
+        )
+
+    def _in_flight(self, symbol: str) -> Decimal:
+        """Return what the venue reported as filled and has not sent as executions yet, signed."""
+        return sum(
+            (
+                (order.reported_filled - order.filled) * order.side.sign
+                for order in self._engine.tracker.recent()
+                if order.symbol == symbol and order.reported_filled > order.filled
+            ),
+            ZERO,
+        )
+
+    def _declared(self, instance: str, held: Decimal, row: PositionRow) -> bool:
+        if instance == MANUAL:
+            return False
+        try:
+            limit = self._engine.risk.limits_of(instance).max_notional_usd
+        except RiskReject:
+            return False
+        return abs(held) * self._usd_price(row) <= limit
+
+    def _usd_price(self, row: PositionRow) -> Decimal:
+        instrument = self._engine.instruments.get(row.symbol)
+        price = row.mark_price or ZERO
+        if instrument is None:
+            return price
+        try:
+            return price * self._engine.portfolio.fx(instrument.quote)
+        except CtosError:
+            return price
+
+
+def _reading(
+    kind: AnomalyKind, value: Decimal, levels: Levels, text: str, symbol: str = "", data: dict[str, str] | None = None
+) -> Reading:
+    severity = levels.severity(value)
+    threshold = levels.crit if severity is Severity.CRIT and levels.crit is not None else levels.warn
+    return Reading(
+        kind,
+        value,
+        severity,
+        levels.is_clear(value),
+        threshold,
+        levels.clear,
+        text,
+        symbol,
+        is_falling=levels.falling,
+        data=data or {},
+    )
+
+
+def _waits(order: Order) -> bool:
+    if order.held or order.external:
+        return False
+    return order.state in (OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN) or order.pending is not Pending.NONE
+
+
+def _percent(value: Decimal, signed: bool = False) -> str:
+    return f"{value * 100:+.2f}%" if signed else f"{value * 100:.1f}%"
+
+
+def _usd(value: Decimal, signed: bool = False) -> str:
+    rounded = value.quantize(CENT)
+    return f"{rounded:+f} USD" if signed else f"{rounded:f} USD"

@@ -1,0 +1,279 @@
+"""The system monitor of one account: watches positions, prices, orders and strategies, and tells what is wrong.
+
+It samples prices and profit once a second and evaluates everything at least every ten seconds, and within a second of
+an order, fill or position that changed. It never trades.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+
+from engine.io.journal import Journal
+from engine.io.report_file import ReportFile
+from engine.io.settings import MonitorConfig
+from engine.io.writer import WriterThread
+from engine.kernel.anomaly import AnomalyKind, Severity
+from engine.kernel.clock import NS_PER_S, TimerHandle
+from engine.kernel.errors import CtosError, RiskReject
+from engine.kernel.scheduler import InstanceState
+from engine.kernel.syscalls import Unsubscribe
+from engine.runtime.accounts import MANUAL
+from engine.runtime.anomalies import KEPT_ANOMALIES, Anomaly, AnomalyBook, AnomalyChanged
+from engine.runtime.detectors import Detectors
+from engine.runtime.events import EngineAlarm, FillBooked, InstanceChanged, OrderChanged, PositionChanged
+from engine.runtime.execution import ExecutionEngine
+from engine.runtime.reports import (
+    AnomalySummary,
+    PositionSummary,
+    anomaly_report,
+    anomaly_summary,
+    position_backup,
+    position_summary,
+)
+
+TICK_S = 1.0
+BACKUP_S = 60.0
+BACKUP_GENERATIONS = 5
+MUTE_S = 600.0
+TABLE = "anomalies"
+
+
+class SystemMonitor:
+    """Watches one account; its `check_entry` belongs at the risk gate.
+
+    Args:
+        engine: The account's engine, started.
+        config: Levels and pace.
+        writer: Writes the reports.
+        folder: Where the reports are kept.
+
+    Attributes:
+        anomalies: Every anomaly that is remembered.
+    """
+
+    def __init__(self, engine: ExecutionEngine, config: MonitorConfig, writer: WriterThread, folder: Path) -> None:
+        self._engine = engine
+        self._config = config
+        self._detectors = Detectors(engine, config)
+        self.anomalies = AnomalyBook(
+            engine.clock, config, self._changed, lambda symbol: bool(engine.portfolio.quantity(symbol))
+        )
+        stem = f"{engine.account.venue}_account{engine.account.index}"
+        self._backup = ReportFile(
+            folder / f"{stem}_position_backup.json", writer, BACKUP_GENERATIONS, self._not_written
+        )
+        self._report = ReportFile(folder / f"{stem}_anomaly_report.json", writer, 1, self._not_written)
+        self._subscriptions: list[Unsubscribe] = []
+        self._timer: TimerHandle | None = None
+        self._quantities: dict[str, Decimal] = {}
+        self._dirty = self._moved = self._news = False
+        self._evaluated_ns = self._backed_up_ns = 0
+        self._load()
+
+    @property
+    def is_monitoring(self) -> bool:
+        """Return whether it watches."""
+        return self._timer is not None
+
+    def start_position_monitoring(self) -> None:
+        """Begin to watch; harmless when it watches already."""
+        if self._timer is not None:
+            return
+        bus = self._engine.bus
+        self._subscriptions = [
+            bus.subscribe(OrderChanged, self._on_order),
+            bus.subscribe(FillBooked, self._on_fill),
+            bus.subscribe(PositionChanged, self._on_position),
+            bus.subscribe(InstanceChanged, self._on_instance),
+            bus.subscribe(EngineAlarm, self._on_alarm),
+        ]
+        self._dirty = self._moved = self._news = True
+        self._timer = self._engine.clock.call_later(TICK_S, self._tick)
+
+    def stop_position_monitoring(self) -> None:
+        """Stop watching at once and write both reports a last time."""
+        if self._timer is None:
+            return
+        self._timer.cancel()
+        self._timer = None
+        for unsubscribe in self._subscriptions:
+            unsubscribe()
+        self._subscriptions.clear()
+        self._write_backup()
+        self._report.write(anomaly_report(self._engine, self.anomalies))
+
+    def get_position_summary(self) -> PositionSummary:
+        """Return the account's positions in numbers."""
+        return position_summary(self._engine)
+
+    def get_anomaly_summary(self, hours: float = 24) -> AnomalySummary:
+        """Return what was wrong in the last hours."""
+        return anomaly_summary(self.anomalies, self._engine.clock.now_ms(), hours)
+
+    def evaluate(self) -> None:
+        """Judge everything now."""
+        self._dirty = False
+        self._evaluated_ns = self._engine.clock.now_ns()
+        self.anomalies.evaluate(self._detectors.evaluate())
+
+    def raise_anomaly(
+        self,
+        kind: str,
+        symbol: str,
+        instance: str,
+        value: object,
+        threshold: object,
+        text: str,
+        severity: str = "WARN",
+    ) -> None:
+        """Take in what a strategy or its manager reports.
+
+        Raises:
+            CtosError: There is no such severity.
+        """
+        try:
+            level = Severity(severity.upper())
+        except ValueError:
+            raise CtosError(f"no severity {severity!r}; there are INFO, WARN and CRIT") from None
+        self.anomalies.report(kind, symbol, instance, level, str(value), str(threshold), text)
+
+    def acknowledge(self, anomaly_id: str, who: str = "operator") -> None:
+        """Note that a person has seen an anomaly.
+
+        Raises:
+            CtosError: There is none of that id.
+        """
+        self.anomalies.acknowledge(self._find(anomaly_id), who)
+
+    def mute(self, anomaly_id: str, seconds: float = MUTE_S) -> None:
+        """Notify nobody about an anomaly, or the next of the same kind and subject, for a while.
+
+        Raises:
+            CtosError: There is none of that id.
+        """
+        self.anomalies.mute(self._find(anomaly_id), seconds)
+
+    def entry_block(self, instance: str, symbol: str) -> str:
+        """Return why new entries are blocked by a critical anomaly of the symbol, instance or account, else nothing."""
+        for anomaly in self.anomalies.active():
+            if anomaly.severity is Severity.CRIT and _covers(anomaly, instance, symbol):
+                return f"{anomaly.title} #{anomaly.id}: {anomaly.text}"
+        return ""
+
+    def check_entry(self, instance: str, symbol: str) -> None:
+        """Refuse an order that would increase exposure while a critical anomaly covers it.
+
+        Raises:
+            RiskReject: Rule `anomaly`, with the anomaly in words.
+        """
+        why = self.entry_block(instance, symbol)
+        if why:
+            raise RiskReject("anomaly", "", why, hint="reductions and cancels pass")
+
+    def _tick(self) -> None:
+        """Sample, and evaluate or write what is due."""
+        self._timer = self._engine.clock.call_later(TICK_S, self._tick)
+        now_ns = self._engine.clock.now_ns()
+        moved = self._detectors.sample()
+        since_ns = now_ns - self._evaluated_ns
+        if moved or self._dirty or since_ns >= self._config.interval_s * NS_PER_S:
+            self.evaluate()
+        if self._moved or now_ns - self._backed_up_ns >= BACKUP_S * NS_PER_S:
+            self._write_backup()
+        if self._news:
+            self._news = False
+            self._report.write(anomaly_report(self._engine, self.anomalies))
+
+    def _on_order(self, event: OrderChanged) -> None:
+        self._dirty = True
+
+    def _on_position(self, event: PositionChanged) -> None:
+        self._dirty = True
+        quantity = self._engine.portfolio.quantity(event.symbol)
+        if self._quantities.get(event.symbol) != quantity:
+            self._quantities[event.symbol] = quantity
+            self._moved = True
+
+    def _on_fill(self, event: FillBooked) -> None:
+        self._dirty = self._moved = True
+        fill = event.fill
+        if event.instance != MANUAL:
+            return
+        order = self._engine.tracker.find(fill.client_id, fill.symbol, fill.venue_order_id)
+        if order is not None and not order.external:
+            return
+        what = f"{fill.symbol}: {fill.side.value} {fill.quantity} at {fill.price}"
+        text = f"{what} was traded outside; it is booked as manual"
+        value = f"{fill.signed_quantity:f}"
+        anomaly = self.anomalies.report(AnomalyKind.EXTERNAL_TRADE, fill.symbol, "", Severity.INFO, value, "", text)
+        anomaly.action = "booked to the manual ledger"
+        self.anomalies.clear(anomaly)
+
+    def _on_instance(self, event: InstanceChanged) -> None:
+        if event.state not in (InstanceState.RUNNING, InstanceState.STOPPED):
+            return
+        for anomaly in self.anomalies.active():
+            if anomaly.kind == AnomalyKind.STRATEGY_FAULT and anomaly.instance == event.instance:
+                self.anomalies.clear(anomaly)
+
+    def _on_alarm(self, event: EngineAlarm) -> None:
+        self.raise_anomaly(event.kind, event.symbol, event.instance, "", "", event.text, event.severity)
+
+    def _changed(self, anomaly: Anomaly, notify: bool) -> None:
+        """Log, keep and publish a change of an anomaly."""
+        engine = self._engine
+        self._news = True
+        if notify or not anomaly.is_active:
+            engine.oplog(
+                "AnomalyRaised" if anomaly.is_active else "AnomalyCleared",
+                instance=anomaly.instance,
+                src="monitor",
+                actor="monitor",
+                symbol=anomaly.symbol,
+                det=anomaly.text,
+                id=anomaly.id,
+                kind=anomaly.kind,
+                severity=anomaly.severity.value,
+                value=anomaly.value,
+                peak=anomaly.peak,
+                count=anomaly.count,
+            )
+        if anomaly.is_active and anomaly.severity is Severity.CRIT and not anomaly.action:
+            anomaly.action = "new entries blocked"
+        engine.journal.put(TABLE, self._key(anomaly), msgspec.json.encode(anomaly))
+        engine.bus.publish(AnomalyChanged(anomaly, notify))
+
+    def _write_backup(self) -> None:
+        self._moved = False
+        self._backed_up_ns = self._engine.clock.now_ns()
+        self._backup.write(position_backup(self._engine))
+
+    def _not_written(self, error: CtosError) -> None:
+        self.raise_anomaly("report_not_written", "", "", "", "", str(error))
+
+    def _find(self, anomaly_id: str) -> Anomaly:
+        anomaly = self.anomalies.get(anomaly_id)
+        if anomaly is None:
+            raise CtosError(f"no anomaly {anomaly_id!r} is remembered")
+        return anomaly
+
+    def _load(self) -> None:
+        """Take over what earlier runs remembered, and forget what is too old."""
+        journal: Journal = self._engine.journal
+        prefix = f"{self._engine.account.key}/"
+        saved = [(key, value) for key, value in journal.items(TABLE) if key.startswith(prefix)]
+        for key, _ in saved[:-KEPT_ANOMALIES]:
+            journal.delete(TABLE, key)
+        self.anomalies.restore(msgspec.json.decode(value, type=Anomaly) for _, value in saved[-KEPT_ANOMALIES:])
+
+    def _key(self, anomaly: Anomaly) -> str:
+        """Return the name under which an anomaly is kept; names sort by age."""
+        return f"{self._engine.account.key}/{int(anomaly.id):010d}"
+
+
+def _covers(anomaly: Anomaly, instance: str, symbol: str) -> bool:
+    """Return whether an order of an instance and symbol is in the scope of an anomaly."""
+    return anomaly.symbol in ("", symbol) and anomaly.instance in ("", instance)
