@@ -94,16 +94,23 @@ class ScriptedDesk:
         order.advance(OrderState.CANCELED, self.clock.now_ns(), "canceled by the user")
         self.book.on_order(order)
 
-    def restart(self) -> None:
-        """The process dies and comes back: only saved work and what the venue knows is left."""
+    def restart(self, quoted: bool = True) -> None:
+        """The process dies and comes back: only saved work and what the venue knows is left.
+
+        Unless `quoted`, there is no quote before the next `market`.
+        """
         bodies, self.dones = json.loads(json.dumps(self.saved)), []
         self.clock = VirtualClock(self.clock.now_ns())
         for order in self.orders.values():
             order.pending = Pending.NONE
             if order.state in (OrderState.INTENT, OrderState.SENT):
                 self.clock.call_later(LATENCY_S, self._answer, order, None)
+        if not quoted:
+            self.quotes.clear()
         self.book = WorkBook(self, self.params)
         self.book.restore(bodies)
+        for order in self.orders.values():
+            self.book.on_order(order)
         self.book.resume()
 
     def submit(

@@ -253,3 +253,26 @@ def test_fills_and_working_orders_never_exceed_the_amount(
     assert done.notional == sum((order.filled_notional for order in desk.orders.values()), Decimal(0))
     assert set(done.children) == set(desk.orders)
     assert not desk.saved and not desk.working()
+
+
+@pytest.mark.parametrize("soft", [True, False])
+@pytest.mark.parametrize("at", ["saved", "between", "due"])
+def test_a_restart_before_the_first_quote_waits_for_it(at: str, soft: bool) -> None:
+    desk = ScriptedDesk(params=NO_OFFSET)
+    desk.market(100)
+    begin(desk, 200, n_children=2, interval_s=60, soft=soft)
+    if at == "saved":
+        desk.orders.clear()
+        desk.saved["p1"]["started_ns"] = 0
+        desk.saved["p1"]["child"] = None
+    elif soft:
+        desk.fill(desk.last, "1")
+    desk.restart(quoted=False)
+    desk.run(200 if at == "due" else 10)
+    assert not desk.dones
+    desk.market(100)
+    for _ in range(2):
+        desk.run(70)
+        for order in desk.working():
+            desk.fill(order, order.remaining)
+    assert desk.done.status is DoneStatus.FILLED and desk.done.quantity >= d("1.99")

@@ -379,3 +379,28 @@ def test_whatever_the_touch_does_it_never_crosses_falls_back_or_overfills(
             if index in fills:
                 desk.fill(order, min(order.remaining, d("0.3")))
         assert sum((order.filled + order.working_quantity for order in desk.orders.values()), d(0)) <= 1
+
+
+@pytest.mark.parametrize("policy", [DeadlinePolicy.CANCEL, DeadlinePolicy.CROSS])
+@pytest.mark.parametrize("at", ["saved", "resting", "rejected", "cancelled"])
+def test_a_restart_before_the_first_quote_waits_for_it(at: str, policy: DeadlinePolicy) -> None:
+    desk = ScriptedDesk()
+    desk.market("100.00", "100.02")
+    desk.rejects = [PostOnlyWouldTake("would take")] if at == "rejected" else []
+    order = start(desk, deadline_s=30, policy=policy)
+    if at == "saved":
+        desk.orders.clear()
+        desk.saved["h1"]["started_ns"] = 0
+    if at == "cancelled":
+        desk.book.on_order = lambda order: None  # type: ignore[method-assign]
+        desk.run(29.98)
+        assert order.state is OrderState.CANCELED
+    desk.restart(quoted=False)
+    desk.run(20)
+    assert not desk.dones or (at == "cancelled" and policy is DeadlinePolicy.CANCEL)
+    desk.market("100.00", "100.02")
+    desk.run(2)
+    if at == "cancelled":
+        assert desk.done.status is (DoneStatus.FILLED if policy is DeadlinePolicy.CROSS else DoneStatus.CANCELED)
+    else:
+        assert desk.last.state is OrderState.OPEN and len(desk.working()) == 1

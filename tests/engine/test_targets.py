@@ -417,3 +417,19 @@ def test_a_target_never_overshoots_and_never_opens_before_it_is_flat(
     if done.status is DoneStatus.FILLED:
         assert now == goal
     assert not desk.saved and not desk.working()
+
+
+@pytest.mark.parametrize("phase", ["waiting", "ready"])
+def test_a_restart_before_the_first_quote_waits_for_it(phase: str) -> None:
+    desk = holding("0.5")
+    aim(desk, -30)
+    desk.saved["t1"].update(phase=phase, leg=None, goal="-0.3")
+    desk.orders.clear()
+    if phase == "ready":
+        desk.ledgers["grid", SYMBOL] = d(0)
+    desk.restart(quoted=False)
+    desk.run(100)
+    assert not desk.orders and not desk.dones
+    desk.market(100)
+    desk.run()
+    assert desk.done.status is DoneStatus.FILLED and desk.ledgers["grid", SYMBOL] == d("-0.3")

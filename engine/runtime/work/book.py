@@ -16,7 +16,7 @@ from engine.runtime.accounts import MANUAL
 from engine.runtime.work.close import Closable, CloseFilter, closing_side, passive_price, positions_to_close
 from engine.runtime.work.desk import OrderDesk
 from engine.runtime.work.incremental import Incremental, IncrementalPlan
-from engine.runtime.work.pricing import SoftParams
+from engine.runtime.work.pricing import SoftParams, has_touch
 from engine.runtime.work.replace import Replacement
 from engine.runtime.work.soft import SoftOrder
 from engine.runtime.work.targets import SUPERSEDED, Basis, Target, TargetPhase, TargetPlan
@@ -70,6 +70,8 @@ class WorkBook:
         self._starting: set[str] = set()
         self._gathering = ""
         self._opening = False
+        self._unquoted: set[str] = set()
+        self._asleep = False
 
     def soft(self, ticket: Ticket, deadline_s: float, policy: DeadlinePolicy) -> str:
         """Start a soft order and return its handle.
@@ -192,6 +194,8 @@ class WorkBook:
 
     def on_order(self, order: Order) -> None:
         """Route a change of an order to the work that it belongs to; harmless for others."""
+        if self._asleep:
+            return
         replacement = self._items.get(self._replaced.get(order.client_id, ""))
         if replacement is not None:
             replacement.on_order(order)
@@ -201,6 +205,10 @@ class WorkBook:
 
     def on_quote(self, quote: Quote) -> None:
         """Route a change of the touch."""
+        if self._asleep:
+            return
+        if quote.symbol in self._unquoted:
+            self._first_quote(quote.symbol)
         for item in self._by_symbol.get(quote.symbol, ()):
             item.on_quote(quote)
 
@@ -209,14 +217,17 @@ class WorkBook:
         return list(self._by_symbol)
 
     def restore(self, bodies: Mapping[str, dict[str, Any]]) -> None:
-        """Take over the work that was saved, before the engine trades."""
+        """Take over the work that was saved; it sleeps until `resume`."""
+        self._asleep = True
         for handle, body in bodies.items():
             self._add(self._load(handle, body), save=False)
 
     def resume(self) -> None:
-        """Set restored work going, when orders and fills are reconciled and prices are there."""
+        """Set restored work going, when orders and fills are reconciled; what needs a price waits for the first."""
+        self._asleep = False
         for item in list(self._items.values()):
             if item.handle in self._items:
+                self._desk.save_work(item.handle, item.to_dict())
                 item.resume()
         for target in self._targets():
             if target.phase is TargetPhase.WAITING and target.predecessor not in self._items:
@@ -304,6 +315,9 @@ class WorkBook:
         if target.handle not in self._items:
             return
         target.predecessor = ""
+        if not has_touch(self._desk, target.symbol):
+            self._unquoted.add(target.symbol)
+            return
         self._starting.add(target.handle)
         try:
             target.start()
@@ -337,6 +351,9 @@ class WorkBook:
             return False
         if target.phase is not TargetPhase.READY:
             return False
+        if not has_touch(self._desk, target.symbol):
+            self._unquoted.add(target.symbol)
+            return False
         group = target.plan.group
         if group and group == self._gathering:
             return False
@@ -344,6 +361,16 @@ class WorkBook:
             other.plan.group == group and other.phase in (TargetPhase.WAITING, TargetPhase.REDUCING)
             for other in self._targets()
         )
+
+    def _first_quote(self, symbol: str) -> None:
+        """Go on with targets that waited for a price."""
+        if not has_touch(self._desk, symbol):
+            return
+        self._unquoted.discard(symbol)
+        for target in self._targets():
+            if target.symbol == symbol and target.phase is TargetPhase.WAITING and not target.predecessor:
+                self._begin(target)
+        self._open_ready()
 
     def _open_ready(self) -> None:
         """Let every target increase whose group has reduced, oldest first."""

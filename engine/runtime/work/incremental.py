@@ -17,7 +17,7 @@ from engine.runtime.work.alarms import Alarms
 from engine.runtime.work.desk import OrderDesk
 from engine.runtime.work.execution import CANCELED_OUTSIDE, Execution, OnDone, end_status
 from engine.runtime.work.parts import load_part, new_part
-from engine.runtime.work.pricing import SoftParams, market_reference, peg, touch
+from engine.runtime.work.pricing import SoftParams, has_touch, market_reference, peg, touch
 from engine.runtime.work.ticket import Tally, Ticket
 
 ZERO = Decimal(0)
@@ -167,7 +167,7 @@ class Incremental:
         """Go on after a restart from the truth of the tracker."""
         child = self._child
         if not self._started_ns:
-            self._try(self.start)
+            self._on_release()
             return
         self._set_deadline()
         if child is not None:
@@ -272,10 +272,13 @@ class Incremental:
             self._alarms.set("release", when_ns, self._on_release)
 
     def _on_release(self) -> None:
+        """Start the next child; without a bid and an ask, a second later."""
         if self._child is not None:
             self._child.end(ROLL)
+        elif has_touch(self._desk, self.symbol):
+            self._try(self.start if not self._started_ns else self._release)
         else:
-            self._try(self._release)
+            self._alarms.set("release", self._desk.clock.now_ns() + NS_PER_S, self._on_release)
 
     def _child_done(self, done: Done) -> None:
         self._child = None
@@ -297,7 +300,7 @@ class Incremental:
         elif self._plan.interval_s > 0 and self._elapsed_s() < self._next * self._plan.interval_s:
             self._set_release()
         else:
-            self._try(self._release)
+            self._on_release()
 
     def _try(self, send: Callable[[], None]) -> None:
         """Run a step outside the caller's command; a refused child counts as a reject."""

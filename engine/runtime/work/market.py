@@ -13,6 +13,7 @@ from engine.kernel.strategy import DoneStatus
 from engine.runtime.work.alarms import Alarms
 from engine.runtime.work.desk import OrderDesk, is_settled
 from engine.runtime.work.execution import OnChange, OnDone, end_status, refusal, unknown_orders
+from engine.runtime.work.pricing import has_touch
 from engine.runtime.work.ticket import Tally, Ticket
 
 _ABSENT = (OrderState.REJECTED, OrderState.NEVER_SENT, OrderState.NEVER_ACCEPTED)
@@ -105,6 +106,9 @@ class MarketOrder:
         return execution
 
     def _retry(self) -> None:
+        if not has_touch(self._desk, self._ticket.symbol):
+            self._alarms.set("retry", self._desk.clock.now_ns() + NS_PER_S, self._retry)
+            return
         try:
             self.start()
         except CtosError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from engine.kernel.clock import NS_PER_MS, NS_PER_S
@@ -24,6 +25,7 @@ from engine.runtime.work.ticket import Tally, Ticket
 ZERO = Decimal(0)
 MOVE = 0.0005
 EARLY_NS = NS_PER_S
+QUOTE_WAIT_NS = NS_PER_S
 RETRY_NS = 250 * NS_PER_MS
 RETRIES = 5
 RETRY_WINDOW_NS = 10 * NS_PER_S
@@ -127,7 +129,7 @@ class SoftOrder:
             self._tally.add_order(order)
         if not self._started_ns:
             if not orders:
-                self._try(self.start)
+                self._when_quoted(lambda: self._try(self.start))
                 return
             self._started_ns = orders[0].created_ns
             self._first_touch = orders[0].price or touch(self._desk, self.symbol, self._ticket.side)
@@ -301,19 +303,31 @@ class SoftOrder:
     def _after_order(self) -> None:
         """Go on without a working order: cross or report when ending, else place the rest."""
         if not self._ending:
-            self._try(lambda: self._place(self._target()))
+            self._when_quoted(lambda: self._try(lambda: self._place(self._target())))
         elif self._ending == DEADLINE and self._policy is DeadlinePolicy.CROSS:
-            self._crossing = True
-            self._try(lambda: self._place(touch(self._desk, self.symbol, self._ticket.side), OrderType.MARKET))
+            self._when_quoted(lambda: self._try(self._cross))
         else:
             self._finish(end_status(self._tally.quantity, False), self._ending)
+
+    def _cross(self) -> None:
+        self._crossing = True
+        self._place(touch(self._desk, self.symbol, self._ticket.side), OrderType.MARKET)
+
+    def _when_quoted(self, send: Callable[[], None]) -> None:
+        """Go on now, or when there is a bid and an ask again; a restart may come before the first quote."""
+        if has_touch(self._desk, self.symbol):
+            send()
+        else:
+            later_ns = self._desk.clock.now_ns() + QUOTE_WAIT_NS
+            self._alarms.set("retry", later_ns, lambda: self._when_quoted(send))
 
     def _retry_behind_touch(self) -> None:
         now_ns = self._desk.clock.now_ns()
         self._retries_ns = [when for when in self._retries_ns if when > now_ns - RETRY_WINDOW_NS]
         if len(self._retries_ns) < RETRIES:
             self._retries_ns.append(now_ns)
-            self._alarms.set("retry", now_ns + RETRY_NS, lambda: self._try(lambda: self._place(self._target(1))))
+            again = partial(self._try, lambda: self._place(self._target(1)))
+            self._alarms.set("retry", now_ns + RETRY_NS, lambda: self._when_quoted(again))
 
     def _on_deadline(self) -> None:
         if self._ending:
