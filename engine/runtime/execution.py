@@ -103,6 +103,7 @@ class ExecutionEngine:
         self.works = WorkBook(self.desk, soft_params)
         self.desk.on_quote = self.works.on_quote
         core.on_order = self.works.on_order
+        self.on_halt.append(lambda reason: self.works.end_all(f"halted: {reason}"))
         work = WorkCommands(core, self.works, self._ids)
         self.resolve = work.resolve
         self.soft = work.soft

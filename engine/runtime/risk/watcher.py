@@ -52,10 +52,6 @@ class RiskWatcher:
         state: The trading state, which this gate obeys.
         on_account_halt: Called with the reason when a limit halts the account, after the state is HALTED.
         on_change: Called when `to_dict` has something new worth keeping.
-
-    Attributes:
-        check_entry: Called with (instance, symbol) before an order that would increase exposure passes; raises
-            `RiskReject` when something that a person must see first stands against it.
     """
 
     def __init__(
@@ -75,7 +71,6 @@ class RiskWatcher:
         self._rates = CommandRates(clock)
         self._duplicates = DuplicateGuard(clock, view.order)
         self._amended: dict[str, tuple[Decimal, Decimal | None]] = {}
-        self.check_entry: Callable[[str, str], None] = lambda instance, symbol: None
         self.check_entry: Callable[[str, str], None] = lambda instance, symbol: None
         """Called with (instance, symbol) of every increase; raises to refuse it. The monitor stands here."""
 
@@ -250,7 +245,6 @@ class RiskWatcher:
 
     def _check_increase(self, request: OrderRequest, limits: InstanceLimits, replacing: str) -> None:
         view, account = self._view, self.limits
-        self.check_entry(request.instance, request.symbol)
         instrument = view.instrument(request.symbol)
         quote = check_market(instrument, view)
         band = min(limits.price_band_bp, account.price_band_bp)
