@@ -103,7 +103,7 @@ class ExecutionEngine:
         self.works = WorkBook(self.desk, soft_params)
         self.desk.on_quote = self.works.on_quote
         core.on_order = self.works.on_order
-        self.on_halt.append(lambda reason: self.works.end_all(f"halted: {reason}"))
+        self.on_halt.append(self._end_work)
         work = WorkCommands(core, self.works, self._ids)
         self.resolve = work.resolve
         self.soft = work.soft
@@ -369,6 +369,9 @@ class ExecutionEngine:
 
     def _resolved(self, order: Order) -> None:
         self.commands.on_resolved(order)
+
+    def _end_work(self, reason: str) -> None:
+        self.works.end_all(f"halted: {reason}")
 
     def _halted_by_risk(self, reason: str) -> None:
         self.oplog("RiskHalt", det=reason)
