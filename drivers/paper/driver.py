@@ -168,6 +168,7 @@ class PaperDriver:
         end_time: int | None = None,
     ) -> list[Bar]:
         """Return candles, oldest first; the last may be unclosed. With a start the first `limit`, else the last."""
+        self.exchange.market(symbol)
         return self._candles.get(symbol, timeframe, limit, start_time, end_time)
 
     async def fees(self, symbol: str) -> Fees:

@@ -12,7 +12,7 @@ from engine.kernel.orders import Fill, OrderRequest, OrderState
 
 _CLOSED_KEPT = 2_000
 _FILLS_KEPT = 10_000
-_SAVED = 500
+_SAVED = 250
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _decode_order = msgspec.json.Decoder(PaperOrder)
 _decode_fill = msgspec.json.Decoder(Fill)

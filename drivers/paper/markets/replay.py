@@ -65,7 +65,8 @@ class ReplayMarket:
             raise ConfigError("the recording holds no market events; choose another file")
         self._pending: Sequence[MarketEvent] = first[1]
         self._due_ns: int | None = first[0]
-        self._first_ns = self._last_ns = self.start_ns = first[0]
+        self._last_ns = self.start_ns = first[0]
+        self._note_books(first[1])
 
     def instruments(self) -> list[Instrument]:
         """Return what the recording holds."""
