@@ -136,13 +136,13 @@ def _venues(document: YamlDocument) -> dict[str, dict[str, dict[str, Any]]]:
     """Return the fields of all accounts by venue and name."""
     accounts: dict[str, dict[str, dict[str, Any]]] = {}
     for venue, names in document.data.items():
-        if not _VENUE.match(venue):
+        if not _VENUE.fullmatch(venue):
             raise problem(document, (venue,), "not the name of a venue; write okx, binance, paper ...")
         if not isinstance(names, dict | None):
             raise problem(document, (venue,), "must be a block of accounts, each a name with its fields below")
         accounts[venue] = {}
         for name, fields in (names or {}).items():
-            if not _NAME.match(name):
+            if not _NAME.fullmatch(name):
                 raise problem(
                     document, (venue, name), "not a name: 1-32 letters, digits, - and _, a letter or digit first"
                 )

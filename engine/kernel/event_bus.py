@@ -41,8 +41,15 @@ class EventBus:
         """
         self._handlers[event_type] = (*self._handlers.get(event_type, ()), handler)
 
+        active = True
+
         def unsubscribe() -> None:
-            self._handlers[event_type] = tuple(h for h in self._handlers[event_type] if h is not handler)
+            nonlocal active
+            if active:
+                active = False
+                present = self._handlers[event_type]
+                at = next(place for place, other in enumerate(present) if other is handler)
+                self._handlers[event_type] = present[:at] + present[at + 1 :]
 
         return unsubscribe
 

@@ -146,7 +146,7 @@ def canonical_symbol(base: str, quote: str, kind: InstrumentKind) -> str:
 
 def is_canonical(symbol: str) -> bool:
     """Return whether a text has the form of a canonical symbol."""
-    return _SYMBOL.match(symbol) is not None
+    return _SYMBOL.fullmatch(symbol) is not None
 
 
 def resolve_symbol(
