@@ -116,12 +116,13 @@ class PanicSwitch:
                 self._cancel(order.client_id)
 
     def _on_order(self, event: OrderChanged) -> None:
-        """Cancel an order that turns up after the halt, unless it reduces by hand; follow the others."""
+        """Cancel an order from before the halt that turns up now; follow those that were asked to go."""
         report = self.report
         if report is None or self._core.trading.mode is not TradingMode.HALTED:
             return
         order = event.order
-        if order.is_open and order.venue_order_id and not (order.external or order.reduce_only):
+        was_before = order.created_ns <= report.ts_ns and not (order.external or is_protective(order))
+        if order.is_open and order.venue_order_id and was_before:
             _note(report.asked, order)
             self._cancel(order.client_id)
         if order.label in report.asked:

@@ -13,7 +13,7 @@ from engine.kernel.clock import NS_PER_S, TimerHandle
 from engine.kernel.errors import CtosError, OrderNotFound
 from engine.kernel.orders import Order, OrderState, OrderUpdate, Pending
 from engine.runtime.core import EngineCore
-from engine.runtime.records import Declined, Outcome
+from engine.runtime.records import Outcome
 
 WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 LOOKS = 3
@@ -117,11 +117,8 @@ class Resolver:
     def _end(self, client_id: str) -> None:
         doubt = self._doubts.pop(client_id, None)
         order = self._core.tracker.get(client_id)
-        if doubt is None or order is None:
-            return
-        if order.is_open and order.pending is Pending.AMEND:
-            self._core.change(Declined(client_id, "the amendment did not reach the order"))
-        self.on_resolved(order)
+        if doubt is not None and order is not None:
+            self.on_resolved(order)
 
 
 def _verdict(order: Order) -> Outcome:

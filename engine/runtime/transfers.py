@@ -31,7 +31,8 @@ class Transfers:
     def take_liquidated(self, fill: Fill) -> None:
         """Take what the venue closed by force out of the ledgers that held it, the largest first.
 
-        The forced trade itself is in the operator's ledger, as nobody ordered it.
+        The forced trade itself is in the operator's ledger, as nobody ordered it. When it leaves the account flat,
+        every ledger of the symbol ends flat.
         """
         text = f"{fill.symbol}: the venue liquidated {fill.quantity} at {fill.price}"
         self._core.alarm("liquidation", text, fill.symbol, severity="CRIT")
@@ -41,6 +42,10 @@ class Transfers:
                 moved = min(left, abs(held))
                 self._move(instance, fill.symbol, moved if held > 0 else -moved, fill.price, "liquidated")
                 left -= moved
+        if not self._core.account_quantity(fill.symbol):
+            for instance, held in self._core.portfolio.holders(fill.symbol):
+                if instance != MANUAL:
+                    self._move(instance, fill.symbol, held, fill.price, "liquidated")
 
     def _move(self, instance: str, symbol: str, quantity: Decimal, price: Decimal, reason: str) -> None:
         core = self._core

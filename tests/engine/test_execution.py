@@ -200,7 +200,7 @@ def test_an_amended_total_that_is_filled_already_cancels_the_rest(tmp_path: Path
     from drivers.paper.config import QueueModel
     from engine.kernel.market import BookUpdate
 
-    floor = Floor(tmp_path, queue=QueueModel.FIFO)
+    floor = Floor(tmp_path, queue=QueueModel.FIFO, driver_of=FaultyDriver)
     floor.play(BookUpdate(PERP, 0, [(99.0, 5.0)], [(100.0, 0.4)], True))
     order = floor.order(BUY, 1, 100)
     assert order.state is OrderState.PARTIAL and order.filled == d("0.4")
@@ -208,6 +208,7 @@ def test_an_amended_total_that_is_filled_already_cancels_the_rest(tmp_path: Path
     floor.run()
     assert order.quantity == d("0.7") and order.remaining == d("0.3")
     floor.engine.amend(order.client_id, quantity=d("0.4"))
+    assert order.pending is Pending.CANCEL
     floor.run()
     assert order.state is OrderState.CANCELED and order.filled == d("0.4") == floor.ledger()
     floor.check_books()
@@ -267,6 +268,19 @@ def test_a_fill_of_the_target_resizes_and_then_cancels_the_stop(floor: Floor):
     floor.run(0.1)
     assert far.state is OrderState.FILLED and not stop.is_open and floor.ledger("grid") == 0
     floor.check_books()
+
+
+def test_reductions_that_the_venue_does_not_watch_are_fitted_by_the_engine(floor: Floor):
+    floor.hold(1, instance="grid")
+    floor.order(SELL, 5, type=MARKET, instance="trend")
+    target = floor.order(SELL, 1, 101, instance="grid", reduce_only=True)
+    stop = floor.order(SELL, 1, None, STOP, "grid", trigger=95)
+    assert stop.held and not floor.driver.gateway.placed[-1].reduce_only
+    floor.order(SELL, "0.3", type=MARKET, instance="grid", reduce_only=False)
+    floor.run(0.1)
+    assert (floor.ledger("grid"), target.quantity, stop.quantity) == (d("0.7"), d("0.7"), d("0.7"))
+    floor.print(101)
+    assert target.state is OrderState.FILLED and floor.ledger("grid") == 0 and not stop.is_open
 
 
 def test_a_stop_that_fires_takes_the_target_away(floor: Floor):

@@ -186,6 +186,8 @@ def test_the_program_may_end_at_every_record(tmp_path: Path):
                 driver_of=FaultyDriver,
                 armed=False,
             )
+            if moment.kind == "INTENT" and venue == moment.venue:
+                assert "of the last run" in after.engine.desk.closed()
             check_recovered(after)
             after.journal.close()
 

@@ -1,0 +1,128 @@
+"""Between the decision and the wire: durability, deadline, cancel and halt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.kernel.errors import JournalError, TradingHalted
+from engine.kernel.orders import OrderState, OrderType, Pending
+from tests.engine.faults import FaultyDriver
+from tests.engine.floor import BUY, SELL, Floor, d
+
+MARKET = OrderType.MARKET
+
+
+class SlowDisk:
+    """Holds back what waits for the disk until `sync`."""
+
+    def __init__(self, floor: Floor) -> None:
+        self.waiting: list[Callable[[], object]] = []
+        append = floor.journal.append
+
+        def held_back(kind: str, account: str, ts_ns: int, body: Any, on_durable: Any = None) -> int:
+            seq = append(kind, account, ts_ns, body)
+            if on_durable is not None:
+                self.waiting.append(on_durable)
+            return seq
+
+        floor.journal.append = held_back  # type: ignore[method-assign]
+
+    def sync(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        for call in waiting:
+            call()
+
+
+@pytest.fixture
+def floor(tmp_path: Path) -> Floor:
+    floor = Floor(tmp_path, driver_of=FaultyDriver)
+    floor.hold(1)
+    floor.driver.gateway.placed.clear()
+    return floor
+
+
+@pytest.fixture
+def disk(floor: Floor) -> SlowDisk:
+    return SlowDisk(floor)
+
+
+def test_nothing_is_sent_before_the_intent_is_on_the_disk(floor: Floor, disk: SlowDisk):
+    order = floor.order(BUY, 1, 99)
+    assert order.state is OrderState.INTENT and floor.driver.gateway.placed == []
+    disk.sync()
+    assert order.state is OrderState.SENT
+    floor.run()
+    assert order.state is OrderState.OPEN
+
+
+def test_an_order_cancelled_meanwhile_is_never_sent(floor: Floor, disk: SlowDisk):
+    order = floor.order(BUY, 1, 99)
+    floor.engine.cancel(order.client_id)
+    assert order.state is OrderState.NEVER_SENT
+    disk.sync()
+    floor.run()
+    assert floor.driver.gateway.placed == [] and floor.driver.gateway.cancels == []
+
+
+def test_an_order_halted_meanwhile_is_never_sent(floor: Floor, disk: SlowDisk):
+    order = floor.order(BUY, 1, 99)
+    floor.engine.panic("test")
+    disk.sync()
+    floor.run()
+    assert order.state is OrderState.NEVER_SENT and floor.driver.gateway.placed == []
+
+
+def test_an_order_disarmed_meanwhile_is_never_sent_but_a_reduction_by_hand_is(floor: Floor, disk: SlowDisk):
+    entry = floor.order(BUY, 1, 99)
+    exit_ = floor.order(SELL, 1, 101, reduce_only=True)
+    floor.engine.disarm("test")
+    disk.sync()
+    floor.run()
+    assert entry.state is OrderState.NEVER_SENT and entry.error == "TradingHalted"
+    assert exit_.state is OrderState.OPEN
+
+
+def test_an_order_older_than_two_seconds_is_dropped(floor: Floor, disk: SlowDisk):
+    order = floor.order(BUY, 1, 99)
+    floor.run(2.1)
+    assert order.state is OrderState.NEVER_SENT and "journal" in order.reason
+    disk.sync()
+    floor.run()
+    assert floor.driver.gateway.placed == []
+
+
+def test_an_amendment_waits_for_the_disk_and_is_dropped_when_late(floor: Floor, disk: SlowDisk):
+    order = floor.order(BUY, 1, 99)
+    disk.sync()
+    floor.run()
+    floor.engine.amend(order.client_id, price=d(98))
+    floor.run()
+    assert floor.venue.exchange.open_orders()[0].price == 99
+    floor.run(2.5)
+    disk.sync()
+    floor.run()
+    assert order.price == 99 and order.pending is Pending.NONE and order.state is OrderState.OPEN
+
+
+def test_without_a_journal_there_are_no_orders_but_cancels_pass(floor: Floor):
+    order = floor.order(BUY, 1, 99)
+    append = floor.journal.append
+
+    def failing(kind: str, account: str, ts_ns: int, body: Any, on_durable: Any = None) -> int:
+        if on_durable is not None:
+            raise JournalError("the disk is full")
+        return append(kind, account, ts_ns, body)
+
+    floor.journal.append = failing  # type: ignore[method-assign]
+    with pytest.raises(JournalError):
+        floor.submit(BUY, 1, 98)
+    assert len(floor.engine.tracker.working()) == 1
+    floor.engine.on_journal_error(JournalError("the disk is full"))
+    floor.run()
+    assert order.state is OrderState.CANCELED and floor.engine.risk.is_halted
+    with pytest.raises(TradingHalted):
+        floor.submit(BUY, 1, 98)
