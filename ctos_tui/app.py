@@ -9,7 +9,7 @@ from typing import Any
 from textual import events
 from textual.screen import Screen
 
-from ctos_tui.actions import DIALOG, PROMPT, Action
+from ctos_tui.actions import DIALOG, PANES, PROMPT, Action
 from ctos_tui.command.desk import Desk
 from ctos_tui.command.history import load as load_history
 from ctos_tui.command.intents import CancelOrders, OrderIntent
@@ -30,7 +30,6 @@ from ctos_tui.session import Session
 from ctos_tui.terminal.app import TerminalApp
 from ctos_tui.theme import choose_theme, load_theme, theme_names
 from ctos_tui.ticket import Ticket
-
 
 _LARGE = ("ladder", "ladder2", "chart", "markets", "trades", "orders", "log", "strategies")
 _JUMP_LETTERS = "asdfghjklqwertyuiop"
@@ -69,7 +68,7 @@ class ConsoleApp(TerminalApp[None]):
     ) -> None:
         settings = port.settings
         name = choose_theme(theme, settings.theme)
-        super().__init__(load_theme(name, settings.themes_dir), pace)
+        super().__init__(load_theme(name, settings.themes_dir), pace or Pace(max_fps=settings.fps))
         self.port = port
         self.keymap = build(settings.keys)
         self.guard = guard or KeyGuard()
@@ -127,7 +126,9 @@ class ConsoleApp(TerminalApp[None]):
 
     def desk_ready(self) -> None:
         """Give every pane its turns, then show the first frame; the desk calls it once its panes exist."""
-        self.session.history, trouble = load_history(self.port.settings.history) if self.port.settings.history else (self.session.history, "")
+        self.session.history, trouble = (
+            load_history(self.port.settings.history) if self.port.settings.history else (self.session.history, "")
+        )
         if trouble:
             self.feed.say(trouble, "warn")
         for pane in self.desk_screen.panes():
@@ -282,6 +283,15 @@ class ConsoleApp(TerminalApp[None]):
             return
         self.operator.guarded(handler)
 
+    def run_anywhere(self, action_id: str) -> None:
+        """Do an action, going first to the pane that owns it."""
+        contexts = self.keymap.actions[action_id].contexts
+        if self.active_pane.CONTEXT not in contexts:
+            owner = next((name for name in contexts if name in PANES), None)
+            if owner is not None:
+                self.activate(owner)
+        self.run_action(action_id)
+
     def handlers(self) -> Actions:
         """Return what can be done now, by action id."""
         from ctos_tui.screens.desk_actions import desk_actions
@@ -428,5 +438,3 @@ class ConsoleApp(TerminalApp[None]):
             self.session.say(f"copied: {text}", log=False)
         else:
             self.session.say("no row is selected: move with the arrows first", "warn", log=False)
-
-

@@ -33,7 +33,7 @@ def open_console(theme: str | None, **options: Any) -> int:
 
 async def _run(theme: str | None, options: SystemOptions) -> int:
     from ctos_tui.app import ConsoleApp
-    from ctos_tui.port import LocalPort
+    from ctos_tui.local_port import LocalPort
 
     loop = asyncio.get_running_loop()
     system = build_system(options, loop)

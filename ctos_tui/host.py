@@ -49,5 +49,8 @@ class Host(Protocol):
     def run_action(self, action_id: str) -> None:
         """Do what an action's key does."""
 
+    def run_anywhere(self, action_id: str) -> None:
+        """Do an action, going first to the pane that owns it."""
+
     def run_line(self, line: str) -> None:
         """Do what a line of the prompt says."""

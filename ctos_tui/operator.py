@@ -161,8 +161,12 @@ class Operator:
         return True
 
     def _carry_out(self, staged: Staged) -> None:
-        accepted = self.session.send(staged.commands)
         self._desk = self._reading = None
+        if isinstance(staged.intent, Flatten) and staged.intent.everything and staged.intent.price is None:
+            closing = self.session.port.flatten_all()
+            self.session.say(f"flattening {closing} position{'s' if closing != 1 else ''}", "warn")
+            return
+        accepted = self.session.send(staged.commands)
         if accepted == len(staged.commands):
             self.session.say(f"sent: {staged.intent}", "good")
         elif accepted:
@@ -271,7 +275,9 @@ class Operator:
         session, port = self.session, self.session.port
         match intent:
             case RunStrategy():
-                name = port.launch(intent.strategy, dict(intent.params), intent.symbol or session.focus, intent.instance)
+                name = port.launch(
+                    intent.strategy, dict(intent.params), intent.symbol or session.focus, intent.instance
+                )
                 return f"launched {name}"
             case PauseStrategy():
                 port.pause(intent.instance)
@@ -305,7 +311,9 @@ class Operator:
             case Rearm():
                 account = session.port.account
                 if intent.account not in (account.name, str(account.index)):
-                    raise CtosError(f"this is account {account.name}, not {intent.account}: rearm {account.name} REASON")
+                    raise CtosError(
+                        f"this is account {account.name}, not {intent.account}: rearm {account.name} REASON"
+                    )
                 session.port.rearm(intent.reason)
                 session.follow_engine()
                 return f"released: {intent.reason}; trading is {session.port.trading().mode.value}"

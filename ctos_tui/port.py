@@ -34,6 +34,8 @@ class Settings:
         theme: Name of the theme; None for the default.
         keys: The operator's own keys by action id.
         watch: Markets of the watch list; empty for the venue's largest.
+        sizes: Size presets of the ladder.
+        fps: Most frames a second.
         themes_dir: Folder of the operator's own themes.
         history: File of the prompt's history; None keeps it in memory only.
         accounts: Names of all accounts, in their order.
@@ -42,6 +44,8 @@ class Settings:
     theme: str | None = None
     keys: Mapping[str, object] = field(default_factory=dict)
     watch: tuple[str, ...] = ()
+    sizes: tuple[str, ...] = ("100$", "250$", "500$", "1000$", "2500$")
+    fps: int = 10
     themes_dir: Path | None = None
     history: Path | None = None
     accounts: tuple[str, ...] = ()
@@ -196,6 +200,9 @@ class Port(Protocol):
 
     def send(self, command: Command) -> str:
         """Carry out one command; returns the client id or handle of what it started."""
+
+    def flatten_all(self) -> int:
+        """Cancel what rests, protective stops too, and close every position; returns how many are being closed."""
 
     def arm(self, seconds: int | None) -> None:
         """Let orders pass."""

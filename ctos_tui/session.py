@@ -17,6 +17,7 @@ from ctos_tui.command.desk import Desk, Sent
 from ctos_tui.command.history import History
 from ctos_tui.command.schema import params_of, values_of
 from ctos_tui.command.terms import Size, SizeUnit
+from ctos_tui.command.words import read_number
 from ctos_tui.feed import Feed
 from ctos_tui.guard.arming import Arming, ArmingPolicy
 from ctos_tui.guard.levels import GuardLimits
@@ -33,8 +34,19 @@ TIMEFRAMES: Final = ("1m", "3m", "5m", "15m", "30m", "1h", "4h", "1d")
 NOTE_SECONDS: Final = 8
 _LARGEST_MARKETS: Final = 14
 _RECENT: Final = 50
-_SIZES: Final = (100, 250, 500, 1000, 2500)
 MAJORS: Final = ("BTC", "ETH", "SOL", "XRP", "BNB", "DOGE", "ADA", "AVAX", "LINK", "DOT", "LTC", "BCH", "TRX", "SUI")
+
+
+def read_size(text: str) -> Size | None:
+    """Return the size that a text names (`0.5`, `500$`, `1k$`, `25%bal`), None when it is none."""
+    number = read_number(text.strip())
+    if number is None or number.sign or number.magnitude <= 0:
+        return None
+    if number.unit == "k$":
+        return Size(number.magnitude * 1000, SizeUnit.QUOTE)
+    units = {unit.value: unit for unit in (SizeUnit.BASE, SizeUnit.QUOTE, SizeUnit.POSITION, SizeUnit.BALANCE)}
+    unit = units.get(number.unit)
+    return Size(number.magnitude, unit) if unit is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +85,8 @@ class Session:
         self.second = ""
         self.timeframe = "5m"
         self.watched: list[str] = []
-        self.sizes = [Size(Decimal(amount), SizeUnit.QUOTE) for amount in _SIZES]
-        self.size_at = 0
+        self.sizes = [size for text in port.settings.sizes if (size := read_size(text)) is not None]
+        self.size_at = min(2, len(self.sizes) - 1)
         self.history = History()
         self.note: Note | None = None
         self.recent: deque[Sent] = deque(maxlen=_RECENT)
@@ -136,7 +148,8 @@ class Session:
     def _choose_markets(self) -> None:
         instruments = self.port.instruments
         quote = self.port.account.default_quote
-        wanted = list(self.port.settings.watch) or [f"{coin}-{quote}-PERP" for coin in MAJORS]
+        wanted = [self.named(text) for text in self.port.settings.watch]
+        wanted = wanted or [f"{coin}-{quote}-PERP" for coin in MAJORS]
         self.watched = [symbol for symbol in dict.fromkeys(wanted) if symbol in instruments]
         if not self.watched:
             self.watched = list(instruments)[:_LARGEST_MARKETS]

@@ -40,7 +40,13 @@ class AccountPane(Pane):
             self._line("day", "profit today", signed(pnl(day), day)),
             self._line("open", "open profit", signed(pnl(figures.unrealised), figures.unrealised)),
             self._line("free", "free", (money(figures.free), "text")),
-            self._line("gross", "exposure", (money(figures.gross, digits=0), "text"), ("  net ", "dim"), (fixed(figures.net, 0, sign=True), signed_role(figures.net))),
+            self._line(
+                "gross",
+                "exposure",
+                (money(figures.gross, digits=0), "text"),
+                ("  net ", "dim"),
+                (fixed(figures.net, 0, sign=True), signed_role(figures.net)),
+            ),
             self._line("lev", "leverage", (leverage, "text")),
         ]
 
@@ -81,7 +87,10 @@ class AccountPane(Pane):
         )
 
     def _health(self) -> list[Row]:
-        return [self._line(f"health {part.name}", part.name, ("● ", part.level), (part.text, "text")) for part in self.host.port.health()]
+        return [
+            self._line(f"health {part.name}", part.name, ("● ", part.level), (part.text, "text"))
+            for part in self.host.port.health()
+        ]
 
     def actions(self) -> Actions:
         """Return the moves of the selection."""

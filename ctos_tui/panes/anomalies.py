@@ -50,7 +50,10 @@ class Anomalies(Pane):
             (utc_time(row.ts_ms), "dim"),
             (f"{mark} {row.severity}", role),
             (clean(row.kind), "text" if role != "dim" else "dim"),
-            (short_symbol(row.symbol, self.host.port.account.default_quote) if row.symbol else clean(row.instance), "text"),
+            (
+                short_symbol(row.symbol, self.host.port.account.default_quote) if row.symbol else clean(row.instance),
+                "text",
+            ),
             (str(row.count) if row.count > 1 else "", "label"),
             (clean(row.text) + seen, "text" if role != "dim" else "dim"),
         ]

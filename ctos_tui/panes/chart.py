@@ -184,4 +184,3 @@ def indicators(name: str, closes: list[float], shown: int) -> tuple[tuple[Line, 
         lines = (Line(cut(dif), "overlay_1"), Line(cut(dea), "overlay_2"))
         panels.append(Panel("MACD", lines, histogram=cut(histogram), rows=4))
     return tuple(overlays), tuple(panels)
-

@@ -6,13 +6,13 @@ from collections.abc import Hashable
 from decimal import Decimal
 
 from ctos_tui.command.intents import CancelOrders, CancelScope, MoveOrder, PlaceOrder
-from ctos_tui.command.terms import AbsolutePrice, Flags, Ref, ReferencePrice, Size, SizeUnit
-from ctos_tui.command.words import read_number
+from ctos_tui.command.terms import AbsolutePrice, Flags, Ref, ReferencePrice
 from ctos_tui.numbers import UNKNOWN, age, by_step
 from ctos_tui.panes.base import Actions, Pane
 from ctos_tui.panes.cells import Span
 from ctos_tui.panes.describe import short_symbol
 from ctos_tui.panes.ladder_rows import LadderPicture, LadderWindow, OwnMark, centre, choose_step, follow, ladder_rows
+from ctos_tui.session import read_size
 from engine.kernel.instruments import Instrument
 from engine.kernel.orderbook import OrderBook
 from engine.kernel.orders import Order, Side
@@ -97,7 +97,9 @@ class Ladder(Pane):
                 continue
             queue = self.host.feed.queue.ahead(order)
             place = "" if queue is None else f" q{_short(queue, instrument)}"
-            marks.append(OwnMark(order.side, order.price, f"◂#{order.label} {_short(order.remaining, instrument)}{place}"))
+            marks.append(
+                OwnMark(order.side, order.price, f"◂#{order.label} {_short(order.remaining, instrument)}{place}")
+            )
         row = next((row for row in self.host.port.positions() if row.symbol == self.symbol and row.quantity), None)
         if row is not None:
             side = Side.BUY if row.quantity > 0 else Side.SELL
@@ -263,18 +265,6 @@ class Ladder(Pane):
         if book is not None and book.best_bid is not None and instrument is not None:
             self._window.cursor = instrument.price_from_float(book.best_bid)
             self._centre()
-
-
-def read_size(text: str) -> Size | None:
-    """Return the size that a person typed, None when it is none."""
-    number = read_number(text.strip())
-    if number is None or number.sign or number.magnitude <= 0:
-        return None
-    units = {unit.value: unit for unit in (SizeUnit.BASE, SizeUnit.QUOTE, SizeUnit.POSITION, SizeUnit.BALANCE)}
-    if number.unit == "k$":
-        return Size(number.magnitude * 1000, SizeUnit.QUOTE)
-    unit = units.get(number.unit)
-    return Size(number.magnitude, unit) if unit is not None else None
 
 
 def _short(quantity: Decimal, instrument: Instrument) -> str:

@@ -62,8 +62,8 @@ def bucket(price: float, step: float, side: Side) -> int:
 
 
 def choose_step(tick: Decimal, bid: float, ask: float, rows: int) -> Decimal:
-    """Return a round multiple of the tick at which the ladder spans about 12 basis points, and the spread few rows."""
-    wanted = max(bid * 0.0012 / max(rows, 1), (ask - bid) / 3, float(tick))
+    """Return a round multiple of the tick at which the ladder spans about 6 basis points, and the spread few rows."""
+    wanted = max(bid * 0.0006 / max(rows, 1), (ask - bid) / 3, float(tick))
     multiple = wanted / float(tick)
     power = 10 ** math.floor(math.log10(max(multiple, 1)) + _EPS)
     nice = next((factor * power for factor in (*_NICE, 10) if factor * power >= multiple * 0.75), 10 * power)

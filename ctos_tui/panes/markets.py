@@ -106,7 +106,10 @@ class Markets(Pane):
         digits = instrument.price_places if instrument is not None else 2
         name = short_symbol(symbol, port.account.default_quote)
         return [
-            (f"{'●' if symbol == self.session.focus else ' '} {name}", "accent" if symbol == self.session.focus else "text"),
+            (
+                f"{'●' if symbol == self.session.focus else ' '} {name}",
+                "accent" if symbol == self.session.focus else "text",
+            ),
             (fixed(last, digits), "stale" if stale else "bright"),
             (percent(change), "stale" if stale else move_role(change)),
             (sparkline(trend, _TREND_CELLS), move_role(trend[-1] - trend[0] if len(trend) > 1 else 0)),
@@ -174,5 +177,3 @@ class Markets(Pane):
             return
         self.session.unwatch(symbol)
         self.pull()
-
-

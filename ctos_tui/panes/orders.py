@@ -58,7 +58,9 @@ class Orders(Pane):
     def pull(self) -> None:
         """Show the working orders."""
         layout = self.layout_columns()
-        orders = sorted(self.host.port.working_orders(), key=lambda order: (order.symbol != self.session.focus, -order.label))
+        orders = sorted(
+            self.host.port.working_orders(), key=lambda order: (order.symbol != self.session.focus, -order.label)
+        )
         rows = [Row(order.client_id, layout.line(self._cells(order))) for order in orders]
         self.set_rows(rows, ((str(len(rows)), "label"),))
 
@@ -162,6 +164,7 @@ class Fills(Pane):
             Column("by", 6, "left", priority=5, grow=1),
         )
     )
+
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._seen: object = None

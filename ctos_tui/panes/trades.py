@@ -6,7 +6,7 @@ from ctos_tui.numbers import compact, fixed, utc_time
 from ctos_tui.panes.base import Actions, Pane
 from ctos_tui.panes.cells import Column, Columns, Row, Span
 from ctos_tui.panes.describe import short_symbol
-from ctos_tui.panes.ladder import read_size
+from ctos_tui.session import read_size
 from engine.kernel.market import Trade
 from engine.kernel.orders import Side
 

@@ -26,7 +26,6 @@ from ctos_tui.panes.trades import Trades
 from ctos_tui.screens.card import Card
 from ctos_tui.terminal.app import PacedScreen
 
-
 FIXED = ("status", "preview", "prompt")
 
 
@@ -150,9 +149,7 @@ class DeskScreen(PacedScreen):
         for tabs in self.plan.tabs():
             if name in tabs:
                 self.chosen.front[tabs] = name
-        if self.zoomed and self.zoomed != name:
-            self.zoomed = name
-        elif name not in self.plan.panes():
+        if (self.zoomed and self.zoomed != name) or name not in self.plan.panes():
             self.zoomed = name
         self.lay_out()
         return True
@@ -163,5 +160,3 @@ def card_area(width: int, height: int) -> Area:
     cells = min(width, max(60, min(100, width - 20)))
     lines = max(0, min(height - 3, max(14, min(36, height - 8))))
     return Area((width - cells) // 2, 1 + max(0, (height - 3 - lines) // 2), cells, lines)
-
-

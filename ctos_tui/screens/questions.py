@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ctos_tui.numbers import by_step
 from ctos_tui.panes.cells import Row, Span
 from ctos_tui.panes.describe import short_symbol
-from ctos_tui.numbers import by_step
 from ctos_tui.screens.card import BLANK, Card, paragraph
 from engine.kernel.strategy import StopPolicy
 
@@ -77,14 +77,21 @@ class QuitQuestion(Question):
             if items:
                 rows.extend(paragraph(f"{key} tail", tail, cells, "label", 2))
 
-        said = [f"#{o.label} {o.side.value} {o.remaining.normalize():f} {short_symbol(o.symbol, quote)}" for o in orders]
+        said = [
+            f"#{o.label} {o.side.value} {o.remaining.normalize():f} {short_symbol(o.symbol, quote)}" for o in orders
+        ]
         say("orders", f"Resting orders {len(orders)}", said, f"{where}; they meet the market again at the next start")
         held = []
         for row in positions:
             instrument = port.instruments.get(row.symbol)
             size = by_step(row.quantity, instrument.lot_size if instrument is not None else row.quantity)
             held.append(f"{short_symbol(row.symbol, quote)} {size}")
-        say("positions", f"Positions {len(held)}", held, "they stay open, nobody watches them while the console is closed")
+        say(
+            "positions",
+            f"Positions {len(held)}",
+            held,
+            "they stay open, nobody watches them while the console is closed",
+        )
         names = [f"{row.name} {row.state}" for row in running]
         say("strategies", f"Strategies {len(names)}", names, "they are saved and come back at the next start")
         return rows

@@ -89,7 +89,11 @@ class ScriptedPort:
         self.instance_params: dict[str, Params] = {}
         self.anomaly_rows: list[AnomalyRow] = []
         self.classes: dict[str, type[Strategy[Any]]] = {}
-        self.health_rows = [Health("data", "good", "12 ms"), Health("orders", "good", "all known"), Health("journal", "good", "0 waiting")]
+        self.health_rows = [
+            Health("data", "good", "12 ms"),
+            Health("orders", "good", "all known"),
+            Health("journal", "good", "0 waiting"),
+        ]
         self.refuse: Exception | None = None
         self.labels = 1
         self.saved_history = ""
@@ -100,7 +104,15 @@ class ScriptedPort:
 
     def _make_market(self, symbol: str) -> None:
         price = self.prices[symbol]
-        self.tickers[symbol] = Ticker(symbol, START_NS // 10**6, price, price * self.rng.uniform(0.96, 1.03), price * 1.02, price * 0.97, self.rng.uniform(5e7, 3e9))
+        self.tickers[symbol] = Ticker(
+            symbol,
+            START_NS // 10**6,
+            price,
+            price * self.rng.uniform(0.96, 1.03),
+            price * 1.02,
+            price * 0.97,
+            self.rng.uniform(5e7, 3e9),
+        )
         self.last_prices[symbol] = price
         self.books[symbol] = OrderBook(symbol)
         self._fill_book(symbol)
@@ -239,7 +251,11 @@ class ScriptedPort:
         return Figures(equity, D("16.85") + open_profit, gross / equity, gross, net, open_profit, D("9120.10"))
 
     def balances(self) -> list[Balance]:
-        return [Balance("BTC", D("0.25"), D("0.25")), Balance("USDC", D(10000), D(10000)), Balance("USDT", D("10200.35"), D("9120.10"), D("1080.25"))]
+        return [
+            Balance("BTC", D("0.25"), D("0.25")),
+            Balance("USDC", D(10000), D(10000)),
+            Balance("USDT", D("10200.35"), D("9120.10"), D("1080.25")),
+        ]
 
     def limits(self) -> list[LimitUse]:
         gross = self.figures().gross
@@ -272,7 +288,9 @@ class ScriptedPort:
                     raise TradingHalted("trading is halted")
                 if command.price and command.quantity * command.price > self.account.limits.max_order_usd:
                     raise RiskReject("max_order_usd", "5000 USD", f"{command.quantity * command.price:.0f} USD")
-                return self.add_order(command.symbol, command.side, command.quantity, command.price, command.type).client_id
+                return self.add_order(
+                    command.symbol, command.side, command.quantity, command.price, command.type
+                ).client_id
             case AmendCommand():
                 order = self._order(command.client_id)
                 order.price, order.quantity = command.price or order.price, command.quantity or order.quantity
@@ -310,7 +328,19 @@ class ScriptedPort:
         return order
 
     def fill(self, order: Order, price: Decimal, realised: Decimal = D(0)) -> None:
-        fill = Fill(f"T{len(self.booked)}", order.symbol, order.client_id, "V1", order.side, price, order.remaining, D("0.012"), "USDT", order.type is not OrderType.MARKET, self.time_ns // 10**6)
+        fill = Fill(
+            f"T{len(self.booked)}",
+            order.symbol,
+            order.client_id,
+            "V1",
+            order.side,
+            price,
+            order.remaining,
+            D("0.012"),
+            "USDT",
+            order.type is not OrderType.MARKET,
+            self.time_ns // 10**6,
+        )
         order.book_fill(fill, self.time_ns)
         held, entry = self.held.get(order.symbol, (D(0), D(0)))
         new = held + fill.signed_quantity
@@ -318,6 +348,12 @@ class ScriptedPort:
         self.booked.append(BookedFill(fill, order.instance, realised, D("0.012")))
         self.bus.publish(OrderChanged(order))
         self.bus.publish(FillBooked(fill, order.instance, realised))
+
+    def flatten_all(self) -> int:
+        self.calls.append(("flatten_all", None))
+        count = len([1 for quantity, _ in self.held.values() if quantity])
+        self.held.clear()
+        return count
 
     def arm(self, seconds: int | None) -> None:
         self.calls.append(("arm", seconds))
@@ -355,7 +391,9 @@ class ScriptedPort:
             raise UnknownStrategy(f"no strategy {strategy!r}; known: {', '.join(self.classes)}")
         name = name or f"{strategy[:2]}1"
         self.instance_params[name] = self.classes[strategy].params_model()
-        self.rows.append(InstanceRow(name, strategy, (symbols or "BTC-USDT-PERP",), "running", "", "", D(0), D(0), 0, "", 0))
+        self.rows.append(
+            InstanceRow(name, strategy, (symbols or "BTC-USDT-PERP",), "running", "", "", D(0), D(0), 0, "", 0)
+        )
         return name
 
     def _change(self, instance: str, **fields: Any) -> None:
@@ -375,7 +413,11 @@ class ScriptedPort:
         params = self.instance_params[instance]
         merged = type(params).model_validate({**params.model_dump(), **changes})
         names = type(params).model_fields
-        return [Change(n, str(getattr(params, n)), str(getattr(merged, n))) for n in names if getattr(params, n) != getattr(merged, n)]
+        return [
+            Change(n, str(getattr(params, n)), str(getattr(merged, n)))
+            for n in names
+            if getattr(params, n) != getattr(merged, n)
+        ]
 
     def amend(self, instance, changes) -> list[Change]:
         self.calls.append(("amend", (instance, dict(changes))))
@@ -440,15 +482,68 @@ def populate(port: ScriptedPort) -> None:
     port.add_order(BTC, Side.BUY, "0.0020", bid - D("3.4"), OrderType.POST_ONLY, "g1", 12)
     port.add_order(BTC, Side.BUY, "0.0100", bid - D("11.0"), OrderType.LIMIT, "manual", 340)
     port.add_order(ETH, Side.BUY, "0.400", "3398.50", OrderType.LIMIT, "manual", 75)
-    port.instance_params = {"g1": port.classes["dyn_grid"].params_model(), "g2": port.classes["dyn_grid"].params_model()}
+    port.instance_params = {
+        "g1": port.classes["dyn_grid"].params_model(),
+        "g2": port.classes["dyn_grid"].params_model(),
+    }
     port.rows = [
-        InstanceRow("g1", "dyn_grid", (BTC,), "running", "", "", D("3.20"), D("289.1"), 2, "sold 0.0100 @ 64,259.0, baseline 64,901.6", port.time_ns // 10**6 - 400),
-        InstanceRow("g2", "dyn_grid", (SOL,), "paused", "by the operator", "paused by the operator", D("-0.40"), D(0), 0, "waiting", port.time_ns // 10**6 - 93_000),
+        InstanceRow(
+            "g1",
+            "dyn_grid",
+            (BTC,),
+            "running",
+            "",
+            "",
+            D("3.20"),
+            D("289.1"),
+            2,
+            "sold 0.0100 @ 64,259.0, baseline 64,901.6",
+            port.time_ns // 10**6 - 400,
+        ),
+        InstanceRow(
+            "g2",
+            "dyn_grid",
+            (SOL,),
+            "paused",
+            "by the operator",
+            "paused by the operator",
+            D("-0.40"),
+            D(0),
+            0,
+            "waiting",
+            port.time_ns // 10**6 - 93_000,
+        ),
     ]
     now = port.time_ns // 10**6
     port.anomaly_rows = [
-        AnomalyRow("a2", now - 61_000, "WARN", "position_drift", SOL, "", "1.2", "1.0", "ledger 1.0, venue 1.2: 36 $ apart", 3, "reconciled"),
-        AnomalyRow("a1", now - 900_000, "CRIT", "stale_data", ETH, "", "61 s", "60 s", "no message for 61 s", 1, "entries blocked", acknowledged=True, active=False),
+        AnomalyRow(
+            "a2",
+            now - 61_000,
+            "WARN",
+            "position_drift",
+            SOL,
+            "",
+            "1.2",
+            "1.0",
+            "ledger 1.0, venue 1.2: 36 $ apart",
+            3,
+            "reconciled",
+        ),
+        AnomalyRow(
+            "a1",
+            now - 900_000,
+            "CRIT",
+            "stale_data",
+            ETH,
+            "",
+            "61 s",
+            "60 s",
+            "no message for 61 s",
+            1,
+            "entries blocked",
+            acknowledged=True,
+            active=False,
+        ),
     ]
     port.say("engine", "journal opened, 214 records replayed")
     port.say("g1", "filled B 0.0100 @ 64,244.0 maker")
