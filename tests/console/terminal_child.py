@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 from textual.app import ComposeResult
+from textual.widgets import Static
 
 from ctos_tui.frame import monotonic
 from ctos_tui.panes.cells import Row
@@ -23,8 +24,10 @@ ROLES = ("bid", "price", "dim", "ask", "bright", "label")
 class Numbers(Rows):
     TITLE = "NUMBERS"
 
+    pulled = 0
+
     def pull(self) -> None:
-        count = self.app.count
+        count = self.pulled = self.app.count
         width = max(1, self.row_width // 8)
         self.set_rows(
             [
@@ -35,15 +38,19 @@ class Numbers(Rows):
 
 
 class Child(TerminalApp[None]):
+    CSS = "Static { height: 1; }"
+
     def __init__(self) -> None:
         super().__init__(load_theme("ctos-dark"))
         self.count = 0
         self.lost: list[str] = []
+        self.staleness: list[int] = []
         self.keys: list[str] = []
         self.last_key = asyncio.Event()
 
     def compose(self) -> ComposeResult:
         yield Numbers()
+        yield Static("STILL")
 
     def on_mount(self) -> None:
         pane = self.query_one(Numbers)
@@ -53,6 +60,12 @@ class Child(TerminalApp[None]):
         self.keys.append(event.key)
         if event.key == "q":
             self.last_key.set()
+
+    def on_output_caught_up(self) -> None:
+        stalled = self._behind_since is not None and monotonic() - self._behind_since > 1
+        super().on_output_caught_up()
+        if stalled:
+            self.staleness.append(self.count - self.query_one(Numbers).pulled)
 
     def on_terminal_lost(self, where: str) -> None:
         self.lost.append(where)
@@ -106,6 +119,7 @@ async def main() -> dict:
         "keys": app.keys,
         "longest_gap": max(gaps),
         "lost": app.lost,
+        "staleness": app.staleness,
         "round_trip": app.link.base_round_trip,
         "threads": [thread.name for thread in threading.enumerate()],
         "worst_lag": worst,

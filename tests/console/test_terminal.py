@@ -29,10 +29,12 @@ from textual.message_pump import MessagePump
 from textual.screen import Screen
 from textual.widget import Widget
 
+from ctos_tui.terminal.app import TerminalApp
 from ctos_tui.terminal.check import terminal_problem
 from ctos_tui.terminal.driver import PacedDriver, TerminalUser
 from ctos_tui.terminal.link import LinkMeter
 from ctos_tui.terminal.writer import LIMIT, PacedWriter
+from ctos_tui.theme import load_theme
 
 ROOT = Path(__file__).resolve().parents[2]
 CHILD = Path(__file__).with_name("terminal_child.py")
@@ -132,7 +134,7 @@ def counts(output: bytes) -> list[int]:
 
 
 def shown_counts(screen: pyte.Screen) -> set[int]:
-    body = "\n".join(screen.display[1:LINES])
+    body = "\n".join(screen.display[1 : LINES - 1])
     return {int(found) for found in re.findall(r"n(\d{6}) ", body)}
 
 
@@ -154,8 +156,29 @@ def test_a_stalled_terminal_stops_nothing_and_the_next_frame_is_current(session:
     report = session.finish()
     assert on_screen[-1] == {report["count"]}, "every row shows the last state"
     assert report["closings"] >= 1
+    assert report["staleness"] == [0], "the frame after the stall shows the present"
     assert report["worst_lag"] < 0.25 and report["longest_gap"] < 0.3
     assert report["lost"] == []
+
+
+@pytest.mark.pty
+def test_a_resize_during_a_stall_leaves_nothing_of_the_old_size(session: Session) -> None:
+    session.pause(1.0)
+    fcntl.ioctl(session.master, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    session.pause(1.0)
+    session.screen.resize(30, 100)
+    session.screen.reset()  # nothing of the old size may be relied upon
+    session.read(2.0)
+    session.keys(b"q")
+    while session.process.poll() is None and b"\x1b[?1049l" not in session.read(0.1):
+        shown = list(session.screen.display)
+    report = session.finish()
+    assert shown[0].startswith(" NUMBERS")
+    words = 98 // 8
+    expected = " " + f"n{report['count']:06d} " * words
+    assert [line.rstrip() for line in shown[1:29]] == [expected.rstrip()] * 28
+    assert shown[29].rstrip() == "STILL"
+    assert report["closings"] >= 1
 
 
 @pytest.mark.pty
@@ -214,6 +237,33 @@ def test_the_terminal_is_given_back_and_the_round_trip_is_measured(session: Sess
     assert session.seen.rstrip().endswith(b"\x1b[?1049l\x1b[?25h\x1b[?1004l")
     assert report["round_trip"] is not None and 0 < report["round_trip"] < 0.5
     assert report["keys"] == ["q"], "answers to pings are not keys"
+
+
+async def test_a_frame_thrown_away_by_the_closed_gate_is_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    app: TerminalApp[None] = TerminalApp(load_theme("ctos-dark"))
+    async with app.run_test(size=(60, 20)) as pilot:
+        await pilot.pause()
+        repaints: list[str] = []
+
+        def refresh(*regions: object, **options: object) -> None:
+            if not regions and not options:
+                repaints.append("all")
+
+        monkeypatch.setattr(app.screen, "refresh", refresh)
+        app.gate.close()
+        app.gate.open()
+        assert repaints == []
+        app.gate.close()
+        await pilot.resize_terminal(50, 12)
+        await pilot.pause()
+        app.gate.open()
+        assert repaints == ["all"]
+        app.on_output_behind()
+        assert app.output_behind
+        app.on_output_dropped()
+        assert repaints == ["all"]
+        app.on_output_caught_up()
+        assert repaints == ["all", "all"] and not app.output_behind
 
 
 class Events:
