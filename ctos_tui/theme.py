@@ -27,6 +27,8 @@ from engine.kernel.errors import ConfigError
 
 DEFAULT_DARK = "ctos-dark"
 MONOCHROME = "mono"
+LAYOUTS = "layouts"
+"""The file beside the themes that is none: where panes stand."""
 SIXTEEN_COLOURS: Mapping[bool, str] = {True: "ansi-dark", False: "ansi-light"}
 
 FILLS: Mapping[str, str] = {
@@ -228,7 +230,8 @@ def theme_names(user_folder: Path | None = None) -> list[str]:
 
 
 def _stems(folder: Traversable) -> set[str]:
-    return {entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")}
+    names = {entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")}
+    return names - {LAYOUTS}
 
 
 def choose_theme(
@@ -289,7 +292,7 @@ def _first(said: bool | None, otherwise: bool) -> bool:
 
 def _find(name: str, user_folder: Path | None) -> Traversable:
     for folder in (user_folder, resources.files("themes")):
-        if folder is not None and (candidate := folder.joinpath(f"{name}.yaml")).is_file():
+        if name != LAYOUTS and folder is not None and (candidate := folder.joinpath(f"{name}.yaml")).is_file():
             return candidate
     raise ConfigError(f"theme {name!r} does not exist; choose one of: {', '.join(theme_names(user_folder))}")
 

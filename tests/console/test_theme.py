@@ -193,6 +193,7 @@ def test_an_own_theme_extends_a_bundled_one_and_wins_over_its_name(tmp_path: Pat
         ("title: T\nextends: ctos-dark\nroles:\n  bid: 5\n", ["roles.bid", "5"]),
         ("title: T\nextends: ctos-dark\nshiny: true\n", ["shiny", "True"]),
         ("title: T\nextends: nosuch\n", ["'nosuch' does not exist", "ctos-light"]),
+        ("title: T\nextends: layouts\n", ["'layouts' does not exist"]),
         ("title: T\nroles:\n  bid: '#ffffff'\n", ["missing", "extends"]),
         ("title: T\nextends: ctos-dark\nroles:\n  text: '#111111'\n", ["roles.text", "#111111", "contrast"]),
         ("title: T\nextends: ctos-dark\nroles:\n  bid: red\n", ["roles.bid", "red", "#rrggbb"]),
