@@ -263,15 +263,15 @@ class SystemMonitor:
     def _load(self) -> None:
         """Take over what earlier runs remembered, and forget what is too old."""
         journal: Journal = self._engine.journal
-        prefix = f"{self._engine.account.key}/"
-        saved = [(key, value) for key, value in journal.items(TABLE) if key.startswith(prefix)]
+        account = self._engine.account.key
+        saved = [(key, value) for key, value in journal.items(TABLE) if key.rpartition("#")[0] == account]
         for key, _ in saved[:-KEPT_ANOMALIES]:
             journal.delete(TABLE, key)
         self.anomalies.restore(msgspec.json.decode(value, type=Anomaly) for _, value in saved[-KEPT_ANOMALIES:])
 
     def _key(self, anomaly: Anomaly) -> str:
         """Return the name under which an anomaly is kept; names sort by age."""
-        return f"{self._engine.account.key}/{int(anomaly.id):010d}"
+        return f"{self._engine.account.key}#{int(anomaly.id):010d}"
 
 
 def _covers(anomaly: Anomaly, instance: str, symbol: str) -> bool:
