@@ -209,19 +209,22 @@ class Order:
         """Return whether the order may still trade."""
         return not self.state.is_final
 
-    def advance(self, state: OrderState, now_ns: int, reason: str = "") -> bool:
-        """Move to `state` if that is a step forward.
+    def accepts(self, state: OrderState) -> bool:
+        """Return whether `state` is a step forward from the present one.
 
-        Returns:
-            Whether anything changed. A late status of lower rank, or any status after a final one, changes
-            nothing, with one exception: evidence that the venue worked an order after all replaces
-            NEVER_SENT, NEVER_ACCEPTED or REJECTED.
+        A status of lower rank, or any status after a final one, is none, with one exception: evidence that the venue
+        worked an order after all replaces NEVER_SENT, NEVER_ACCEPTED or REJECTED.
         """
         current = self.state
         if state is current:
             return False
-        revived = current in _ABSENT and state not in _ABSENT and _RANK[state] >= _RANK[OrderState.OPEN]
-        if not revived and (current.is_final or _RANK[state] < _RANK[current]):
+        if current in _ABSENT and state not in _ABSENT and _RANK[state] >= _RANK[OrderState.OPEN]:
+            return True
+        return not current.is_final and _RANK[state] >= _RANK[current]
+
+    def advance(self, state: OrderState, now_ns: int, reason: str = "") -> bool:
+        """Move to `state` if that is a step forward; return whether anything changed."""
+        if not self.accepts(state):
             return False
         self.state = state
         self.updated_ns = now_ns

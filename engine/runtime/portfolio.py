@@ -142,7 +142,7 @@ class Portfolio:
             return None
         known = self._marks.get(symbol)
         if known is None or known[0] != price:
-            known = self._marks[symbol] = (price, Decimal(repr(price)))
+            known = self._marks[symbol] = (price, Decimal(f"{price:.12g}"))
         return known[1]
 
     def unpriced(self) -> list[str]:

@@ -15,6 +15,7 @@ from engine.kernel.orders import Order, OrderState, OrderUpdate, Pending
 from engine.runtime.accounts import MANUAL
 from engine.runtime.records import Asked, Declined, Execution, Intent, Outcome, Record, Sent, Status
 
+ZERO = Decimal(0)
 KEPT_ORDERS = 1000
 
 
@@ -102,7 +103,7 @@ class OrderTracker:
         """Return whether a status would change anything."""
         update = record.update
         order = self.find(update.client_id, update.symbol, update.venue_order_id)
-        return order is None or _take_status(replace(order), record, order.updated_ns)
+        return order is None or _is_news(order, record)
 
     def snapshot(self) -> TrackedOrders:
         """Return the state for a checkpoint."""
@@ -225,14 +226,24 @@ def _change(order: Order, record: Sent | Outcome | Asked | Declined, ts_ns: int)
     return True
 
 
-def _take_status(order: Order, record: Status, ts_ns: int) -> bool:
-    """Apply the venue's words; a late or repeated one changes nothing that is known better already."""
+def _is_news(order: Order, record: Status) -> bool:
+    """Return whether a status says anything that is not known already, or known better."""
     update = record.update
-    before = _facts(order)
+    if (update.venue_order_id and not order.venue_order_id) or update.filled > order.reported_filled:
+        return True
+    if record.answers is not Pending.NONE and order.pending is record.answers:
+        return True
+    return order.accepts(_state_of(update)) or (_gives_terms(order, record) and _has_other_terms(order, update))
+
+
+def _take_status(order: Order, record: Status, ts_ns: int) -> bool:
+    """Apply the venue's words; return whether they changed anything."""
+    if not _is_news(order, record):
+        return False
+    update = record.update
     order.venue_order_id = order.venue_order_id or update.venue_order_id
     order.reported_filled = max(order.reported_filled, update.filled)
-    answers_amend = record.answers is Pending.AMEND
-    if order.is_open and (answers_amend or update.ts >= order.venue_ts):
+    if _gives_terms(order, record):
         _take_terms(order, update)
     order.venue_ts = max(order.venue_ts, update.ts)
     if record.answers is not Pending.NONE and order.pending is record.answers:
@@ -241,23 +252,27 @@ def _take_status(order: Order, record: Status, ts_ns: int) -> bool:
         order.held = False
         if not update.reason and update.state not in (OrderState.REJECTED, OrderState.EXPIRED):
             order.reason = order.error = ""
-    if _facts(order) == before:
-        return False
     order.updated_ns = ts_ns
     return True
 
 
-def _facts(order: Order) -> tuple[object, ...]:
-    """Return what a status can change."""
-    terms = (order.quantity, order.price, order.trigger_price)
-    return order.state, order.venue_order_id, order.reported_filled, order.pending, terms
+def _gives_terms(order: Order, record: Status) -> bool:
+    """Return whether a status tells the present quantity and prices; a market order keeps its own."""
+    newest = record.answers is Pending.AMEND or record.update.ts >= order.venue_ts
+    return newest and order.is_open and order.type.rests
+
+
+def _has_other_terms(order: Order, update: OrderUpdate) -> bool:
+    return (
+        update.quantity not in (ZERO, order.quantity)
+        or update.price not in (None, order.price)
+        or update.trigger_price not in (None, order.trigger_price)
+    )
 
 
 def _take_terms(order: Order, update: OrderUpdate) -> None:
-    """Take over quantity and prices, which an amendment may have changed; a market order keeps its own."""
-    if not order.type.rests:
-        return
-    if update.quantity > Decimal(0):
+    """Take over quantity and prices, which an amendment may have changed."""
+    if update.quantity > ZERO:
         order.quantity = update.quantity
     if update.price is not None:
         order.price = update.price
