@@ -52,7 +52,7 @@ class DipBuyer(Strategy[DipBuyerParams]):
             self.ctx.why(f"{order.side.value} refused: {order.reason}")
 
     def _look_all(self) -> None:
-        for symbol in self.ctx.universe:
+        for symbol in self.symbols:
             self._look(symbol)
 
     def _look(self, symbol: str) -> None:

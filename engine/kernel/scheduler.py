@@ -61,6 +61,7 @@ _NEXT: dict[InstanceState, frozenset[InstanceState]] = {
     ),
     InstanceState.PAUSED: frozenset(
         {
+            InstanceState.WARMUP,
             InstanceState.RUNNING,
             InstanceState.STOPPING,
             InstanceState.FAULTED,

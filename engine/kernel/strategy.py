@@ -167,11 +167,22 @@ class Context(Protocol):
 
     instance: str
     state: dict[str, Any]
-    """Persistent memory of the instance: JSON values, Decimals as strings; saved after every handler."""
+    """Memory of the instance, kept over restarts: JSON values, Decimals as strings. It is filled before the strategy is
+    made, saved after every handler (market data handlers: when they commanded something), and as it was before when a
+    handler raised."""
     rng: Rng
-    timer: Timers
-    entries_allowed: bool
-    universe: Sequence[str]
+
+    @property
+    def timer(self) -> Timers:
+        """Return the instance's timers."""
+
+    @property
+    def entries_allowed(self) -> bool:
+        """Return whether commands that increase exposure are accepted now."""
+
+    @property
+    def universe(self) -> Sequence[str]:
+        """Return the symbols of everything that the venue lists; the instance's own are `Strategy.symbols`."""
 
     def buy(
         self,
@@ -264,6 +275,9 @@ class Context(Protocol):
 
     def amend(self, client_id: str, *, price: Decimal | None = None, quantity: Decimal | None = None) -> None:
         """Change price and/or total quantity of an own order."""
+
+    def active(self, handle: str) -> bool:
+        """Return whether a soft order, parent or target is still at work."""
 
     def log(self, text: str, level: str = "info", **fields: object) -> None:
         """Write to the instance's log; `level` is debug, info, warn or error."""

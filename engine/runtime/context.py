@@ -11,13 +11,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from engine.kernel.account import Ledger
-from engine.kernel.clock import NS_PER_MS, NS_PER_S, Rng, TimerHandle
-from engine.kernel.errors import BelowMinimum, CtosError, InvalidOrder, Paused
+from engine.kernel.clock import NS_PER_S, Rng
+from engine.kernel.errors import BelowMinimum, InvalidOrder, Paused
 from engine.kernel.instruments import Instrument
 from engine.kernel.market import Bar, FundingRate, Quote
 from engine.kernel.orderbook import OrderBook
 from engine.kernel.orders import Order, OrderType, Side
 from engine.kernel.strategy import DeadlinePolicy, Purpose
+from engine.runtime.timers import InstanceTimers
 
 if TYPE_CHECKING:
     from engine.runtime.instance import StrategyInstance
@@ -25,64 +26,16 @@ if TYPE_CHECKING:
 ZERO = Decimal(0)
 
 
-class InstanceTimers:
-    """Named timers of one instance."""
-
-    def __init__(self, instance: StrategyInstance) -> None:
-        self._instance = instance
-        self._clock = instance.engine.clock
-        self._timers: dict[str, TimerHandle] = {}
-
-    def at(self, name: str, time_ms: int, payload: object = None) -> None:
-        """Fire once at a UTC time."""
-        self._set(name, time_ms * NS_PER_MS, 0, payload)
-
-    def after(self, name: str, seconds: float, payload: object = None) -> None:
-        """Fire once after a delay."""
-        self._set(name, self._clock.now_ns() + round(seconds * NS_PER_S), 0, payload)
-
-    def every(self, name: str, seconds: float, payload: object = None) -> None:
-        """Fire at every UTC-aligned multiple of `seconds`."""
-        period_ns = round(seconds * NS_PER_S)
-        if period_ns <= 0:
-            raise InvalidOrder(f"timer {name!r}: the period must be positive, got {seconds:g} s")
-        self._set(name, self._next_multiple(period_ns), period_ns, payload)
-
-    def cancel(self, name: str) -> None:
-        """Take a timer back."""
-        timer = self._timers.pop(name, None)
-        if timer is not None:
-            timer.cancel()
-
-    def cancel_all(self) -> None:
-        """Take every timer back."""
-        for name in list(self._timers):
-            self.cancel(name)
-
-    def _next_multiple(self, period_ns: int) -> int:
-        return (self._clock.now_ns() // period_ns + 1) * period_ns
-
-    def _set(self, name: str, when_ns: int, period_ns: int, payload: object) -> None:
-        self.cancel(name)
-        self._timers[name] = self._clock.call_at(when_ns, self._fire, name, period_ns, payload)
-
-    def _fire(self, name: str, period_ns: int, payload: object) -> None:
-        self._timers.pop(name, None)
-        if period_ns:
-            self._set(name, self._next_multiple(period_ns), period_ns, payload)
-        self._instance.on_timer(name, payload)
-
-
 class StrategyContext:
     """The context handed to one strategy instance; see `engine.kernel.strategy.Context` for the contract."""
 
-    def __init__(self, instance: StrategyInstance, rng: Rng) -> None:
+    def __init__(self, instance: StrategyInstance, rng: Rng, memory: dict[str, Any]) -> None:
         self._owner = instance
         self._engine = instance.engine
         self.instance = instance.name
-        self.state: dict[str, Any] = {}
+        self.state = memory
         self.rng = rng
-        self.timer = InstanceTimers(instance)
+        self.timer = InstanceTimers(instance.engine.clock, instance.on_timer)
         self.commands: list[Callable[[], None]] = []
         self._paused_until_ns: dict[str, tuple[int, str]] = {}
 
@@ -247,10 +200,7 @@ class StrategyContext:
         policy: DeadlinePolicy = DeadlinePolicy.CANCEL,
     ) -> str:
         """Move the ledger to a signed target notional."""
-        held = self.position(symbol).quantity
-        mark = self.price(symbol) or ZERO
-        if abs(usd) > abs(held * mark) or held * usd < 0:
-            self._check_entries(symbol)
+        self._check_target(symbol, usd)
         return self._work(
             symbol,
             "target",
@@ -258,6 +208,11 @@ class StrategyContext:
                 self.instance, symbol, usd, soft=soft, deadline_s=deadline_s, policy=policy, handle=handle
             ),
         )
+
+    def _check_target(self, symbol: str, usd: Decimal) -> None:
+        held = self.position(symbol).quantity
+        if abs(usd) > abs(held * (self.price(symbol) or ZERO)) or held * usd < 0:
+            self._check_entries(symbol)
 
     def set_positions(
         self,
@@ -268,15 +223,18 @@ class StrategyContext:
         policy: DeadlinePolicy = DeadlinePolicy.CANCEL,
     ) -> dict[str, str]:
         """Move several ledgers: all reductions first, then increases."""
-
-        def increase(symbol: str) -> Decimal:
-            return abs(targets[symbol]) - abs(self.position(symbol).quantity * (self.price(symbol) or ZERO))
-
-        ordered = sorted(targets, key=lambda symbol: (increase(symbol) > 0, symbol))
-        return {
-            symbol: self.set_position(symbol, targets[symbol], soft=soft, deadline_s=deadline_s, policy=policy)
-            for symbol in ordered
-        }
+        for symbol, usd in targets.items():
+            self._check_target(symbol, usd)
+        handles = {symbol: self._engine.new_handle(self.instance) for symbol in targets}
+        self.commands.append(
+            lambda: self._owner.carry_out(
+                lambda: self._engine.set_positions(
+                    self.instance, dict(targets), soft=soft, deadline_s=deadline_s, policy=policy, handles=handles
+                ),
+                "set_positions",
+            )
+        )
+        return handles
 
     def close(
         self,
@@ -319,6 +277,10 @@ class StrategyContext:
                 lambda: self._engine.amend(client_id, price=price, quantity=quantity), "amend"
             )
         )
+
+    def active(self, handle: str) -> bool:
+        """Return whether a soft order, parent or target is still at work."""
+        return handle in self._engine.work_of(self.instance)
 
     def log(self, text: str, level: str = "info", **fields: object) -> None:
         """Write to the instance's log."""
@@ -391,10 +353,8 @@ class StrategyContext:
         return self._engine.market.funding(symbol)
 
     def fx(self, currency: str) -> Decimal:
-        """Return USD per unit of a quote currency; the dollar and its coins count as one."""
-        if currency in ("USD", "USDT", "USDC"):
-            return Decimal(1)
-        raise CtosError(f"no conversion from {currency} to USD is configured")
+        """Return USD per unit of a quote currency; raises `CtosError` while no market prices it."""
+        return self._engine.portfolio.fx(currency)
 
     def is_stale(self, symbol: str) -> bool:
         """Return whether the market data of a symbol is too old for entries."""

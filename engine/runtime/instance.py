@@ -7,12 +7,14 @@ commands cause is queued behind. An exception faults this instance alone.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 from engine.kernel.account import FundingPayment
-from engine.kernel.clock import NS_PER_MS, Rng
+from engine.kernel.clock import NS_PER_MS, Rng, TimerHandle
 from engine.kernel.errors import CtosError
 from engine.kernel.market import Bar, Quote, Trade
 from engine.kernel.orderbook import OrderBook
@@ -21,28 +23,61 @@ from engine.kernel.scheduler import InstanceState, LifeCycle
 from engine.kernel.strategy import Done, DoneStatus, Params, PauseMode, Strategy
 from engine.runtime.context import StrategyContext
 from engine.runtime.data import BarFeed
-from engine.runtime.events import InstanceChanged, LogLine
-from engine.runtime.watchdog import SLOW_NS, HandlerWatch
+from engine.runtime.events import FillBooked, InstanceChanged, LogLine, OrderChanged
+from engine.runtime.watchdog import SLOW_NS, HandlerTimeout, HandlerWatch
 
 if TYPE_CHECKING:
     from engine.runtime.execution import ExecutionEngine
 
-ZERO = Decimal(0)
+_MARKET_DATA = frozenset({"on_quote", "on_book", "on_trade"})
+_OWN_EVENTS = frozenset({"on_order", "on_fill", "on_done", "on_funding"})
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Supervisor(Protocol):
+    """Who looks after an instance."""
+
+    def faulted(self, instance: StrategyInstance, reason: str) -> None:
+        """A handler raised; what it commanded was dropped."""
+
+    def handled(self, instance: StrategyInstance) -> None:
+        """The instance has handled everything that came, and its memory may have changed."""
+
+    def anomaly(
+        self, kind: str, symbol: str, instance: str, value: object, threshold: object, text: str, severity: str
+    ) -> None:
+        """Tell the monitor of an anomaly."""
 
 
 class StrategyInstance:
     """A strategy process.
 
-    Attributes:
+    Args:
         name: Its unique name.
         code: Five characters that begin its orders' numbers.
         strategy_class: What it runs.
+        params: Validated parameters.
         symbols: Resolved canonical symbols.
+        engine: Where commands go.
+        bars: Closed candles.
+        watch: Times handlers.
+        rng: Its random numbers.
+        supervisor: Who looks after it.
+        memory: What it kept from an earlier run.
+        asleep: Whether orders and fills are not for it yet: they are read from the journal when it wakes.
+
+    Attributes:
         life: State machine.
         why: Why it is not trading, empty when it is.
         last_word: Its last log line.
-        last_event_ms: When it last handled a market event.
+        last_event_ms: When it last handled an event.
         pause_mode: What a paused instance still sees.
+        was_started: Whether `on_start` was ever called.
+        to_flatten: Whether its position is being closed because it stops or was halted.
+        memory: Its memory as it was after the last handler that went well, encoded.
+        event_seq: Number of the newest journal record about its orders that this memory knows of.
+        restart_timer: The automatic restart after a fault.
     """
 
     def __init__(
@@ -56,8 +91,9 @@ class StrategyInstance:
         bars: BarFeed,
         watch: HandlerWatch,
         rng: Rng,
-        on_fault: Callable[[StrategyInstance, str], None],
-        on_anomaly: Callable[[StrategyInstance, str, str, object, object, str, str], None],
+        supervisor: Supervisor,
+        memory: dict[str, Any] | None = None,
+        asleep: bool = False,
     ) -> None:
         self.name = name
         self.code = code
@@ -71,15 +107,20 @@ class StrategyInstance:
         self.last_word = ""
         self.last_event_ms = 0
         self.pause_mode = PauseMode.EXITS
-        self.context = StrategyContext(self, rng)
-        self.strategy: Strategy[Any] = self._create()
+        self.was_started = False
+        self.to_flatten = False
+        self.restart_timer: TimerHandle | None = None
+        self.context = StrategyContext(self, rng, memory or {})
+        self.memory = _encode(self.context.state)
+        self.event_seq = 0
         self._watch = watch
-        self._on_fault = on_fault
-        self._on_anomaly = on_anomaly
+        self._supervisor = supervisor
+        self._asleep = asleep
         self._queue: deque[tuple[str, tuple[Any, ...]]] = deque()
-        self._newest_quote: dict[str, Quote] = {}
-        self._newest_book: dict[str, OrderBook] = {}
+        self._held: deque[tuple[str, tuple[Any, ...]]] = deque()
+        self._newest: dict[tuple[str, str], Quote | OrderBook] = {}
         self._busy = False
+        self.strategy: Strategy[Any] = self._create()
 
     def _create(self) -> Strategy[Any]:
         strategy = self.strategy_class(self.context, self.params)
@@ -97,6 +138,11 @@ class StrategyInstance:
         state = self.life.state
         return state is InstanceState.RUNNING or (state is InstanceState.PAUSED and self.pause_mode is PauseMode.EXITS)
 
+    @property
+    def is_busy(self) -> bool:
+        """Return whether a handler, or what it commanded, is being carried out."""
+        return self._busy
+
     def profit(self) -> Decimal:
         """Return realised + unrealised + funding - fees over the instance's ledgers, USD."""
         return self.engine.portfolio.instance_profit(self.name)
@@ -105,13 +151,32 @@ class StrategyInstance:
         """Return whether the strategy overrides a handler of the base class."""
         return getattr(self.strategy_class, handler) is not getattr(Strategy, handler)
 
+    def wake(self, missed: Iterable[object]) -> None:
+        """Begin to take orders and fills, first those that it missed, in order."""
+        self._asleep = False
+        events = [
+            ("on_fill", (event.fill,)) if isinstance(event, FillBooked) else ("on_order", (event.order,))
+            for event in missed
+            if isinstance(event, FillBooked | OrderChanged)
+        ]
+        self._held.extendleft(reversed(events))
+        self.event_seq = self.engine.event_seq(self.name)
+        if self.life.state is not InstanceState.FAULTED:
+            self._deliver_held()
+
     def renew(self) -> None:
-        """Make a fresh strategy object over the saved state, after a fault or at a restart."""
+        """Make a fresh strategy object over the memory, after a fault or a halt.
+
+        Raises:
+            CtosError: The strategy cannot be made.
+        """
         self.context.timer.cancel_all()
         self.context.commands.clear()
         self._queue.clear()
-        self._busy = False
-        self.strategy = self._create()
+        try:
+            self.strategy = self._create()
+        except Exception as error:
+            raise CtosError(f"{self.name} cannot be made: {type(error).__name__}: {error}") from error
 
     def set_params(self, params: Params) -> None:
         """Put new parameters in force and tell the strategy."""
@@ -120,7 +185,10 @@ class StrategyInstance:
         self._deliver("on_params", old, params)
 
     def start(self, reason: str) -> None:
-        """Call `on_start`; the life cycle is RUNNING already."""
+        """Deliver what was held back, then call `on_start`; the life cycle is RUNNING already."""
+        self.was_started = True
+        self._queue.extend(self._held)
+        self._held.clear()
         self._deliver("on_start", reason)
 
     def stopping(self, reason: str) -> None:
@@ -130,22 +198,12 @@ class StrategyInstance:
     def on_quote(self, quote: Quote) -> None:
         """Hand over the touch, newest only while busy."""
         if self.sees_market:
-            if self._busy:
-                if quote.symbol not in self._newest_quote:
-                    self._queue.append(("on_quote", (quote.symbol,)))
-                self._newest_quote[quote.symbol] = quote
-            else:
-                self._deliver("on_quote", quote)
+            self._deliver_newest("on_quote", quote)
 
     def on_book(self, book: OrderBook) -> None:
         """Hand over the book, newest only while busy."""
         if self.sees_market and book.valid:
-            if self._busy:
-                if book.symbol not in self._newest_book:
-                    self._queue.append(("on_book", (book.symbol,)))
-                self._newest_book[book.symbol] = book
-            else:
-                self._deliver("on_book", book)
+            self._deliver_newest("on_book", book)
 
     def on_trade(self, trade: Trade) -> None:
         """Hand over a public trade."""
@@ -158,76 +216,137 @@ class StrategyInstance:
             self._deliver("on_bar", bar)
 
     def on_timer(self, name: str, payload: object) -> None:
-        """Hand over a timer."""
+        """Hand over a timer or an engine topic."""
         if self.sees_market:
             self._deliver("on_timer", name, payload)
 
     def on_order(self, order: Order) -> None:
         """Hand over a change of an own order."""
-        if self.life.state.is_alive:
-            self._deliver("on_order", order)
+        if not self._asleep:
+            self._own_event("on_order", order)
 
     def on_fill(self, fill: Fill) -> None:
         """Hand over an own execution."""
-        if self.life.state.is_alive:
-            self._deliver("on_fill", fill)
+        if not self._asleep:
+            self._own_event("on_fill", fill)
 
     def on_done(self, done: Done) -> None:
         """Hand over the end of a piece of work."""
-        if self.life.state.is_alive:
-            self._deliver("on_done", done)
+        self._own_event("on_done", done)
 
     def on_funding(self, payment: FundingPayment) -> None:
         """Hand over this instance's share of a funding payment."""
-        if self.life.state.is_alive:
-            self._deliver("on_funding", payment)
+        self._own_event("on_funding", payment)
 
     def act(self, name: str, arguments: dict[str, str]) -> str:
-        """Carry out an operator's action; its errors go back to the operator.
+        """Carry out an operator's action; a refusal goes back to the operator and has sent nothing.
 
         Raises:
-            CtosError: The action is unknown or refused.
+            CtosError: The action is unknown, refused or failed.
         """
+        self._busy = True
         try:
-            return self.strategy.action(name, **arguments)
-        finally:
+            self._watch.begin()
+            try:
+                done = self.strategy.action(name, **arguments)
+            finally:
+                self._watch.end()
+            self.memory = _encode(self.context.state)
             self._carry_out_commands()
+        except CtosError:
+            self._undo()
+            raise
+        except (Exception, HandlerTimeout) as error:
+            self._fail(f"action {name}", error)
+            raise CtosError(f"{self.name}: {name} failed: {type(error).__name__}: {error}") from error
+        finally:
+            self._busy = False
+        self._work_off()
+        return done
+
+    def _own_event(self, handler: str, event: object) -> None:
+        if self._asleep or self.life.state is InstanceState.FAULTED:
+            self._held.append((handler, (event,)))
+        elif self.life.state.is_alive:
+            self._deliver(handler, event)
+
+    def _deliver_held(self) -> None:
+        self._queue.extend(self._held)
+        self._held.clear()
+        if not self._busy:
+            self._work_off()
+
+    def _deliver_newest(self, handler: str, event: Quote | OrderBook) -> None:
+        if not self._busy:
+            self._deliver(handler, event)
+            return
+        key = (handler, event.symbol)
+        if key not in self._newest:
+            self._queue.append((handler, (key,)))
+        self._newest[key] = event
 
     def _deliver(self, handler: str, *arguments: Any) -> None:
         self._queue.append((handler, arguments))
-        if self._busy:
-            return
+        if not self._busy:
+            self._work_off()
+
+    def _work_off(self) -> None:
+        """Handle what is queued, then have the memory saved."""
         self._busy = True
+        is_news = False
         try:
             while self._queue:
-                name, args = self._queue.popleft()
-                if not self._handle(name, self._newest(name, args)):
+                name, arguments = self._queue.popleft()
+                if name in _MARKET_DATA:
+                    key = arguments[0]
+                    if isinstance(key, tuple):
+                        arguments = (self._newest.pop(key),)
+                else:
+                    is_news = True
+                commanded = self._handle(name, arguments)
+                if commanded is None:
                     return
+                is_news = is_news or commanded
         finally:
             self._busy = False
+        if is_news:
+            self.event_seq = self.engine.event_seq(self.name)
+            self._supervisor.handled(self)
 
-    def _newest(self, name: str, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        if name == "on_quote" and isinstance(arguments[0], str):
-            return (self._newest_quote.pop(arguments[0]),)
-        if name == "on_book" and isinstance(arguments[0], str):
-            return (self._newest_book.pop(arguments[0]),)
-        return arguments
-
-    def _handle(self, name: str, arguments: tuple[Any, ...]) -> bool:
-        """Call one handler and carry out its commands; False when it faulted."""
+    def _handle(self, name: str, arguments: tuple[Any, ...]) -> bool | None:
+        """Call one handler and carry out its commands; returns whether it gave any, None when it faulted."""
         self.last_event_ms = self.engine.clock.now_ns() // NS_PER_MS
+        watch, commands = self._watch, self.context.commands
         try:
-            with self._watch.watching():
+            watch.begin()
+            try:
                 getattr(self.strategy, name)(*arguments)
-        except Exception as error:
-            self.context.commands.clear()
-            self._queue.clear()
-            self._on_fault(self, f"{name}: {type(error).__name__}: {error}")
+            finally:
+                watch.end()
+            if commands or name not in _MARKET_DATA:
+                self.memory = _encode(self.context.state)
+        except (Exception, HandlerTimeout) as error:
+            self._fail(name, error)
+            return None
+        if watch.last_ns > SLOW_NS:
+            self.say(f"{name} took {watch.last_ns / 1e6:.0f} ms; it must stay below 50 ms", "warn")
+        if not commands:
             return False
-        if self._watch.last_ns > SLOW_NS:
-            self.say(f"{name} took {self._watch.last_ns / 1e6:.0f} ms; it must stay below 50 ms", "warn")
         self._carry_out_commands()
         return True
+
+    def _undo(self) -> None:
+        """Take back what a handler that raised has commanded and remembered."""
+        self.context.commands.clear()
+        self.context.state.clear()
+        self.context.state.update(_decode(self.memory))
+
+    def _fail(self, what: str, error: BaseException) -> None:
+        self._undo()
+        self._held.extend(event for event in self._queue if event[0] in _OWN_EVENTS)
+        self._queue.clear()
+        self._newest.clear()
+        self._supervisor.faulted(self, f"{what}: {type(error).__name__}: {error}")
 
     def _carry_out_commands(self) -> None:
         commands = self.context.commands
@@ -236,7 +355,7 @@ class StrategyInstance:
 
     def carry_out_order(
         self,
-        send: Callable[[], None],
+        send: Callable[[], object],
         client_id: str,
         symbol: str,
         side: Side,
@@ -252,7 +371,7 @@ class StrategyInstance:
             refused = Order(client_id, self.name, symbol, side, type, quantity, price, created_ns=now_ns)
             refused.advance(OrderState.REJECTED, now_ns, str(error))
             refused.error = error.__class__.__name__
-            self._deliver("on_order", refused)
+            self._own_event("on_order", refused)
 
     def carry_out_work(self, start: Callable[[str], object], handle: str, symbol: str, kind: str) -> None:
         """Start a piece of work; a refusal comes back to the strategy as its end."""
@@ -260,7 +379,7 @@ class StrategyInstance:
             start(handle)
         except CtosError as error:
             reason = f"{error.__class__.__name__}: {error}"
-            self._deliver("on_done", Done(handle, kind, symbol, DoneStatus.ERROR, reason=reason))
+            self._own_event("on_done", Done(handle, kind, symbol, DoneStatus.ERROR, reason=reason))
 
     def carry_out(self, send: Callable[[], object], what: str) -> None:
         """Send a cancel or amend; a refusal is logged, the order's own events tell the rest."""
@@ -282,4 +401,4 @@ class StrategyInstance:
 
     def raise_anomaly(self, kind: str, symbol: str, value: object, threshold: object, text: str, severity: str) -> None:
         """Pass an anomaly on to the monitor."""
-        self._on_anomaly(self, kind, symbol, value, threshold, text, severity)
+        self._supervisor.anomaly(kind, symbol, self.name, value, threshold, text, severity)

@@ -3,12 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
 from engine.kernel.errors import ConfigError
 from engine.kernel.strategy import Params, Strategy
+
+
+@dataclass(slots=True, frozen=True)
+class ParamChange:
+    """One changed parameter of an amendment."""
+
+    name: str
+    old: object
+    new: object
+
+
+def dump_params(params: Params) -> dict[str, Any]:
+    """Return the parameters that were given, as JSON values; what was left to its default is left out."""
+    return params.model_dump(mode="json", exclude_unset=True)
+
+
+def amended(
+    name: str, strategy_class: type[Strategy[Any]], present: Params, changes: Mapping[str, Any]
+) -> tuple[list[ParamChange], Params]:
+    """Return what an amendment of an instance would change, and all parameters after it.
+
+    Raises:
+        ConfigError: A value is out of bounds, or a parameter that changes needs a restart.
+    """
+    values = dump_params(present)
+    for key, value in changes.items():
+        set_dotted(values, key, value)
+    params = parse_params(strategy_class, values)
+    changed = []
+    for key in type(params).model_fields:
+        old, new = getattr(present, key), getattr(params, key)
+        if old != new:
+            if needs_restart(strategy_class, key):
+                raise ConfigError(f"{key} of {name} needs a restart to change: stop it and run it anew")
+            changed.append(ParamChange(key, old, new))
+    return changed, params
 
 
 def needs_restart(strategy_class: type[Strategy[Any]], name: str) -> bool:

@@ -1,14 +1,19 @@
-"""Routes market events to the strategy instances that want them, by direct call."""
+"""Routes market and account events to the strategy instances that they are for, by direct call."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from engine.kernel.market import Bar, BookUpdate, Quote, Trade
+from engine.kernel.market import BookUpdate, Quote, Trade
 from engine.kernel.syscalls import Unsubscribe
 from engine.runtime.data import BarFeed
+from engine.runtime.events import FillBooked, FundingShared, OrderChanged, TradingStateChanged, WorkDone
 from engine.runtime.execution import ExecutionEngine
 from engine.runtime.instance import StrategyInstance
+from engine.runtime.trading_state import TradingMode
+
+ARMED_TOPIC = "armed"
+"""Name of the engine topic that tells running instances that orders are accepted again."""
 
 
 class MarketRouter:
@@ -17,13 +22,11 @@ class MarketRouter:
     Args:
         engine: Its bus carries the events.
         bars: Closed candles.
-        after_bar: Called when an instance has handled a closed candle.
     """
 
-    def __init__(self, engine: ExecutionEngine, bars: BarFeed, after_bar: Callable[[StrategyInstance], None]) -> None:
+    def __init__(self, engine: ExecutionEngine, bars: BarFeed) -> None:
         self._engine = engine
         self._bars = bars
-        self._after_bar = after_bar
         self._bar_subscriptions: dict[str, list[Unsubscribe]] = {}
         self._quotes: dict[str, list[StrategyInstance]] = {}
         self._trades: dict[str, list[StrategyInstance]] = {}
@@ -44,16 +47,13 @@ class MarketRouter:
             if not self._books:
                 bus.subscribe(BookUpdate, self._route_book)
             self._register(self._books, instance)
-
-        def handle_bar(bar: Bar) -> None:
-            instance.on_bar(bar)
-            self._after_bar(instance)
-
         timeframes = instance.strategy_class.timeframes(instance.params)
         for symbol in instance.symbols:
             self._engine.market.watch(symbol)
         self._bar_subscriptions[instance.name] = [
-            self._bars.watch(symbol, timeframe, handle_bar) for symbol in instance.symbols for timeframe in timeframes
+            self._bars.watch(symbol, timeframe, instance.on_bar)
+            for symbol in instance.symbols
+            for timeframe in timeframes
         ]
 
     def remove(self, name: str) -> None:
@@ -80,3 +80,59 @@ class MarketRouter:
     def _route_book(self, update: BookUpdate) -> None:
         for instance in self._books.get(update.symbol, ()):
             instance.on_book(self._engine.market.book(update.symbol))
+
+
+class AccountRouter:
+    """Hands every instance its own orders, fills, work and funding.
+
+    Args:
+        engine: Its bus carries the events.
+        instances: Instances by name, as they are at each event.
+        progress: Called with an instance whenever one of its orders or pieces of work has ended.
+    """
+
+    def __init__(
+        self,
+        engine: ExecutionEngine,
+        instances: Mapping[str, StrategyInstance],
+        progress: Callable[[StrategyInstance], None],
+    ) -> None:
+        self._instances = instances
+        self._progress = progress
+        bus = engine.bus
+        bus.subscribe(OrderChanged, self._on_order)
+        bus.subscribe(FillBooked, self._on_fill)
+        bus.subscribe(WorkDone, self._on_done)
+        bus.subscribe(FundingShared, self._on_funding)
+        bus.subscribe(TradingStateChanged, self._on_trading_state)
+
+    def _on_order(self, event: OrderChanged) -> None:
+        """Orders of work in progress are reported by their work."""
+        instance = self._instances.get(event.order.instance)
+        if instance is None:
+            return
+        if not event.order.parent:
+            instance.on_order(event.order)
+        if event.order.state.is_final:
+            self._progress(instance)
+
+    def _on_fill(self, event: FillBooked) -> None:
+        instance = self._instances.get(event.instance)
+        if instance is not None:
+            instance.on_fill(event.fill)
+
+    def _on_done(self, event: WorkDone) -> None:
+        instance = self._instances.get(event.instance)
+        if instance is not None:
+            instance.on_done(event.done)
+            self._progress(instance)
+
+    def _on_funding(self, event: FundingShared) -> None:
+        instance = self._instances.get(event.instance)
+        if instance is not None:
+            instance.on_funding(event.payment)
+
+    def _on_trading_state(self, event: TradingStateChanged) -> None:
+        if event.state == TradingMode.ARMED.value:
+            for instance in list(self._instances.values()):
+                instance.on_timer(ARMED_TOPIC, None)

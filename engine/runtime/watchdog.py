@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 
 from engine.kernel.clock import monotonic_ns
-from engine.kernel.errors import CtosError
 
 SLOW_NS = 50_000_000
 LIMIT_NS = 1_000_000_000
 _LOOK_EVERY_S = 0.25
 
 
-class HandlerTimeout(CtosError):
-    """A handler held the loop for longer than it may."""
+class HandlerTimeout(BaseException):
+    """A handler held the loop for longer than it may; no `except Exception` in a strategy's loop can swallow it."""
 
 
 class HandlerWatch:
@@ -35,6 +32,7 @@ class HandlerWatch:
     def __init__(self) -> None:
         self.last_ns = 0
         self._began_ns = 0
+        self._entered_ns = 0
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -54,15 +52,14 @@ class HandlerWatch:
             self._thread = None
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Time what runs inside; it is interrupted after one second when the watch is started."""
-        self._began_ns = began = monotonic_ns()
-        try:
-            yield
-        finally:
-            self._began_ns = 0
-            self.last_ns = monotonic_ns() - began
+    def begin(self) -> None:
+        """Begin to time a handler; while the watch is started it is interrupted after one second."""
+        self._entered_ns = self._began_ns = monotonic_ns()
+
+    def end(self) -> None:
+        """The handler has returned or raised."""
+        self._began_ns = 0
+        self.last_ns = monotonic_ns() - self._entered_ns
 
     def _look(self) -> None:
         main = threading.main_thread().ident

@@ -1,0 +1,66 @@
+"""Waits until an instance has the prices and candles that it needs, then starts it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engine.kernel.clock import NS_PER_S
+from engine.kernel.scheduler import InstanceState
+from engine.runtime.data import BarFeed
+from engine.runtime.execution import ExecutionEngine
+from engine.runtime.instance import StrategyInstance
+
+LOOK_S = 1.0
+QUOTE_WAIT_NS = 10 * NS_PER_S
+"""A symbol without a quote keeps the others waiting for so long."""
+
+
+class WarmUp:
+    """Starts instances.
+
+    Args:
+        engine: Its market data.
+        bars: Closed candles.
+        on_change: Called when an instance's state changed.
+    """
+
+    def __init__(self, engine: ExecutionEngine, bars: BarFeed, on_change: Callable[[StrategyInstance], None]) -> None:
+        self._engine = engine
+        self._bars = bars
+        self._on_change = on_change
+
+    def begin(self, instance: StrategyInstance, reason: str) -> None:
+        """Start an instance with `on_start(reason)` as soon as it can."""
+        instance.life.move(InstanceState.WARMUP, "waiting for the market")
+        self._look(instance, reason, self._engine.clock.now_ns())
+
+    def _look(self, instance: StrategyInstance, reason: str, since_ns: int) -> None:
+        if instance.life.state is not InstanceState.WARMUP:
+            return
+        missing = self._missing(instance, self._engine.clock.now_ns() - since_ns)
+        if missing:
+            instance.set_why(missing)
+            self._on_change(instance)
+            self._engine.clock.call_later(LOOK_S, self._look, instance, reason, since_ns)
+            return
+        instance.set_why("")
+        instance.life.move(InstanceState.RUNNING)
+        instance.start(reason)
+        self._on_change(instance)
+
+    def _missing(self, instance: StrategyInstance, waited_ns: int) -> str:
+        """Return what an instance still waits for, empty when it can start."""
+        without = [symbol for symbol in instance.symbols if self._engine.market.quote(symbol) is None]
+        if without and (waited_ns < QUOTE_WAIT_NS or len(without) == len(instance.symbols)):
+            return f"waiting for the first quote of {', '.join(without)}"
+        need = instance.strategy_class.warmup_bars(instance.params)
+        for timeframe in instance.strategy_class.timeframes(instance.params):
+            for symbol in instance.symbols:
+                if symbol in without:
+                    continue
+                if not self._bars.is_loaded(symbol, timeframe):
+                    return f"loading {timeframe} bars of {symbol}"
+                have = len(self._bars.bars(symbol, timeframe, need))
+                if have < need:
+                    return f"warming up: {have} of {need} closed {timeframe} bars of {symbol}"
+        return ""
