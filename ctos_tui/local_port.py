@@ -20,6 +20,7 @@ from engine.runtime.accounts import MANUAL
 from engine.runtime.anomalies import Anomaly
 from engine.runtime.fills import BookedFill
 from engine.runtime.portfolio import PositionRow
+from engine.runtime.proc import Probe
 from engine.runtime.risk.view import LimitUse
 from engine.runtime.strategies import InstanceView
 from engine.runtime.trading_state import TradingStatus
@@ -39,6 +40,7 @@ class LocalPort:
         self._system = system
         self._engine = system.engine
         self._market = system.engine.market
+        self._probe = Probe(system.engine)
         self.account = system.account
         self.market_label = system.market_label
         self.bus = system.bus
@@ -158,27 +160,13 @@ class LocalPort:
         return self._engine.trading.status
 
     def health(self) -> Sequence[Health]:
-        """Return how market data, orders, journal and strategies do."""
-        unknown = self._engine.tracker.unknown()
-        failed = self._system.journal.failed
-        faulted = [row.name for row in self.instances() if row.state == "faulted"]
-        return (
-            self._data_health(),
-            Health("orders", "danger", f"{len(unknown)} unknown") if unknown else Health("orders", "good", "all known"),
-            Health("journal", "danger", str(failed)) if failed is not None else Health("journal", "good", "written"),
-            Health("strategies", "danger", f"faulted: {', '.join(faulted)}")
-            if faulted
-            else Health("strategies", "good", "no fault"),
-        )
-
-    def _data_health(self) -> Health:
-        watched = self._market.watched
-        stale = [symbol for symbol in watched if self._market.is_stale(symbol)]
-        if not watched:
-            return Health("data", "warn", "starting")
-        if stale:
-            return Health("data", "warn", f"{len(stale)} of {len(watched)} stale")
-        return Health("data", "good", f"{len(watched)} live")
+        """Return how market data, orders, journal, venue and strategies do."""
+        if not self.ready:
+            return (Health("data", "warn", "starting"),)
+        parts = [Health(part.name, part.level, part.text) for part in self._probe.view().parts]
+        faulted = ", ".join(row.name for row in self.instances() if row.state == "faulted")
+        strategies = Health("strategies", "danger", f"faulted: {faulted}") if faulted else None
+        return (*parts, strategies or Health("strategies", "good", "no fault"))
 
     def send(self, command: Command) -> str:
         """Carry out one command; returns the client id or handle of what it started."""
