@@ -11,6 +11,7 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import NoReturn
 
+from engine.kernel.clock import system_random_bytes
 from engine.kernel.errors import ConfigError
 
 MASK = "***"
@@ -89,7 +90,7 @@ def encrypt(text: str, password: Secret) -> str:
     """Return a value for the accounts file: AES-256-GCM, key by scrypt (RFC 7914) with N = 2^17."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    salt, nonce = os.urandom(_SALT_BYTES), os.urandom(_NONCE_BYTES)
+    salt, nonce = system_random_bytes(_SALT_BYTES), system_random_bytes(_NONCE_BYTES)
     sealed = AESGCM(_key(password, salt)).encrypt(nonce, text.encode(), _VERSION.encode())
     return _VERSION + base64.b64encode(salt + nonce + sealed).decode()
 

@@ -177,6 +177,11 @@ def wall_time_ns() -> int:
     return time.time_ns()
 
 
+def system_random_bytes(count: int) -> bytes:
+    """Return unpredictable bytes from the operating system: for salts and nonces, never for simulation."""
+    return secrets.token_bytes(count)
+
+
 class Rng:
     """Seeded random numbers. `fork` gives an independent stream for a named use."""
 
