@@ -17,7 +17,7 @@ from engine.kernel.instruments import InstrumentKind
 from engine.kernel.market import Bar, BookInvalid, BookSynced, FundingRate, MarkPrice, Quote, Ticker, Unparsed
 from engine.kernel.orders import OrderState, OrderType
 from engine.kernel.syscalls import Driver, OrderGateway
-from tests.paper.venue import BUY, OTHER, PERP, SELL, SPOT, START_NS, Venue, instruments, opened
+from tests.paper.venue import BUY, FREE, OTHER, PERP, SELL, SPOT, START_NS, Venue, instruments, opened
 
 MARKET, LIMIT, POST, IOC, FOK = OrderType.MARKET, OrderType.LIMIT, OrderType.POST_ONLY, OrderType.IOC, OrderType.FOK
 MINUTE_MS = 60_000
@@ -223,6 +223,19 @@ def test_unparsed_messages_are_counted_and_shown():
     venue.driver.subscribe_unparsed(seen.append)
     venue.play(Unparsed("no JSON", "xx"))
     assert venue.driver.unparsed == 1 and seen[0].reason == "no JSON"
+
+
+def test_full_speed_plays_no_event_before_its_time():
+    venue = Venue(**FREE)
+    start_ns = venue.clock.now_ns()
+    for ms in (0, 5, 5, 20):
+        venue.market.add_print(start_ns + ms * 1_000_000, 100 + ms)
+    seen: list[tuple[float, int]] = []
+    venue.driver.subscribe_trades(PERP, lambda trade: seen.append((trade.price, venue.clock.now_ns() - start_ns)))
+    venue.send(BUY, LIMIT, 1, 90)
+    venue.driver.run_virtual(venue.clock, start_ns + 30_000_000)
+    assert seen == [(100, 0), (105, 5_000_000), (105, 5_000_000), (120, 20_000_000)]
+    assert venue.clock.now_ns() == start_ns + 30_000_000
 
 
 async def test_the_market_plays_with_the_loop():

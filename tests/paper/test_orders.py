@@ -168,6 +168,14 @@ def test_own_resting_order_expires_instead_of_trading_with_its_owner():
     assert venue.traded(bigger) == [(100.2, 1.0)]
 
 
+def test_own_order_at_a_level_is_reached_after_the_size_before_it():
+    venue = opened()
+    behind = venue.order(SELL, POST, "1", "100.1")
+    taker = venue.order(BUY, MARKET, "1.001")
+    assert venue.query(behind).state is OrderState.EXPIRED
+    assert venue.traded(taker) == [(100.1, 1.0), (100.2, 0.001)]
+
+
 def test_client_ids_are_used_once():
     venue = opened()
     venue.order(BUY, MARKET, "1", id="same")

@@ -12,6 +12,8 @@ import pytest
 
 from drivers.paper.config import MemoryStore, PaperConfig
 from drivers.paper.driver import PaperDriver
+from drivers.paper.markets.catalogue import COINS
+from drivers.paper.markets.fair import FairPrice, MarketFactor
 from drivers.paper.markets.noise import Octaves, hashed, hashed_array, walk
 from drivers.paper.markets.synthetic import SyntheticMarket
 from engine.kernel.clock import NS_PER_S, Rng, VirtualClock
@@ -157,6 +159,10 @@ def test_candles_before_the_start_do_not_depend_on_it():
 
 def test_candles_join_the_live_market_without_a_jump():
     driver, clock = venue()
+    driver.run_virtual(clock, START_NS)
+    for symbol, most in ((BTC, 0.00005), (ETH, 0.0001), ("BTC-USDT", 0.00005), (PEPE, 0.0005)):
+        cut = asyncio.run(driver.get_klines(symbol, "15m", 1))[0]
+        assert driver.book(symbol).mid == pytest.approx(cut.close, rel=most), symbol
     driver.run_virtual(clock, START_NS + 150 * NS_PER_S)
     for symbol in (BTC, ETH, PEPE):
         bars = asyncio.run(driver.get_klines(symbol, "1m", 30))
@@ -187,6 +193,18 @@ def test_after_a_long_pause_the_market_goes_on_where_it_would_be():
     fresh = [event for event in SyntheticMarket(1, later_ns).step() if isinstance(event, MarkPrice)]
     assert [event for event in events if isinstance(event, MarkPrice)] == fresh
     assert sum(isinstance(event, BookUpdate) and event.snapshot for event in events) == len(market.instruments())
+
+
+def test_a_fair_price_is_the_same_at_one_moment_and_in_a_series():
+    factor = MarketFactor(3)
+    seconds = np.arange(1_700_000_000, 1_700_200_000, 997)
+    for coin, perp in ((COINS[0], "a"), (COINS[5], None)):
+        fair = FairPrice(3, coin, factor, perp)
+        prices, vols = fair.series(seconds)
+        moments = [fair.at(int(second)) for second in seconds]
+        assert prices == pytest.approx([moment.price for moment in moments])
+        assert vols == pytest.approx([moment.vol for moment in moments])
+        assert max(vols) > 1.5 * min(vols)
 
 
 def test_noise_is_the_same_at_one_moment_and_in_a_series():
