@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from textual import events
+from textual.binding import BindingType
 from textual.screen import Screen
 
 from ctos_tui.actions import DIALOG, PANES, PROMPT, Action
@@ -55,7 +56,7 @@ class ConsoleApp(TerminalApp[None]):
     """
 
     ENABLE_COMMAND_PALETTE = False
-    BINDINGS = []
+    BINDINGS: ClassVar[list[BindingType]] = []
 
     def __init__(
         self,
@@ -206,13 +207,13 @@ class ConsoleApp(TerminalApp[None]):
             output_behind=self.output_behind,
         )
         if action is not None and action.urgent:
-            self.run_action(action.id)
+            self.do_action(action.id)
         elif dropped:
             self.session.say(dropped, "warn", log=False)
         elif self.jumping:
             self._jump_to(key)
         elif action is not None and not self._types(key, character, action, context):
-            self.run_action(action.id)
+            self.do_action(action.id)
         else:
             self._plain_key(key, character, context)
         self._after_key()
@@ -231,7 +232,7 @@ class ConsoleApp(TerminalApp[None]):
                 self.prompt.edited()
         elif context == DIALOG and self.card is not None:
             card = self.card
-            self.operator.guarded(lambda: card.press(key, character) or None)
+            self.operator.guarded(lambda: card.press(key, character))
         elif key == "escape":
             self.session.note = None
         else:
@@ -273,7 +274,7 @@ class ConsoleApp(TerminalApp[None]):
     def _repaint(self) -> None:
         self.frames.paint_all()
 
-    def run_action(self, action_id: str) -> None:
+    def do_action(self, action_id: str) -> None:
         """Do what an action's key does, here and now."""
         handler = self.handlers().get(action_id)
         if handler is None:
@@ -290,7 +291,7 @@ class ConsoleApp(TerminalApp[None]):
             owner = next((name for name in contexts if name in PANES), None)
             if owner is not None:
                 self.activate(owner)
-        self.run_action(action_id)
+        self.do_action(action_id)
 
     def handlers(self) -> Actions:
         """Return what can be done now, by action id."""
@@ -330,11 +331,11 @@ class ConsoleApp(TerminalApp[None]):
         for name in self.jumping.values():
             self.desk_screen.pane(name).view.badge = ""
             self.desk_screen.pane(name).repaint_changed()
-        name = self.jumping.get(key)
+        target = self.jumping.get(key)
         self.jumping = {}
         self.session.note = None
-        if name is not None:
-            self.activate(name)
+        if target is not None:
+            self.activate(target)
 
     def zoom(self) -> None:
         """Give the active pane the whole desk, or back."""
@@ -405,6 +406,13 @@ class ConsoleApp(TerminalApp[None]):
     def ticket_preview(self) -> Spans:
         """Return the preview of the staged order."""
         return self.operator.ticket_preview()
+
+    def preview_needs(self, lines: int) -> None:
+        """Make room for so many lines of preview."""
+        screen = self.desk_screen
+        if lines != screen.preview_lines:
+            screen.preview_lines = lines
+            screen.lay_out()
 
     def show_market(self, symbol: str) -> None:
         """Focus a market in every pane."""

@@ -46,7 +46,7 @@ class Host(Protocol):
     def show_market(self, symbol: str) -> None:
         """Focus a market in every pane."""
 
-    def run_action(self, action_id: str) -> None:
+    def do_action(self, action_id: str) -> None:
         """Do what an action's key does."""
 
     def run_anywhere(self, action_id: str) -> None:

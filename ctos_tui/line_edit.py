@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 MAX_LENGTH = 400
@@ -43,7 +44,7 @@ def _word_start(text: str, at: int) -> int:
     return kept.rfind(" ") + 1
 
 
-_EDITS = {
+_EDITS: dict[str, Callable[[str, int], tuple[str, int]]] = {
     "left": lambda text, at: (text, max(0, at - 1)),
     "right": lambda text, at: (text, min(len(text), at + 1)),
     "home": lambda text, at: (text, 0),

@@ -402,7 +402,7 @@ class Operator:
         self.session.follow_engine()
         self.session.say(f"PANIC: {report} · F9 again within 3 s stages flatten all", "danger")
 
-    def guarded(self, action: Callable[[], None]) -> None:
+    def guarded(self, action: Callable[[], object]) -> None:
         """Run an action of a pane or card; a refusal of the engine is shown."""
         try:
             action()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ctos_tui.command import complete as completion
+from ctos_tui.command.candidates import Vocabulary
 from ctos_tui.command.complete import Completion
 from ctos_tui.command.desk import Desk
 from ctos_tui.command.explain import explain_spans
@@ -131,7 +132,7 @@ class Prompt:
         """Take back what stood on the old text."""
         self.staged_line, self.chosen, self.completion = "", 0, None
 
-    def complete(self, desk: Desk, vocabulary: completion.Vocabulary) -> Completion:
+    def complete(self, desk: Desk, vocabulary: Vocabulary) -> Completion:
         """Return what could stand at the cursor; kept until the text changes."""
         if self.completion is None:
             self.completion = completion.complete(self.edit.text, self.edit.at, desk, vocabulary)

@@ -13,11 +13,11 @@ from typing import Final
 
 from ctos_tui.command.candidates import InstanceInfo, StrategyInfo, Vocabulary
 from ctos_tui.command.commands import Command, PlaceCommand
-from ctos_tui.command.desk import Desk, Sent
+from ctos_tui.command.desk import Desk, ResolveError, Sent
 from ctos_tui.command.history import History
 from ctos_tui.command.schema import params_of, values_of
 from ctos_tui.command.terms import Size, SizeUnit
-from ctos_tui.command.words import read_number
+from ctos_tui.command.words import GrammarError, read_number
 from ctos_tui.feed import Feed
 from ctos_tui.guard.arming import Arming, ArmingPolicy
 from ctos_tui.guard.levels import GuardLimits
@@ -89,6 +89,7 @@ class Session:
         self.size_at = min(2, len(self.sizes) - 1)
         self.history = History()
         self.note: Note | None = None
+        self._size_fits = False
         self.recent: deque[Sent] = deque(maxlen=_RECENT)
         self.themes: tuple[str, ...] = ()
         self.on_focus: Callable[[], None] = lambda: None
@@ -125,7 +126,8 @@ class Session:
 
     def refuse(self, error: CtosError) -> None:
         """Show why something was refused."""
-        self.say(f"{type(error).__name__}: {error}", "danger")
+        plain = isinstance(error, ResolveError | GrammarError)
+        self.say(str(error) if plain else f"{type(error).__name__}: {error}", "danger")
 
     def current_note(self) -> Note | None:
         """Return the note while it has not faded."""
@@ -135,6 +137,8 @@ class Session:
 
     def look(self) -> None:
         """Take over what the system offers once it has started, and let arming run out; called a few times a second."""
+        if self.focus and not self._size_fits:
+            self._fit_size()
         ended = self.arming.expire(self.now())
         if ended:
             self.say(ended, "warn")
@@ -169,7 +173,20 @@ class Session:
         self.port.watch(symbol)
         self.feed.tape(symbol)
         self.port.watch_bars(symbol, self.timeframe)
+        self._size_fits = False
+        self._fit_size()
         self.on_focus()
+
+    def _fit_size(self) -> None:
+        """Choose a larger size preset while the chosen one is below the market's smallest order."""
+        instrument = self.port.instruments[self.focus]
+        price = self.port.last(self.focus) or self.port.mark(self.focus)
+        if price is None:
+            return
+        self._size_fits = True
+        least = instrument.minimum_order_quantity(Decimal(repr(price))) * Decimal(repr(price)) * Decimal("1.05")
+        while self.size.unit is SizeUnit.QUOTE and self.size.value < least and self.size_at < len(self.sizes) - 1:
+            self.size_at += 1
 
     def watch(self, symbol: str) -> None:
         """Put a market on the watch list."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import ClassVar, cast
+
+from textual.binding import BindingType
 
 from ctos_tui.host import Host
 from ctos_tui.panes.rows import Rows
 from ctos_tui.session import Session
 
-Actions = Mapping[str, Callable[[], None]]
+Actions = dict[str, Callable[[], None]]
 
 
 class Pane(Rows):
@@ -22,7 +24,7 @@ class Pane(Rows):
 
     CONTEXT: ClassVar[str] = ""
     HZ: ClassVar[float] = 5
-    BINDINGS = []
+    BINDINGS: ClassVar[list[BindingType]] = []
 
     @property
     def host(self) -> Host:

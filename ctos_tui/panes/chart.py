@@ -14,7 +14,6 @@ from engine.kernel.orders import Side
 
 SETS = ("MA", "Bollinger", "MA RSI", "MA MACD", "Bollinger RSI MACD", "none")
 _ZOOMS = (1, 2, 3, 5, 8)
-_AXIS = 14
 
 
 class ChartPane(Pane):
@@ -40,7 +39,8 @@ class ChartPane(Pane):
         if not bars or instrument is None:
             self.set_rows((), self._info(symbol))
             return
-        shown = max(10, (self.row_width - _AXIS) * _ZOOMS[self._zoom])
+        axis = len(fixed(max(bar.high for bar in bars), price_places(instrument))) + 2
+        shown = max(10, (self.row_width - axis) * _ZOOMS[self._zoom])
         overlays, panels = self._indicators(symbol, bars, shown)
         chart = Chart(
             bars[-shown:],

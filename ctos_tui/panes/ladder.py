@@ -105,11 +105,11 @@ class Ladder(Pane):
             side = Side.BUY if row.quantity > 0 else Side.SELL
             marks.append(OwnMark(side, row.entry_price, "entry", "overlay_2"))
         ticket = self.host.ticket
-        if ticket is not None and ticket.price is not None and isinstance(ticket.intent, PlaceOrder):
-            if ticket.intent.symbol in (None, self.symbol) and not self._second:
-                word = "BUY" if ticket.intent.side is Side.BUY else "SELL"
-                role = "bid" if ticket.intent.side is Side.BUY else "ask"
-                marks.insert(0, OwnMark(ticket.intent.side, ticket.price, f"▸{word} {ticket.intent.size}", role))
+        intent = ticket.intent if ticket is not None else None
+        price = ticket.price if ticket is not None else None
+        if isinstance(intent, PlaceOrder) and price is not None and intent.symbol in (None, self.symbol):
+            role = "bid" if intent.side is Side.BUY else "ask"
+            marks.insert(0, OwnMark(intent.side, price, f"▸{intent.side.value.upper()} {intent.size}", role))
         return marks
 
     def actions(self) -> Actions:

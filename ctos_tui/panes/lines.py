@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Protocol, cast
 
 from ctos_tui.command.desk import Desk
+from ctos_tui.command.preview import SEPARATOR
 from ctos_tui.host import Host
 from ctos_tui.keymap import display
 from ctos_tui.numbers import UNKNOWN, fixed, money, percent, pnl, utc_time
@@ -37,6 +38,9 @@ class LineHost(Host, Protocol):
 
     def ticket_preview(self) -> Spans:
         """Return the preview of the staged order."""
+
+    def preview_needs(self, lines: int) -> None:
+        """Make room for so many lines of preview."""
 
 
 class FixedLine(Pane):
@@ -95,7 +99,6 @@ class StatusLine(FixedLine):
         fresh = sum(1 for row in port.anomalies() if row.active and not row.acknowledged)
         lag = self.lines_host.lag_ms
         age_ms = port.age_ms(session.focus) if session.focus else None
-        dots = tuple((("● " if part is not port.health()[-1] else "●"), part.level) for part in port.health())
         parts: list[tuple[int, Spans]] = [
             (0, (mode, (f" {label} ", role))),
             (3, ((f"{account.venue}·{account.name}#{account.index}", "text"),)),
@@ -109,7 +112,7 @@ class StatusLine(FixedLine):
             parts.append((1, tuple((f"● {part.name} {part.text} ", part.level) for part in trouble[:2])))
         else:
             age = "" if age_ms is None else f" {min(age_ms, 9999)}ms"
-            parts.append((5, (*dots, (age, "dim"))))
+            parts.append((5, (("●", "good"), (age, "dim"))))
         parts.append((6, ((f"lag {lag:.0f}ms {self.lines_host.link_status}", "dim"),)))
         if fresh:
             parts.append((1, ((f"▲{fresh}", "warn"),)))
@@ -117,21 +120,37 @@ class StatusLine(FixedLine):
 
 
 class PreviewLine(FixedLine):
-    """What Enter would do; while nothing is staged, the keys of the pane."""
+    """What Enter would do; while nothing is staged, the keys of the pane.
+
+    A long preview grows upwards over the panes, up to three lines, so that its verdict is never cut off.
+    """
 
     HZ = 10
-    FILL = "background"
+    FILL = "panel"
+    MOST: ClassVar[int] = 3
 
     def pull(self) -> None:
         """Show the preview of now."""
         host = self.lines_host
         prompt = host.prompt
         if prompt.is_open and prompt.mode is PromptMode.LINE:
-            self.show_line(self._of_line(host.reading(), prompt))
+            self._show_wrapped(self._of_line(host.reading(), prompt))
         elif host.ticket is not None:
-            self.show_line(host.ticket_preview())
+            self._show_wrapped((*host.ticket_preview(), *self._staged_keys()))
         else:
-            self.show_line(self._keys())
+            self._show_wrapped(self._keys())
+
+    def _show_wrapped(self, spans: Spans) -> None:
+        lines = wrapped(spans, self.row_width, self.MOST)
+        self.lines_host.preview_needs(len(lines))
+        self.set_rows([Row(f"line {number}", line) for number, line in enumerate(lines)])
+
+    def _staged_keys(self) -> Spans:
+        if self.lines_host.prompt.is_open:
+            return ()
+        keymap = self.host.keymap
+        send, drop = keymap.label("ticket.send"), keymap.label("ticket.drop")
+        return ((" · ", "dim"), (send, "key"), (" sends  ", "dim"), (drop, "key"), (" drops", "dim"))
 
     def _of_line(self, reading: Reading | None, prompt: Prompt) -> Spans:
         note = self.session.current_note()
@@ -207,7 +226,9 @@ class PromptLine(FixedLine):
         spans: list[Span] = [(": ", "dim")]
         for action_id in _GLOBAL_HINTS:
             label = keymap.label(action_id)
-            if label:
+            chord = keymap.keys[action_id][0] if label else ""
+            found = keymap.lookup(chord, self.lines_host.context) if label else None
+            if found is not None and found.id == action_id:
                 role = "danger" if action_id == "panic" else "key"
                 spans += [(label, role), (f" {keymap.actions[action_id].title}  ", "dim")]
         return tuple(spans)
@@ -230,6 +251,24 @@ def _marked(text: str, start: int, at: int, error: CtosError | None) -> list[Spa
     if at >= len(text):
         spans.append((CARET, "accent"))
     return spans
+
+
+def wrapped(spans: Spans, cells: int, most: int) -> list[Spans]:
+    """Break a line at its separating dots into at most so many lines; the last is cut where it is too long."""
+    parts: list[list[Span]] = [[]]
+    for span in spans:
+        if span == SEPARATOR:
+            parts.append([])
+        else:
+            parts[-1].append(span)
+    lines: list[list[Span]] = [[]]
+    for part in parts:
+        gap = [SEPARATOR] if lines[-1] else []
+        if lines[-1] and len(lines) < most and spans_width((*lines[-1], *gap, *part)) > cells:
+            lines.append([])
+            gap = []
+        lines[-1] += [*gap, *part]
+    return [fit(tuple(line), cells) for line in lines]
 
 
 class CompletionList(Pane):

@@ -42,10 +42,10 @@ class Orders(Pane):
     COLUMNS = Columns(
         (
             Column("#", 4, "left"),
-            Column("", 9, "left", priority=3),
+            Column("", 8, "left"),
             Column("", 1, "left"),
-            Column("size", 8),
-            Column("price", 10),
+            Column("size", 7),
+            Column("price", 9),
             Column("away", 6, priority=1),
             Column("type", 4, "left", priority=5),
             Column("state", 8, "left", priority=4),
@@ -154,10 +154,10 @@ class Fills(Pane):
     COLUMNS = Columns(
         (
             Column("time", 8, "left"),
-            Column("", 9, "left", priority=2),
+            Column("", 8, "left"),
             Column("", 1, "left"),
-            Column("size", 8),
-            Column("price", 10),
+            Column("size", 7),
+            Column("price", 9),
             Column("", 1, "left", priority=1),
             Column("PnL", 8, priority=3),
             Column("fee", 7, priority=4),

@@ -167,7 +167,7 @@ class Rows(Widget, can_focus=True):
         self.view.resize(max(0, cells - 2 * self.MARGIN), lines)
         self.pull()
         width, margin = self.view.width, self.MARGIN
-        return [((line.mark * margin, line.fill), *fit(line.spans, width)) for line in self.view.lines()]
+        return [((line.mark.ljust(margin)[:margin], line.fill), *fit(line.spans, width)) for line in self.view.lines()]
 
     def on_resize(self) -> None:
         """Fit the rows to the new size."""
@@ -249,7 +249,7 @@ def paint(line: Line, cells: int, margin: int, palette: Palette) -> Strip:
     shown = fit(line.spans, max(0, cells - 2 * margin))
     used = margin + spans_width(shown)
     rest = " " * max(0, cells - used)
-    spans = ((mark * margin, "text" if mark == " " else "focus"), *shown, (rest, "text"))
+    spans = ((mark.ljust(margin)[:margin], "text" if mark == " " else "focus"), *shown, (rest, "text"))
     segments: list[Segment] = []
     text = ""
     style: Style | None = None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, cast
 
+from textual.binding import BindingType
+
 from ctos_tui.host import Host
 from ctos_tui.panes.cells import Row, Spans
 from ctos_tui.panes.rows import Rows
@@ -20,7 +22,7 @@ class Card(Rows):
     FILL = "panel"
     MARGIN = 2
     TRADES: ClassVar[bool] = False
-    BINDINGS = []
+    BINDINGS: ClassVar[list[BindingType]] = []
     DEFAULT_CSS = "Card { border: round $role-focus; background: $panel; }"
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import ClassVar, Protocol, cast
 
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.geometry import NULL_OFFSET, NULL_SPACING, Region, Size
 from textual.layout import ArrangeResult, Layout, WidgetPlacement
 from textual.widget import Widget
@@ -60,12 +61,12 @@ class DeskScreen(PacedScreen):
     """The one screen of the console."""
 
     LAYERS: ClassVar[tuple[str, ...]] = ("desk", "over")
-    BINDINGS = []
+    BINDINGS: ClassVar[list[BindingType]] = []
     DEFAULT_CSS = """
     DeskScreen { layers: desk over; background: $background; overflow: hidden; }
     DeskScreen Pane { layer: desk; }
     DeskScreen Pane.-line { border-left: solid $role-border; }
-    DeskScreen CompletionList, DeskScreen Card { layer: over; }
+    DeskScreen CompletionList, DeskScreen PreviewLine, DeskScreen Card { layer: over; }
     """
 
     def __init__(self) -> None:
@@ -75,6 +76,7 @@ class DeskScreen(PacedScreen):
         self.chosen = Chosen()
         self.zoomed = ""
         self.candidates = 0
+        self.preview_lines = 1
         self._desk_layout = DeskLayout()
         self.shown: list[str] = []
 
@@ -124,7 +126,8 @@ class DeskScreen(PacedScreen):
         if height >= 2:
             areas["prompt"] = Area(0, height - 1, width, 1)
         if height >= 3:
-            areas["preview"] = Area(0, height - 2, width, 1)
+            lines = min(self.preview_lines, height - 2)
+            areas["preview"] = Area(0, height - 1 - lines, width, lines)
         body = Area(0, 1, width, max(0, height - 3))
         if self.plan.root is not None:
             if self.zoomed:
@@ -133,13 +136,14 @@ class DeskScreen(PacedScreen):
                 areas |= arrange(self.plan.root, body, self.chosen)
         self.shown = [name for name in areas if name not in FIXED]
         if self.candidates:
-            rows = min(self.candidates, body.height)
-            areas["completions"] = Area(0, height - 2 - rows, width, rows)
+            rows = max(0, min(self.candidates, height - 2 - self.preview_lines))
+            areas["completions"] = Area(0, height - 1 - self.preview_lines - rows, width, rows)
         areas["card"] = card_area(width, height)
         return areas
 
     def lay_out(self) -> None:
         """Place everything anew."""
+        self._clear_arrangement_cache()
         self.refresh(layout=True)
 
     def bring(self, name: str) -> bool:

@@ -35,11 +35,11 @@ class HelpCard(SearchCard):
 
     def __init__(self, context: str, topic: str = "") -> None:
         super().__init__("HELP", topic)
-        self._context = context
+        self._pane = context
 
     def pull(self) -> None:
         """Show what matches."""
-        self.set_rows(help_rows(self.host.keymap, self._context, self.edit.text), self.query_spans())
+        self.set_rows(help_rows(self.host.keymap, self._pane, self.edit.text), self.query_spans())
 
 
 def help_rows(keymap: Keymap, context: str, search: str) -> list[Row]:

@@ -162,17 +162,13 @@ class LaunchForm(Form):
         infos = [info for info in params_of(model) if not info.name.startswith(_RISK)]
         risk = [info for info in params_of(model) if info.name.startswith(_RISK)]
         values = {info.name: info.default for info in (*infos, *risk)} | {_INSTANCE.name: ""}
-        super_infos = (*infos, *risk, _INSTANCE)
-        self.infos, self.before = super_infos, values
-        focus = self.session_focus
-        self.edits = {info.name: LineEdit(values[info.name], len(values[info.name])) for info in super_infos}
-        if "symbols" in self.edits and focus:
-            self.edits["symbols"].set(focus)
-
-    @property
-    def session_focus(self) -> str:
-        """Return the focused market: what a new strategy trades unless told otherwise."""
-        return self.host.session.focus
+        first = [info for info in infos if info.name == "symbols"]
+        common = [info for info in infos if info.name in Params.model_fields and info not in first]
+        own = [info for info in infos if info not in first and info not in common]
+        self.infos, self.before = (*first, _INSTANCE, *own, *common, *risk), values
+        self.edits = {info.name: LineEdit(values[info.name], len(values[info.name])) for info in self.infos}
+        if first and self.host.session.focus:
+            self.edits["symbols"].set(self.host.session.focus)
 
     def pull(self) -> None:
         """Show the form."""

@@ -6,6 +6,8 @@ import random
 from decimal import Decimal
 from typing import Any
 
+from pydantic import Field
+
 from ctos_tui.command.commands import AmendCommand, CancelCommand, PlaceCommand, TargetCommand
 from ctos_tui.port import AnomalyRow, Change, Figures, Health, InstanceRow, Settings
 from engine.kernel.account import Balance
@@ -327,7 +329,7 @@ class ScriptedPort:
             self.fill(order, D(repr(self.last_prices[symbol])))
         return order
 
-    def fill(self, order: Order, price: Decimal, realised: Decimal = D(0)) -> None:
+    def fill(self, order: Order, price: Decimal, realised: Decimal = Decimal()) -> None:
         fill = Fill(
             f"T{len(self.booked)}",
             order.symbol,
@@ -455,12 +457,38 @@ class ScriptedPort:
 BTC, ETH, SOL = "BTC-USDT-PERP", "ETH-USDT-PERP", "SOL-USDT-PERP"
 
 
+class GridParams(Params):
+    """Parameters of a grid."""
+
+    base_amount: Decimal = Field(D("8.88"), ge=1, le=10_000, description="size of each order, USD")
+    buy_grid_step: Decimal = Field(D("0.966"), ge=D("0.5"), le=D("0.9999"), description="buy price, x baseline")
+    sell_grid_step: Decimal = Field(D("1.018"), ge=D("1.0001"), le=2, description="sell price, x baseline")
+    max_inventory: Decimal = Field(D("88.8"), gt=0, description="largest position per symbol, USD")
+    guard_action: str = Field("freeze", pattern="^(freeze|flatten)$", description="at the guard")
+
+
+class Grid(Strategy[GridParams]):
+    """Rests one buy below and one sell above a baseline that moves with each execution.
+
+    More is written elsewhere.
+    """
+
+    name = "dyn_grid"
+    title = "two orders around a moving baseline"
+    params_model = GridParams
+
+
+class Reversion(Strategy[Params]):
+    """Buys what has fallen far below its mean, and sells it again at the mean."""
+
+    name = "mean_reversion"
+    title = "buys below the mean of the last bars"
+
+
 def busy_port(seed: int = 1, **options: Any) -> ScriptedPort:
     """A system in the middle of a day: positions, orders, fills, strategies, anomalies."""
-    from strategies.dyn_grid import DynGrid
-
     port = ScriptedPort(seed, **options)
-    port.classes = {"dyn_grid": DynGrid}
+    port.classes = {"dyn_grid": Grid, "mean_reversion": Reversion}
     return port
 
 
