@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from engine.kernel.errors import RiskReject
@@ -36,24 +36,20 @@ def check_price(request: OrderRequest, instrument: Instrument, quote: Quote, mar
     """Refuse a price too far beyond the touch, or beyond the mark price, on the side that takes."""
     if request.price is None:
         return
-    touch = instrument.price_from_float(quote.ask if request.side is Side.BUY else quote.bid)
-    touch_name = "ask" if request.side is Side.BUY else "bid"
-    _check_band("price_band_bp", request, request.price, instrument, touch, touch_name, band)
+    buys = request.side is Side.BUY
+    _check_band("price_band_bp", request, instrument, quote.ask if buys else quote.bid, "ask" if buys else "bid", band)
     if mark is not None and mark > 0:
-        reference = instrument.price_from_float(mark)
-        _check_band("mark_band_bp", request, request.price, instrument, reference, "mark price", MARK_BAND_BP)
+        _check_band("mark_band_bp", request, instrument, mark, "mark price", MARK_BAND_BP)
 
 
 def _check_band(
-    rule: str,
-    request: OrderRequest,
-    price: Decimal,
-    instrument: Instrument,
-    reference: Decimal,
-    name: str,
-    band: Decimal,
+    rule: str, request: OrderRequest, instrument: Instrument, market: float, name: str, band: Decimal
 ) -> None:
-    sign = request.side.sign
+    price, sign = request.price, request.side.sign
+    assert price is not None
+    if (float(price) - market) * sign < 0:
+        return  # On the passive side: the usual case, told apart without exact arithmetic.
+    reference = instrument.price_from_float(market)
     beyond = (price / reference - 1) * BP * sign
     if beyond > band:
         edge = instrument.round_price(request.side, reference * (1 + sign * band / BP))
@@ -112,7 +108,7 @@ class ExposureChange:
         price_usd: Price of the order.
         present: Worst-case notional of its ledger now, USD.
         own: Exposure of its ledger without it, and without the order that it replaces.
-        others: Exposures of all other ledgers.
+        others: Worst-case notional of every other ledger, USD.
     """
 
     request: OrderRequest
@@ -120,29 +116,47 @@ class ExposureChange:
     price_usd: Decimal
     present: Decimal
     own: LedgerExposure
-    others: dict[LedgerKey, LedgerExposure]
+    others: dict[LedgerKey, Decimal]
+    after: Decimal = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Work out the ledger's worst case with the order."""
+        changed = self.own.with_order(self.request.side, self.request.quantity, self.price_usd)
+        object.__setattr__(self, "after", changed.worst())
+
+    @property
+    def grows(self) -> bool:
+        """Return whether the order raises the worst case of its ledger."""
+        return self.after > self.present
+
+    def rest(self, instance: str | None) -> Decimal:
+        """Return the worst case of the other ledgers of an instance; None for all."""
+        return sum((worst for (owner, _), worst in self.others.items() if instance in (None, owner)), ZERO)
+
+    def total(self, instance: str | None) -> Decimal:
+        """Return the worst case of an instance (None: of the account) with the order."""
+        return self.rest(instance) + self.after
+
+    def largest(self, instance: str | None, limit: Decimal) -> str:
+        """Return the largest order of this side and price that would pass."""
+        return coins(self.own.room(self.request.side, self.price_usd, limit - self.rest(instance)), self.instrument)
 
 
-def check_notional(
-    change: ExposureChange, instance: str | None, rule: str, limit: Decimal, limit_text: str = ""
-) -> None:
-    """Refuse an order that raises the worst-case notional of an instance, or of the account, above a limit.
+def check_notional(change: ExposureChange, instance: str | None, limit: Decimal) -> None:
+    """Refuse an order that raises the worst-case notional of an instance (None: of the account) above a limit."""
+    total = change.total(instance)
+    if change.grows and total > limit:
+        raise RiskReject("max_notional_usd", usd(limit), usd(total), largest=change.largest(instance, limit))
 
-    Args:
-        change: The order and the exposures.
-        instance: Whose ledgers count; None for all.
-        rule: Name of the limit.
-        limit: USD.
-        limit_text: Words for the limit, when it is not an amount.
-    """
-    request = change.request
-    after = change.own.with_order(request.side, request.quantity, change.price_usd).worst()
-    if after <= change.present:
-        return
-    others = sum((e.worst() for (owner, _), e in change.others.items() if instance in (None, owner)), ZERO)
-    if others + after > limit:
-        room = change.own.room(request.side, change.price_usd, limit - others)
-        raise RiskReject(rule, limit_text or usd(limit), usd(others + after), largest=coins(room, change.instrument))
+
+def check_leverage(change: ExposureChange, equity: Decimal | None, leverage: Decimal) -> None:
+    """Refuse an order that raises the account's worst-case notional above a multiple of its equity."""
+    if equity is None:
+        raise RiskReject("max_leverage", "", "the account's equity is not known")
+    total, limit = change.total(None), leverage * max(ZERO, equity)
+    if change.grows and total > limit:
+        words = f"{number(leverage)}x of {usd(equity)} equity"
+        raise RiskReject("max_leverage", words, usd(total), largest=change.largest(None, limit))
 
 
 def coins(quantity: Decimal, instrument: Instrument) -> str:

@@ -8,10 +8,10 @@ never raise the exposure of the account.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
-from engine.kernel.orders import Side
+from engine.kernel.orders import Order, OrderType, Side
 
 ZERO = Decimal(0)
 LedgerKey = tuple[str, str]
@@ -26,8 +26,15 @@ class WorkingSide:
     notional: Decimal = ZERO
     dearest: Decimal = ZERO
 
+    def add(self, quantity: Decimal, price: Decimal) -> None:
+        """Count one order more."""
+        self.quantity += quantity
+        self.notional += quantity * price
+        if price > self.dearest:
+            self.dearest = price
+
     def with_order(self, quantity: Decimal, price: Decimal) -> WorkingSide:
-        """Return this side with one order more."""
+        """Return a copy of this side with one order more."""
         return WorkingSide(self.quantity + quantity, self.notional + quantity * price, max(self.dearest, price))
 
 
@@ -37,8 +44,8 @@ class LedgerExposure:
 
     held: Decimal
     reference: Decimal
-    buys: WorkingSide
-    sells: WorkingSide
+    buys: WorkingSide = field(default_factory=WorkingSide)
+    sells: WorkingSide = field(default_factory=WorkingSide)
 
     def worst(self) -> Decimal:
         """Return the largest notional that can come of it, USD."""
@@ -49,7 +56,7 @@ class LedgerExposure:
         )
 
     def with_order(self, side: Side, quantity: Decimal, price: Decimal) -> LedgerExposure:
-        """Return this exposure with one order more; `price` in USD."""
+        """Return a copy of this exposure with one order more; `price` in USD."""
         if side is Side.BUY:
             return LedgerExposure(self.held, self.reference, self.buys.with_order(quantity, price), self.sells)
         return LedgerExposure(self.held, self.reference, self.buys, self.sells.with_order(quantity, price))
@@ -72,37 +79,43 @@ class LedgerExposure:
 
 
 @dataclass(slots=True, frozen=True)
-class WorkingOrder:
-    """An order as exposure sees it: base coins that may still trade, and its price in USD."""
+class SymbolPrice:
+    """Present price of a symbol in USD, and USD per unit of its quote currency."""
 
-    instance: str
-    symbol: str
-    side: Side
-    quantity: Decimal
-    price: Decimal | None
+    usd: Decimal
+    fx: Decimal
 
 
 def ledger_exposures(
     ledgers: Iterable[tuple[str, str, Decimal]],
-    orders: Iterable[WorkingOrder],
-    reference: Callable[[str], Decimal],
+    orders: Iterable[Order],
+    extent: Callable[[Order], tuple[Decimal, Decimal | None]],
+    price_of: Callable[[str], SymbolPrice],
 ) -> dict[LedgerKey, LedgerExposure]:
     """Return the exposure of every ledger that holds something or has orders.
 
     Args:
         ledgers: (instance, symbol, signed base coins).
-        orders: Working orders that can increase exposure.
-        reference: Price of a symbol in USD; raises when it is not known.
+        orders: Working orders; stops do not count, they only reduce.
+        extent: Base coins that an order may still trade, and its price in quote.
+        price_of: Price of a symbol; raises when it is not known.
     """
     found: dict[LedgerKey, LedgerExposure] = {}
+    prices: dict[str, SymbolPrice] = {}
     for instance, symbol, held in ledgers:
         if held:
-            found[(instance, symbol)] = LedgerExposure(held, reference(symbol), WorkingSide(), WorkingSide())
+            price = prices.get(symbol) or prices.setdefault(symbol, price_of(symbol))
+            found[(instance, symbol)] = LedgerExposure(held, price.usd)
     for order in orders:
-        key = (order.instance, order.symbol)
+        if order.type is OrderType.STOP:
+            continue
+        symbol = order.symbol
+        price = prices.get(symbol) or prices.setdefault(symbol, price_of(symbol))
+        key = (order.instance, symbol)
         exposure = found.get(key)
         if exposure is None:
-            exposure = LedgerExposure(ZERO, reference(order.symbol), WorkingSide(), WorkingSide())
-        price = exposure.reference if order.price is None else order.price
-        found[key] = exposure.with_order(order.side, order.quantity, price)
+            exposure = found[key] = LedgerExposure(ZERO, price.usd)
+        quantity, limit = extent(order)
+        side = exposure.buys if order.side is Side.BUY else exposure.sells
+        side.add(quantity, price.usd if limit is None else limit * price.fx)
     return found

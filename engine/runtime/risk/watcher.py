@@ -6,7 +6,7 @@ held up by notional, leverage, price band, missing or stale data; counts and rat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +19,7 @@ from engine.runtime.accounts import MANUAL, AccountLimits
 from engine.runtime.risk.checks import (
     ExposureChange,
     check_conflicts,
+    check_leverage,
     check_market,
     check_notional,
     check_price,
@@ -27,11 +28,10 @@ from engine.runtime.risk.checks import (
 from engine.runtime.risk.exposure import (
     LedgerExposure,
     LedgerKey,
-    WorkingOrder,
-    WorkingSide,
+    SymbolPrice,
     ledger_exposures,
 )
-from engine.runtime.risk.limits import InstanceLimits, instance_limits, number, operator_limits
+from engine.runtime.risk.limits import InstanceLimits, instance_limits, operator_limits
 from engine.runtime.risk.losses import LossGuard
 from engine.runtime.risk.rates import CommandRates, DuplicateGuard
 from engine.runtime.risk.view import LimitUse, RiskView
@@ -250,31 +250,34 @@ class RiskWatcher:
         band = min(limits.price_band_bp, account.price_band_bp)
         check_price(request, instrument, quote, view.mark(request.symbol), band)
         check_conflicts(request, view.working(symbol=request.symbol), replacing)
-        touch = instrument.price_from_float(quote.ask if request.side is Side.BUY else quote.bid)
-        price_usd = (request.price or touch) * view.fx(instrument.quote)
+        price = request.price
+        if price is None:
+            price = instrument.price_from_float(quote.ask if request.side is Side.BUY else quote.bid)
+        price_usd = price * view.fx(instrument.quote)
         check_size(request, instrument, price_usd, min(limits.max_order_usd, account.max_order_usd))
         change = self._change(request, instrument, price_usd, replacing)
         if request.instance != MANUAL:
-            check_notional(change, request.instance, "max_notional_usd", limits.max_notional_usd)
-        check_notional(change, None, "max_notional_usd", account.max_notional_usd)
-        equity = view.equity()
-        if equity is None:
-            raise RiskReject("max_leverage", "", "the account's equity is not known")
-        text = f"{number(account.max_leverage)}x of {number(equity.quantize(Decimal('0.01')))} USD equity"
-        check_notional(change, None, "max_leverage", account.max_leverage * max(ZERO, equity), text)
+            check_notional(change, request.instance, limits.max_notional_usd)
+        check_notional(change, None, account.max_notional_usd)
+        check_leverage(change, view.equity(), account.max_leverage)
 
     def _change(
         self, request: OrderRequest, instrument: Instrument, price_usd: Decimal, replacing: str
     ) -> ExposureChange:
-        key = (request.instance, request.symbol)
-        exposures = self._exposures()
-        present = exposures[key].worst() if key in exposures else ZERO
-        if replacing:
-            exposures = self._exposures(replacing)
-        own = exposures.pop(key, None) or LedgerExposure(
-            ZERO, self._reference(request.symbol), WorkingSide(), WorkingSide()
-        )
-        return ExposureChange(request, instrument, price_usd, present, own, exposures)
+        """Return what the exposures are without the order, and without the one that it replaces."""
+        orders = self._view.working()
+        exposures = self._exposures(order for order in orders if order.client_id != replacing)
+        own = exposures.pop((request.instance, request.symbol), None)
+        if own is None:
+            own = LedgerExposure(ZERO, self._price_of(request.symbol).usd)
+        present = own.worst()
+        for order in orders:
+            if order.client_id == replacing and order.type is not OrderType.STOP:
+                quantity, price = self._extent(order)
+                old_usd = price_usd if price is None else price * self._view.fx(instrument.quote)
+                present = own.with_order(order.side, quantity, old_usd).worst()
+        others = {key: exposure.worst() for key, exposure in exposures.items()}
+        return ExposureChange(request, instrument, price_usd, present, own, others)
 
     def _check_open_orders(self, instance: str, limit: int, reserve: int) -> None:
         orders = self._view.working()
@@ -283,18 +286,8 @@ class RiskWatcher:
             if count >= most:
                 raise RiskReject("max_open_orders", f"{most} orders", f"{count + 1} orders")
 
-    def _exposures(self, replacing: str = "") -> dict[LedgerKey, LedgerExposure]:
-        return ledger_exposures(self._view.ledgers(), self._working(replacing), self._reference)
-
-    def _working(self, replacing: str) -> Iterator[WorkingOrder]:
-        view = self._view
-        for order in view.working():
-            if order.type is OrderType.STOP or order.client_id == replacing:
-                continue
-            quantity, price = self._extent(order)
-            if price is not None:
-                price *= view.fx(view.instrument(order.symbol).quote)
-            yield WorkingOrder(order.instance, order.symbol, order.side, quantity, price)
+    def _exposures(self, orders: Iterable[Order]) -> dict[LedgerKey, LedgerExposure]:
+        return ledger_exposures(self._view.ledgers(), orders, self._extent, self._price_of)
 
     def _extent(self, order: Order) -> tuple[Decimal, Decimal | None]:
         """Return quantity and price that an order may still trade, with an amendment in flight at its larger."""
@@ -308,19 +301,20 @@ class RiskWatcher:
                 price = price if price is None or amended[1] is None else max(price, amended[1])
         return quantity, price
 
-    def _reference(self, symbol: str) -> Decimal:
+    def _price_of(self, symbol: str) -> SymbolPrice:
         view = self._view
         price, quote, instrument = view.mark(symbol), view.quote(symbol), view.instrument(symbol)
         if price is None and quote is not None:
             price = quote.mid
         if price is None:
             raise RiskReject("market_data", "", f"no price of {symbol}, which is held or has orders")
-        return instrument.price_from_float(price) * view.fx(instrument.quote)
+        fx = view.fx(instrument.quote)
+        return SymbolPrice(instrument.price_from_float(price) * fx, fx)
 
     def _gross_by_instance(self) -> dict[str, Decimal] | None:
         """Return the worst-case notional of each instance, USD; None when a price is missing."""
         try:
-            exposures = self._exposures()
+            exposures = self._exposures(self._view.working())
         except RiskReject:
             return None
         gross: dict[str, Decimal] = {}
