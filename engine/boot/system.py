@@ -20,6 +20,7 @@ from engine.io.journal import Journal
 from engine.io.lock import StateLock
 from engine.io.logs import AccountLogs
 from engine.io.secrets import Redactor
+from engine.io.space import LOW_BYTES, Space, SpaceGuard
 from engine.io.writer import WriterThread
 from engine.kernel.clock import LoopClock, Rng, VirtualClock
 from engine.kernel.errors import ConfigError, CtosError, UnknownVenue
@@ -36,6 +37,7 @@ from engine.runtime.watchdog import HandlerWatch
 
 PAPER = "paper"
 _PAPER_TABLE = "paper_state"
+_DISK = "disk_space"
 _FOCUS = ("BTC-USDT-PERP", "ETH-USDT-PERP", "SOL-USDT-PERP")
 
 
@@ -134,6 +136,7 @@ class System:
         self.watch = HandlerWatch()
         self.monitor = SystemMonitor(self.engine, config.monitor, self.writer, paths.logs)
         self.engine.risk.check_entry = self.monitor.check_entry
+        self.space = SpaceGuard(paths.state, self.clock, self.writer, self._on_space)
         self.manager = StrategyManager(
             self.engine,
             self.bars,
@@ -171,6 +174,7 @@ class System:
             self.engine.say(f"strategy file {path} does not load: {failure}", "error")
         self.manager.start_restored()
         self.monitor.start_position_monitoring()
+        self.space.start()
         self.ready = True
 
     async def start(self) -> None:
@@ -190,6 +194,7 @@ class System:
         self.ready = False
         self.watch.stop()
         self.manager.save_all()
+        self.space.stop()
         self.monitor.stop_position_monitoring()
         self.shell.close()
         self.bars.close()
@@ -220,6 +225,16 @@ class System:
 
     def _on_journal_error(self, error: CtosError) -> None:
         self.engine.on_journal_error(error)
+
+    def _on_space(self, state: Space, free: int) -> None:
+        """Block new entries while the disk is nearly full, and halt before the journal fails."""
+        if state is Space.ENOUGH:
+            self.monitor.resolve(_DISK)
+            return
+        text = f"only {free >> 20} MB are free for {self.paths.state}; free some space"
+        self.monitor.raise_anomaly(_DISK, "", "", f"{free >> 20} MB", f"{LOW_BYTES >> 20} MB", text, "CRIT")
+        if state is Space.CRITICAL and not self.engine.risk.is_halted:
+            self.engine.panic_switch.halt("disk", text)
 
     def _report(self, text: str) -> None:
         self.bus.publish(LogLine(self.clock.now_ns(), "error", "engine", text))

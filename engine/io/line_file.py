@@ -114,9 +114,12 @@ class LineFile:
         self._waiting: deque[bytes] = deque(maxlen=MOST_WAITING)
         self._timer: TimerHandle | None = None
         self._failing = False
+        self._closed = False
 
     def info(self, line: str) -> None:
-        """Add one line; line ends inside it are not allowed to make two of it."""
+        """Add one line; line ends inside it are not allowed to make two of it. After `close` it goes nowhere."""
+        if self._closed:
+            return
         self._lines.append(line.replace("\n", " ").encode("utf-8", "backslashreplace") + b"\n")
         if len(self._lines) >= FLUSH_ROWS:
             self.flush()
@@ -133,8 +136,9 @@ class LineFile:
             self._writer.submit(lambda: self._append(lines), self._succeeded, self._failed)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what is left and take no more."""
         self.flush()
+        self._closed = True
 
     def _append(self, lines: list[bytes]) -> None:
         """Write lines in the writer thread, those first that failed before."""

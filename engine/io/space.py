@@ -63,23 +63,22 @@ class Space(StrEnum):
 
 
 class SpaceGuard:
-    """Looks at the free space of a folder every 10 s, in the writer thread, and reports changes.
+    """Looks at the free space of a folder every 10 s, in the writer thread, and tells while there is too little.
 
     Args:
         directory: A folder on the disk that matters.
         clock: Whose timers are used.
         writer: Does the looking.
-        on_change: Called with (state, free bytes) when the state changes; the first state is reported unless it is
-            `ENOUGH`.
+        on_state: Called with (state, free bytes) after every look at too little room, and when there is enough again.
     """
 
     def __init__(
-        self, directory: Path, clock: Clock, writer: WriterThread, on_change: Callable[[Space, int], object]
+        self, directory: Path, clock: Clock, writer: WriterThread, on_state: Callable[[Space, int], object]
     ) -> None:
         self._directory = directory
         self._clock = clock
         self._writer = writer
-        self._on_change = on_change
+        self._on_state = on_state
         self._timer: TimerHandle | None = None
         self.state = Space.ENOUGH
 
@@ -91,8 +90,8 @@ class SpaceGuard:
             nonlocal free
             free = shutil.disk_usage(self._directory).free
 
-        self._writer.submit(look, lambda: self._judge(free))
         self._timer = self._clock.call_later(CHECK_EVERY_S, self.start)
+        self._writer.submit(look, lambda: self._judge(free))
 
     def stop(self) -> None:
         """Stop looking."""
@@ -101,7 +100,9 @@ class SpaceGuard:
             self._timer = None
 
     def _judge(self, free: int) -> None:
+        if self._timer is None:
+            return
         state = Space.CRITICAL if free < CRITICAL_BYTES else Space.LOW if free < LOW_BYTES else Space.ENOUGH
-        if state is not self.state:
+        if state is not Space.ENOUGH or self.state is not Space.ENOUGH:
             self.state = state
-            self._on_change(state, free)
+            self._on_state(state, free)

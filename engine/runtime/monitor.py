@@ -140,6 +140,12 @@ class SystemMonitor:
             raise CtosError(f"no severity {severity!r}; there are INFO, WARN and CRIT") from None
         self.anomalies.report(kind, symbol, instance, level, str(value), str(threshold), text)
 
+    def resolve(self, kind: str, symbol: str = "", instance: str = "") -> None:
+        """Clear what was reported and is no longer so; harmless when it is not active."""
+        for anomaly in self.anomalies.active():
+            if anomaly.key == (kind, symbol, instance):
+                self.anomalies.clear(anomaly)
+
     def acknowledge(self, anomaly_id: str, who: str = "operator") -> None:
         """Note that a person has seen an anomaly.
 
@@ -252,7 +258,10 @@ class SystemMonitor:
         self._backup.write(position_backup(self._engine))
 
     def _not_written(self, error: CtosError) -> None:
-        self.raise_anomaly("report_not_written", "", "", "", "", str(error))
+        if self.is_monitoring:
+            self.raise_anomaly("report_not_written", "", "", "", "", str(error))
+        else:
+            self._engine.say(f"a last report could not be written: {error}", "error")
 
     def _find(self, anomaly_id: str) -> Anomaly:
         anomaly = self.anomalies.get(anomaly_id)

@@ -16,7 +16,7 @@ from engine.kernel.market import Trade
 from engine.kernel.orders import OrderRequest, OrderState, OrderType
 from engine.kernel.scheduler import InstanceState
 from engine.runtime.anomalies import Anomaly, AnomalyChanged
-from engine.runtime.events import EngineAlarm, InstanceChanged, PositionChanged
+from engine.runtime.events import EngineAlarm, InstanceChanged, LogLine, PositionChanged
 from engine.runtime.monitor import SystemMonitor
 from tests.engine.floor import BUY, MANUAL, PERP, SELL, Floor, d
 from tests.paper.venue import OTHER
@@ -371,3 +371,25 @@ def test_anomalies_outlive_a_restart(desk: Desk, tmp_path: Path):
     assert desk.monitor.entry_block("g1", PERP) and not desk.monitor.entry_block("g2", PERP)
     desk.monitor.raise_anomaly("third", "", "", "", "", "x")
     assert [one.id for one in desk.all()] == ["1", "2", "3"]
+
+
+def test_a_report_that_cannot_be_written_is_told_once(desk: Desk):
+    desk.wait(2, 100.0)
+    lines: list[str] = []
+    desk.floor.bus.subscribe(LogLine, lambda line: lines.append(line.text))
+    report = desk.folder / "paper_account0_position_backup.json"
+    report.unlink()
+    report.mkdir()
+    desk.floor.hold(1, 100.0)
+    desk.wait(70, 100.0)
+    (anomaly,) = desk.all()
+    assert anomaly.kind == "report_not_written" and str(report) in anomaly.text and lines == []
+    desk.monitor.stop_position_monitoring()
+    assert desk.all() == [anomaly] and anomaly.count == 1
+
+
+def test_what_is_no_longer_so_is_resolved(desk: Desk):
+    desk.monitor.raise_anomaly("disk_space", "", "", "20 MB", "200 MB", "only 20 MB are free", "CRIT")
+    assert desk.monitor.entry_block("g1", PERP).startswith("Disk Space #1: only 20 MB")
+    desk.monitor.resolve("disk_space")
+    assert desk.monitor.entry_block("g1", PERP) == "" and desk.active() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import sqlite3
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.io.database import journal_error
 from engine.io.journal import Journal, JournalRecord
 from engine.io.writer import WriterThread
 from engine.kernel.errors import JournalError
@@ -123,6 +125,7 @@ async def test_durable_calls_come_on_the_loop_after_the_commit(path: Path) -> No
 CHILD = """
 import asyncio, sys
 from pathlib import Path
+from engine.io.database import journal_error
 from engine.io.journal import Journal
 from engine.io.writer import WriterThread
 
@@ -136,12 +139,12 @@ async def main():
         journal.append("FILL", "paper:paper", number, body, lambda n=number: sys.stdout.write(f"{n}\\n"))
         if number % 7 == 0:
             sys.stdout.flush()
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
 asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("after", [1, 40, 400, 3000])
+@pytest.mark.parametrize("after", [1, 40, 400, 1500])
 def test_no_acknowledged_record_is_lost_by_kill_9(path: Path, after: int) -> None:
     root = Path(__file__).resolve().parents[2]
     child = subprocess.Popen([sys.executable, "-c", CHILD, str(path)], stdout=subprocess.PIPE, cwd=root, text=True)
@@ -303,3 +306,45 @@ def test_an_older_schema_is_brought_up_to_date(path: Path) -> None:
     journal.put("notes", "a", b"b")
     assert journal.get("notes", "a") == b"b"
     journal.close()
+
+
+async def test_a_failing_thread_is_told_once_and_no_order_goes_out(path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    told: asyncio.Queue[JournalError] = asyncio.Queue()
+    writer = WriterThread(loop, raise_error)
+    journal = Journal(path, writer, told.put_nowait, ballast_bytes=0)
+    pages = journal._connection.execute("PRAGMA page_count").fetchone()[0]
+    journal._connection.execute(f"PRAGMA max_page_count = {pages}")
+    sent: list[int] = []
+    for number in range(300):
+        journal.append("INTENT", ACCOUNT, number, {"text": "x" * 200}, lambda: sent.append(1))
+    error = await asyncio.wait_for(told.get(), 10)
+    assert "disk is full" in str(error) and journal.failed is error and sent == []
+    for number in range(5):
+        journal.append("STATUS", ACCOUNT, number, {})
+        writer.wait()
+    await asyncio.sleep(0)
+    assert told.empty()
+    with pytest.raises(JournalError, match="disk is full"):
+        journal.close()
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("SQLITE_FULL", "free space"),
+        ("SQLITE_READONLY_DIRECTORY", "chmod u\\+rw"),
+        ("SQLITE_CANTOPEN", "chmod u\\+rw"),
+        ("SQLITE_BUSY", "close that program"),
+        ("SQLITE_IOERR_FSYNC", "check the disk"),
+        ("SQLITE_CORRUPT", "mv .*damaged"),
+        ("SQLITE_MISUSE", "start again"),
+    ],
+)
+def test_every_error_of_the_database_names_a_remedy(path: Path, name: str, remedy: str) -> None:
+    error = sqlite3.OperationalError("words of sqlite")
+    error.sqlite_errorname = name
+    typed = journal_error(path, error)
+    assert str(path) in str(typed) and "words of sqlite" in str(typed)
+    assert re.search(remedy, str(typed))
