@@ -116,8 +116,9 @@ def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _damaged(path: Path, detail: str) -> JournalError:
+    aside = path.parent / "damaged"
     return JournalError(
         f"journal {path} is damaged: {detail.splitlines()[0]}; it is left as it is. Keep it for inspection and start "
-        f"anew with: mv {path} {path}.damaged (orders, fills and positions are fetched from the venue again; "
-        "the paper account begins anew)"
+        f"anew with: mkdir {aside} && mv {path}* {aside} (orders, fills and positions are fetched from the venue "
+        "again; the paper account begins anew)"
     )

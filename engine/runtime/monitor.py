@@ -40,6 +40,8 @@ BACKUP_GENERATIONS = 5
 MUTE_S = 600.0
 TABLE = "anomalies"
 
+_LOG_LEVELS = {Severity.INFO: "info", Severity.WARN: "warn", Severity.CRIT: "error"}
+
 
 class SystemMonitor:
     """Watches one account; its `check_entry` belongs at the risk gate.
@@ -247,6 +249,12 @@ class SystemMonitor:
                 peak=anomaly.peak,
                 count=anomaly.count,
             )
+        if notify:
+            engine.core.say(
+                f"{anomaly.severity} {anomaly.title}: {anomaly.text}", _LOG_LEVELS[anomaly.severity], "monitor"
+            )
+        elif not anomaly.is_active and anomaly.is_condition:
+            engine.core.say(f"cleared: {anomaly.title}: {anomaly.text}", "info", "monitor")
         if anomaly.is_active and anomaly.severity is Severity.CRIT and not anomaly.action:
             anomaly.action = "new entries blocked"
         engine.journal.put(TABLE, self._key(anomaly), msgspec.json.encode(anomaly))
