@@ -125,6 +125,17 @@ def test_a_post_only_reject_is_priced_one_tick_behind_with_a_new_id_five_times()
     assert desk.last.state is OrderState.OPEN
 
 
+def test_after_the_retries_the_price_may_fall_with_the_touch_too() -> None:
+    desk = ScriptedDesk(params=NO_OFFSET)
+    desk.market("100.00", "100.01")
+    desk.rejects = [PostOnlyWouldTake("would take") for _ in range(6)]
+    start(desk)
+    desk.run(2.5)
+    desk.market("99.00", "99.01")
+    desk.run(5)
+    assert (desk.last.price, desk.last.state) == (d("99.00"), OrderState.OPEN)
+
+
 def test_after_a_post_only_reject_the_price_may_fall_with_the_touch() -> None:
     desk = ScriptedDesk(params=NO_OFFSET)
     desk.market("100.00", "100.01")

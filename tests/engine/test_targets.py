@@ -56,6 +56,18 @@ def test_the_second_leg_opens_only_when_the_fills_of_the_first_are_booked() -> N
     assert desk.last.quantity == d("0.3") and not desk.last.reduce_only
 
 
+def test_a_market_leg_ends_when_its_fills_are_booked() -> None:
+    desk = holding("0.5")
+    aim(desk, -30)
+    order = desk.last
+    order.reported_filled = d("0.5")
+    order.advance(OrderState.FILLED, desk.clock.now_ns())
+    desk.book.on_order(order)
+    assert len(desk.orders) == 1 and not desk.dones
+    desk.fill(order, "0.5")
+    assert len(desk.orders) == 2
+
+
 def test_a_change_below_the_minimum_is_skipped() -> None:
     desk = holding("0.5")
     aim(desk, 54)
@@ -261,6 +273,7 @@ def test_a_basket_over_a_working_basket_waits_for_it_coin_by_coin() -> None:
     desk.book.targets(plans)
     desk.run(1)
     assert {symbol: desk.ledgers["rank", symbol] for symbol in COINS} == dict.fromkeys(COINS, d(1))
+    assert [order.symbol[0] for order in desk.orders.values()] == ["B", "B", "A", "C", "D"], "A waits for B again"
     assert not desk.saved
 
 
