@@ -21,7 +21,8 @@ from engine.kernel.errors import CtosError, RiskReject
 from engine.kernel.scheduler import InstanceState
 from engine.kernel.syscalls import Unsubscribe
 from engine.runtime.accounts import MANUAL
-from engine.runtime.anomalies import KEPT_ANOMALIES, Anomaly, AnomalyBook, AnomalyChanged
+from engine.runtime.anomalies import Anomaly, AnomalyChanged
+from engine.runtime.anomaly_book import KEPT_ANOMALIES, AnomalyBook
 from engine.runtime.detectors import Detectors
 from engine.runtime.events import EngineAlarm, FillBooked, InstanceChanged, OrderChanged, PositionChanged
 from engine.runtime.execution import ExecutionEngine
