@@ -16,6 +16,7 @@ from engine.kernel.errors import (
     CtosError,
     DuplicateClientOrderId,
     InvalidOrder,
+    JournalError,
     OrderNotFound,
     RateLimited,
     RiskReject,
@@ -38,6 +39,7 @@ ZERO = Decimal(0)
 DEADLINE_NS = 2 * NS_PER_S
 """An order that could not be sent by then is dropped."""
 
+_FIRE_AGAIN_S = 1.0
 CANCEL_WAITS_S = (0.25, 0.5, 1.0, 2.0, 5.0)
 _TRY_AGAIN = (RateLimited, VenueUnavailable, UnknownOutcome, ClockSkew)
 
@@ -156,6 +158,7 @@ class OrderCommands:
         if order.state is OrderState.INTENT:
             state = OrderState.CANCELED if order.held else OrderState.NEVER_SENT
             core.change(Outcome(client_id, state, "cancelled before it was sent"))
+            core.oplog("OrderCanceled", **about(order), det=order.reason)
             self.stops.forget(order)
         elif order.pending is not Pending.CANCEL:
             core.risk.count_cancel(order.instance)
@@ -241,8 +244,14 @@ class OrderCommands:
             request = replace(request, quantity=quantity)
         if request.reduce_only and not self.reductions.reduces_account(order):
             request = replace(request, reduce_only=False)
-        core.change(Sent(order.client_id))
-        core.gateway.place(request, partial(self._placed, order.client_id))
+        place = partial(core.gateway.place, request, partial(self._placed, order.client_id))
+        if order.held:
+            # Its intent says "not sent": that must be overwritten on the disk first, or a restart would send it again.
+            core.write(Sent(order.client_id), place)
+            core.publish_order(order)
+        else:
+            core.change(Sent(order.client_id))
+            place()
 
     def _placed(self, client_id: str, outcome: OrderUpdate | CtosError) -> None:
         core = self._core
@@ -303,7 +312,12 @@ class OrderCommands:
             self._core.change(Outcome(order.client_id, OrderState.EXPIRED, "triggered with nothing to reduce"))
             return
         self._core.oplog("OrderPlaced", **about(order), type="stop", det=f"triggered at {order.trigger_price}")
-        self._send(order, OrderType.MARKET, min(order.remaining, reducible))
+        try:
+            self._send(order, OrderType.MARKET, min(order.remaining, reducible))
+        except JournalError as error:
+            text = f"stop #{order.label} of {order.symbol} is met and cannot be sent: {error}"
+            self._core.alarm("journal", text, order.symbol, order.instance, "CRIT")
+            self._core.clock.call_later(_FIRE_AGAIN_S, self.stops.keep, order)
 
 
 def request_of(order: Order, type: OrderType | None = None) -> OrderRequest:

@@ -83,8 +83,11 @@ class EngineCore:
         return self.state.write(record, on_durable)
 
     def save_trading(self) -> None:
-        """Journal the trading gate and the loss limits as they are now."""
-        self.write(Trading(self.risk.to_dict()))
+        """Journal the trading gate and the loss limits if they have changed; they are restored before that."""
+        if self.state.is_loaded:
+            body = self.risk.to_dict()
+            if body != self.state.trading:
+                self.write(Trading(body))
 
     def _trading_changed(self, status: TradingStatus) -> None:
         self.save_trading()

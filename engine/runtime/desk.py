@@ -17,7 +17,7 @@ from engine.runtime.client_ids import ClientIds
 from engine.runtime.commands import OrderCommands
 from engine.runtime.core import EngineCore
 from engine.runtime.events import WorkDone
-from engine.runtime.records import Work
+from engine.runtime.records import Finished, Work
 
 
 class EngineDesk:
@@ -123,10 +123,15 @@ class EngineDesk:
         return self._core.account_quantity(symbol)
 
     def save_work(self, handle: str, body: dict[str, Any] | None) -> None:
-        """Journal the state of a piece of work; quotes flow while there is any."""
+        """Journal the state of a piece of work; None takes it back."""
         state = self._core.state
         if state.works.get(handle) != body:
             state.write(Work(handle, body))
+        self._listen()
+
+    def _listen(self) -> None:
+        """Take quotes while there is work."""
+        state = self._core.state
         if state.works and self._listening is None:
             self._listening = self._core.bus.subscribe(Quote, lambda quote: self.on_quote(quote))
         elif not state.works and self._listening is not None:
@@ -134,7 +139,7 @@ class EngineDesk:
             self._listening = None
 
     def finish(self, instance: str, done: Done) -> None:
-        """Tell the instance and the bus that a piece of work has ended."""
+        """Journal that a piece of work has ended, and tell the instance and the bus."""
         self._core.oplog(
             "SetCoinPosition" if done.kind == "target" else "PlaceIncrementalOrders",
             instance=instance,
@@ -145,6 +150,8 @@ class EngineDesk:
             notional=str(done.notional),
             det=done.reason,
         )
+        self._core.write(Finished(instance, done))
+        self._listen()
         self._core.bus.publish(WorkDone(instance, done))
 
     def _refuse_while_closed(self, request: OrderRequest) -> None:

@@ -136,6 +136,7 @@ class ExecutionEngine:
         replayed = core.state.load()
         if core.state.trading is not None:
             self.risk.restore(core.state.trading)
+        core.save_trading()
         self.works.restore(core.state.works)
         self._account_stream = self.driver.subscribe_account(self.booking.on_event)
         self._watch_held()
@@ -332,7 +333,7 @@ class ExecutionEngine:
         return self.core.state.event_seq.get(instance, 0)
 
     def missed(self, instance: str, after_seq: int) -> Iterator[object]:
-        """Yield what happened to an instance after a record, as `FillBooked` and `OrderChanged`, in order."""
+        """Yield what happened to an instance after a record: `FillBooked`, `OrderChanged`, `WorkDone`, in order."""
         return missed_events(self.core, instance, after_seq)
 
     def _why_closed(self) -> str:

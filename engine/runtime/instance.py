@@ -23,7 +23,7 @@ from engine.kernel.scheduler import InstanceState, LifeCycle
 from engine.kernel.strategy import Done, DoneStatus, Params, PauseMode, Strategy
 from engine.runtime.context import StrategyContext
 from engine.runtime.data import BarFeed
-from engine.runtime.events import FillBooked, InstanceChanged, LogLine, OrderChanged
+from engine.runtime.events import FillBooked, InstanceChanged, LogLine, OrderChanged, WorkDone
 from engine.runtime.watchdog import SLOW_NS, HandlerTimeout, HandlerWatch
 
 if TYPE_CHECKING:
@@ -152,13 +152,16 @@ class StrategyInstance:
         return getattr(self.strategy_class, handler) is not getattr(Strategy, handler)
 
     def wake(self, missed: Iterable[object]) -> None:
-        """Begin to take orders and fills, first those that it missed, in order."""
+        """Begin to take orders, fills and reports of work, first those that it missed, in order."""
         self._asleep = False
-        events = [
-            ("on_fill", (event.fill,)) if isinstance(event, FillBooked) else ("on_order", (event.order,))
-            for event in missed
-            if isinstance(event, FillBooked | OrderChanged)
-        ]
+        events: list[tuple[str, tuple[Any, ...]]] = []
+        for event in missed:
+            if isinstance(event, FillBooked):
+                events.append(("on_fill", (event.fill,)))
+            elif isinstance(event, OrderChanged):
+                events.append(("on_order", (event.order,)))
+            elif isinstance(event, WorkDone):
+                events.append(("on_done", (event.done,)))
         self._held.extendleft(reversed(events))
         self.event_seq = self.engine.event_seq(self.name)
         if self.life.state is not InstanceState.FAULTED:
@@ -232,7 +235,8 @@ class StrategyInstance:
 
     def on_done(self, done: Done) -> None:
         """Hand over the end of a piece of work."""
-        self._own_event("on_done", done)
+        if not self._asleep:
+            self._own_event("on_done", done)
 
     def on_funding(self, payment: FundingPayment) -> None:
         """Hand over this instance's share of a funding payment."""

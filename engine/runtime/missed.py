@@ -6,19 +6,19 @@ from collections.abc import Iterator
 
 from engine.kernel.orders import Order
 from engine.runtime.core import EngineCore
-from engine.runtime.events import FillBooked, OrderChanged
-from engine.runtime.records import Execution, Outcome, Status
+from engine.runtime.events import FillBooked, OrderChanged, WorkDone
+from engine.runtime.records import Execution, Finished, Outcome, Status
 
 
-def missed_events(core: EngineCore, instance: str, after_seq: int) -> Iterator[FillBooked | OrderChanged]:
-    """Yield an instance's fills, and each order that changed once, in the order of the journal after a record.
+def missed_events(core: EngineCore, instance: str, after_seq: int) -> Iterator[FillBooked | OrderChanged | WorkDone]:
+    """Yield an instance's fills, reports of work and changed orders after a record, in the order of the journal.
 
-    An order stands where it changed last, so that its fills come before its end. Orders of work in progress are left
+    An order comes once and stands where it changed last, so that its fills come before its end. Orders of work in progress are left
     out: their work reports for them.
     """
     if core.state.event_seq.get(instance, 0) <= after_seq:
         return
-    found: list[tuple[int, FillBooked | Order]] = []
+    found: list[tuple[int, FillBooked | WorkDone | Order]] = []
     last: dict[str, int] = {}
     for seq, record in core.state.since(after_seq):
         order = None
@@ -29,6 +29,9 @@ def missed_events(core: EngineCore, instance: str, after_seq: int) -> Iterator[F
                 if booked is not None:
                     found.append((seq, FillBooked(fill, instance, booked.realised)))
             order = core.tracker.find(fill.client_id, fill.symbol, fill.venue_order_id)
+        elif isinstance(record, Finished):
+            if record.instance == instance:
+                found.append((seq, WorkDone(instance, record.done)))
         elif isinstance(record, Status):
             update = record.update
             order = core.tracker.find(update.client_id, update.symbol, update.venue_order_id)
@@ -38,7 +41,7 @@ def missed_events(core: EngineCore, instance: str, after_seq: int) -> Iterator[F
             found.append((seq, order))
             last[order.client_id] = seq
     for seq, event in found:
-        if isinstance(event, FillBooked):
+        if not isinstance(event, Order):
             yield event
         elif last[event.client_id] == seq:
             yield OrderChanged(event)

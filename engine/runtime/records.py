@@ -14,6 +14,7 @@ import msgspec
 from engine.kernel.account import FundingPayment
 from engine.kernel.errors import JournalError
 from engine.kernel.orders import Fill, OrderState, OrderType, OrderUpdate, Pending, Side
+from engine.kernel.strategy import Done
 
 
 @dataclass(slots=True, frozen=True)
@@ -138,11 +139,20 @@ class Trading:
 
 @dataclass(slots=True, frozen=True)
 class Work:
-    """The newest state of a piece of work; None when it has ended."""
+    """The newest state of a piece of work; None when it was taken back before anything was sent."""
 
     kind: ClassVar[str] = "WORK"
     handle: str
     body: dict[str, Any] | None
+
+
+@dataclass(slots=True, frozen=True)
+class Finished:
+    """A piece of work has ended with this report."""
+
+    kind: ClassVar[str] = "FINISHED"
+    instance: str
+    done: Done
 
 
 @dataclass(slots=True, frozen=True)
@@ -180,6 +190,7 @@ Record = (
     | Transfer
     | Trading
     | Work
+    | Finished
     | DayAnchor
     | Reconciled
 )
@@ -199,6 +210,7 @@ _KINDS: dict[str, type[Any]] = {
         Transfer,
         Trading,
         Work,
+        Finished,
         DayAnchor,
         Reconciled,
     )

@@ -17,7 +17,7 @@ from engine.kernel.errors import JournalError
 from engine.kernel.orders import Fill, Order
 from engine.runtime.fills import BookedFill
 from engine.runtime.ledgers import LedgerBook, SavedLedgers
-from engine.runtime.records import Reconciled, Record, Trading, Work, decode, encode
+from engine.runtime.records import Finished, Reconciled, Record, Trading, Work, decode, encode
 from engine.runtime.tracker import OrderTracker, TrackedOrders
 
 CHECKPOINT_EVERY = 20_000
@@ -105,6 +105,12 @@ class EngineState:
         self._account = account
         self._clock = clock
         self._since_checkpoint = 0
+        self._loaded = False
+
+    @property
+    def is_loaded(self) -> bool:
+        """Return whether the state was rebuilt from the journal: nothing can be written before."""
+        return self._loaded
 
     def write(self, record: Record, on_durable: Callable[[], object] | None = None) -> Effect:
         """Journal a record, then apply it.
@@ -116,6 +122,8 @@ class EngineState:
         Raises:
             JournalError: The journal does not take it; nothing has changed.
         """
+        if not self._loaded:
+            raise JournalError("nothing can be recorded before the engine has started and read its journal")
         ts_ns = self._clock.now_ns()
         barrier = _Barrier(on_durable) if on_durable is not None else None
         durable = barrier.durable if barrier is not None else None
@@ -144,6 +152,7 @@ class EngineState:
             self._apply(decode(entry.kind, entry.body), entry.ts_ns, entry.seq)
             count += 1
         self._since_checkpoint = count
+        self._loaded = True
         return count
 
     def checkpoint(self) -> None:
@@ -190,6 +199,9 @@ class EngineState:
                 self.works.pop(record.handle, None)
             else:
                 self.works[record.handle] = record.body
+        elif isinstance(record, Finished):
+            self.works.pop(record.done.handle, None)
+            self.event_seq[record.instance] = seq
         elif isinstance(record, Reconciled):
             self.fills_until = record.fills_until
             if record.adopted_until is not None:

@@ -242,4 +242,5 @@ class ScriptedDesk:
             self.saved[handle] = json.loads(json.dumps(body))
 
     def finish(self, instance: str, done: Done) -> None:
+        self.saved.pop(done.handle, None)
         self.dones.append(done)

@@ -14,6 +14,7 @@ from engine.io.writer import WriterThread
 from engine.kernel.clock import NS_PER_S
 from engine.kernel.errors import JournalError, TradingHalted
 from engine.kernel.orders import OrderState, OrderType, Pending
+from engine.runtime.core import VenueFeatures
 from engine.runtime.events import FillBooked, OrderChanged
 from engine.runtime.trading_state import TradingMode
 from tests.engine.faults import FaultyDriver
@@ -125,8 +126,8 @@ class Moment:
     now_ns: int
 
 
-def moments_of(tmp_path: Path) -> tuple[Floor, list[Moment]]:
-    floor = Floor(tmp_path / "first")
+def moments_of(tmp_path: Path, features: VenueFeatures) -> tuple[Floor, list[Moment]]:
+    floor = Floor(tmp_path / "first", features=features)
     moments: list[Moment] = []
     append = floor.journal.append
 
@@ -138,6 +139,7 @@ def moments_of(tmp_path: Path) -> tuple[Floor, list[Moment]]:
     start = floor.journal.last_seq
     floor.journal.append = watched  # type: ignore[method-assign]
     busy_day(floor)
+    floor.print(94)
     floor.journal.flush()
     assert floor.journal.last_seq == start + len(moments)
     return floor, moments
@@ -168,13 +170,15 @@ def check_recovered(floor: Floor) -> None:
         assert order.pending is Pending.NONE and (order.held or order.state is not OrderState.INTENT)
 
 
-def test_the_program_may_end_at_every_record(tmp_path: Path):
-    source, moments = moments_of(tmp_path)
+@pytest.mark.parametrize("stops", [True, False], ids=["venue stops", "held stops"])
+def test_the_program_may_end_at_every_record(tmp_path: Path, stops: bool):
+    features = VenueFeatures(stops=stops)
+    source, moments = moments_of(tmp_path, features)
     first_seq = source.journal.last_seq - len(moments)
     for index, moment in enumerate(moments):
         # What the venue did until the next intent may be lost with the records that nobody waited for.
         later = index
-        while later + 1 < len(moments) and moments[later + 1].kind not in ("INTENT", "ASKED"):
+        while later + 1 < len(moments) and moments[later + 1].kind not in ("INTENT", "ASKED", "SENT"):
             later += 1
         for number, venue in enumerate({moment.venue, moments[later].venue}):
             path = tmp_path / f"cut-{index}-{number}"
@@ -184,9 +188,11 @@ def test_the_program_may_end_at_every_record(tmp_path: Path):
                 MemoryStore(venue),
                 start_ns=moments[later].now_ns + NS_PER_S,
                 driver_of=FaultyDriver,
+                features=features,
                 armed=False,
             )
-            if moment.kind == "INTENT" and venue == moment.venue:
+            newest = after.engine.tracker.recent()[-1:]
+            if moment.kind == "INTENT" and venue == moment.venue and not newest[0].held:
                 assert "of the last run" in after.engine.desk.closed()
             check_recovered(after)
             after.journal.close()
@@ -239,8 +245,6 @@ def test_a_cancel_in_flight_is_carried_out_after_the_restart(tmp_path: Path):
 
 
 def test_a_held_stop_is_held_again(tmp_path: Path):
-    from engine.runtime.core import VenueFeatures
-
     floor = Floor(tmp_path, features=VenueFeatures(stops=False))
     floor.hold(1)
     floor.order(SELL, 1, None, STOP, trigger=95)

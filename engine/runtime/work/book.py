@@ -283,6 +283,7 @@ class WorkBook:
             self._desk.save_work(item.handle, item.to_dict())
 
     def _remove(self, item: WorkItem) -> None:
+        """Take a piece of work out of the book; its saved state ends with the report, or by `save_work`."""
         del self._items[item.handle]
         left = tuple(other for other in self._by_symbol[item.symbol] if other is not item)
         if left:
@@ -291,7 +292,6 @@ class WorkBook:
             del self._by_symbol[item.symbol]
         if isinstance(item, Replacement):
             del self._replaced[item.old]
-        self._desk.save_work(item.handle, None)
 
     def _start(self, item: WorkItem) -> str:
         """Start work for a command: a refusal before anything was sent goes to the caller and leaves no trace."""
@@ -305,6 +305,7 @@ class WorkBook:
         except CtosError:
             if item.handle in self._items:
                 self._remove(item)
+                self._desk.save_work(item.handle, None)
             raise
         finally:
             self._starting.discard(item.handle)

@@ -88,10 +88,10 @@ class OrderDesk(Protocol):
         """Return the signed base coins of the account's position: all ledgers together."""
 
     def save_work(self, handle: str, body: dict[str, Any] | None) -> None:
-        """Journal the state of a piece of work; None when it has ended. The newest body comes back at a restart."""
+        """Journal the state of a piece of work; the newest comes back at a restart. None takes it back unreported."""
 
     def finish(self, instance: str, done: Done) -> None:
-        """Tell the instance and the bus that a piece of work has ended."""
+        """Journal that a piece of work has ended, which ends its saved state, and tell the instance and the bus."""
 
 
 def is_settled(order: Order) -> bool:
