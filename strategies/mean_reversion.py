@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 
 from pydantic import Field, model_validator
 
-from engine.kernel.errors import BelowMinimum, CtosError, Paused
+from engine.kernel.errors import BelowMinimum, ConfigError, CtosError, Paused, TradingHalted
+from engine.kernel.instruments import Instrument
 from engine.kernel.market import TIMEFRAME_MS, Bar
-from engine.kernel.orders import Fill, Order, OrderState, OrderType, Side
+from engine.kernel.orders import Fill, Order, OrderState, OrderType, Pending, Side
 from engine.kernel.strategy import Context, DeadlinePolicy, Done, DoneStatus, Params, Purpose, RiskParams, Strategy
 from engine.runtime.indicators import ZScore, zscore
 
@@ -17,25 +19,38 @@ ONE = Decimal(1)
 _ENTRY_DEADLINE_S = 120
 _EXIT_DEADLINE_S = 60
 _STOP_RETRY_S = 5
+_REPLACE_AFTER_S = 30
+_REPLACE_LIMIT = (3, 600)
+"""Cancellations of a stop from outside that are answered, in so many seconds."""
 
 
 class MeanReversionParams(Params):
-    """Parameters of mean reversion."""
+    """Parameters of mean reversion; z-scores are in population standard deviations."""
 
-    period: int = Field(20, ge=5, le=500, description="bars in the window, 5-500")
-    entry_z: float = Field(2.0, gt=0, le=10, description="enter beyond this, standard deviations; exit < entry < stop")
-    exit_z: float = Field(0.5, ge=0, le=10, description="leave inside this, standard deviations")
-    stop_z: float = Field(3.5, gt=0, le=20, description="give up beyond this, standard deviations")
-    trigger: str = Field(
-        "close", pattern="^(close|reenter)$", description="close: beyond the band; reenter: back inside"
+    period: int = Field(20, ge=5, le=500, description="bars in the window, 5 to 500")
+    entry_z: float = Field(
+        2.0, gt=0, le=10, description="enter beyond this z-score; exit_z < entry_z < stop_z, up to 10"
     )
-    max_slope_z: float = Field(1.5, ge=0, le=20, description="no entry in a trend steeper than this, std (0 = off)")
+    exit_z: float = Field(0.5, ge=0, le=10, description="leave inside this z-score, 0 to entry_z")
+    stop_z: float = Field(3.5, gt=0, le=20, description="give up beyond this z-score, entry_z to 20")
+    trigger: str = Field(
+        "close",
+        pattern="^(close|reenter)$",
+        description="close: enter when a close is beyond the band; reenter: when one comes back inside",
+    )
+    max_slope_z: float = Field(
+        1.5, ge=0, le=20, description="no entry while the mean moved more in one window, standard deviations (0 = off)"
+    )
     max_hold: int = Field(40, ge=0, le=10000, description="longest time in a position, bars (0 = off)")
     cooldown: int = Field(5, ge=0, le=1000, description="idle after a stop, bars (0 = off)")
-    stop_pct: Decimal = Field(Decimal("0.03"), gt=0, lt=1, description="stop distance from entry, ratio")
+    stop_pct: Decimal = Field(Decimal("0.03"), gt=0, lt=1, description="stop distance from entry, fraction below 1")
     amount: Decimal = Field(Decimal(100), gt=0, description="size of the position, USD")
-    timeframe: str = Field("15m", description="candle length", json_schema_extra={"restart": True})
-    direction: str = Field("both", pattern="^(both|long_only|short_only)$", description="both, long_only, short_only")
+    timeframe: str = Field(
+        "15m", description=f"candle length: {', '.join(TIMEFRAME_MS)}", json_schema_extra={"restart": True}
+    )
+    direction: str = Field(
+        "both", pattern="^(both|long_only|short_only)$", description="both, long_only or short_only; spot is long_only"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> MeanReversionParams:
@@ -48,18 +63,20 @@ class MeanReversionParams(Params):
 
 @dataclass(slots=True)
 class Trade:
-    """What is remembered of one symbol over a restart.
+    """What is remembered of one symbol over a restart. Times are ms, those of bars their opening times.
 
     Attributes:
-        entry_bar: Opening time (ms) of the bar that gave the entry, 0 when flat.
-        last_bar: Opening time of the last bar that was handled.
+        entry_bar: Bar that gave the entry, 0 when flat.
+        last_bar: Bar that was handled last.
         entering: Handle of the entry at work.
         leaving: Handle of the exit at work.
         stop_id: Client id of the resting stop.
-        retired: Client id of a stop that is being cancelled.
-        cooldown_left: Bars to stay out after a stop.
+        stop_replaced: When cancellations of the stop from outside were answered.
+        stop_wait_until: No new stop before this time.
+        cooldown_until: First bar after a stop that may give an entry.
         waits_inside: Whether a close inside the band is needed first.
         beyond: Side of the band (-1, +1) that a `reenter` waits to come back from.
+        note: Why there is no position.
     """
 
     entry_bar: int = 0
@@ -67,18 +84,21 @@ class Trade:
     entering: str = ""
     leaving: str = ""
     stop_id: str = ""
-    retired: str = ""
-    cooldown_left: int = 0
+    stop_replaced: list[int] = field(default_factory=list)
+    stop_wait_until: int = 0
+    cooldown_until: int = 0
     waits_inside: bool = False
     beyond: int = 0
+    note: str = "waits for the next close"
 
 
 class MeanReversion(Strategy[MeanReversionParams]):
-    """Buys closes far below their mean and sells closes far above it, and leaves near the mean.
+    """Buys closes far below their mean, sells closes far above it, and leaves near the mean.
 
-    The distance is the z-score of the last close over `period` closed bars. A position is entered by a soft order
-    beyond entry_z, left inside exit_z, and protected by a resting reduce-only stop at stop_pct from entry; beyond
-    stop_z it is given up too. After a stop it stays out for `cooldown` bars and until a close inside the band.
+    The distance is the z-score of the last close over `period` closed bars. Beyond entry_z a soft order works the
+    position for two minutes; what filled by then is kept. It is closed inside exit_z, after max_hold bars, or beyond
+    stop_z, and a reduce-only stop rests at stop_pct from the entry all the time. After a stop nothing is entered for
+    `cooldown` bars and until a close inside the band. While the mean itself moves fast there are no entries.
     """
 
     name = "mean_reversion"
@@ -87,18 +107,26 @@ class MeanReversion(Strategy[MeanReversionParams]):
 
     def __init__(self, ctx: Context, params: MeanReversionParams) -> None:
         super().__init__(ctx, params)
-        self._trades: dict[str, Trade] = {}
+        self._trades: dict[str, Trade] = {symbol: Trade(**data) for symbol, data in ctx.state.get("trades", {}).items()}
 
     @classmethod
     def limits(cls, params: MeanReversionParams, n_symbols: int) -> RiskParams:
         """Return the limits: 1.1 x amount for each symbol."""
-        risk = params.risk
-        return risk.model_copy(
-            update={
-                "max_notional_usd": risk.max_notional_usd or params.amount * Decimal("1.1") * n_symbols,
-                "max_order_usd": risk.max_order_usd or params.amount * Decimal("1.1"),
-            }
-        )
+        changes: dict[str, object] = {}
+        if params.risk.max_notional_usd is None:
+            changes["max_notional_usd"] = params.amount * Decimal("1.1") * n_symbols
+        return params.risk.model_copy(update=changes)
+
+    @classmethod
+    def check(cls, params: MeanReversionParams, instruments: Sequence[Instrument]) -> None:
+        """Refuse to sell short what cannot be sold short.
+
+        Raises:
+            ConfigError: Names the instrument and what would work.
+        """
+        for instrument in instruments:
+            if params.direction == "short_only" and not instrument.is_perp:
+                raise ConfigError(f"direction: {instrument.symbol} is spot and cannot be sold short; use long_only")
 
     @classmethod
     def timeframes(cls, params: MeanReversionParams) -> tuple[str, ...]:
@@ -112,68 +140,72 @@ class MeanReversion(Strategy[MeanReversionParams]):
 
     def on_start(self, reason: str) -> None:
         """Put the stops back first, then wait for bars."""
-        self._load()
         for symbol in self.symbols:
             trade = self._trades.setdefault(symbol, Trade())
-            if reason == "restart":
-                trade.entering = trade.leaving = trade.retired = ""
+            trade.entering = trade.entering if self.ctx.active(trade.entering) else ""
+            trade.leaving = trade.leaving if self.ctx.active(trade.leaving) else ""
+            if reason == "resume":
+                trade.stop_replaced, trade.stop_wait_until = [], 0
+            self._adopt_stop(symbol, trade)
             self._protect(symbol, trade)
         self._save()
 
     def on_bar(self, bar: Bar) -> None:
         """Decide on a closed bar."""
-        self._load()
         trade = self._trades.setdefault(bar.symbol, Trade())
         if bar.open_time <= trade.last_bar:
             return
         trade.last_bar = bar.open_time
-        if trade.cooldown_left:
-            trade.cooldown_left -= 1
         score = self._score(bar.symbol)
         held = self.ctx.position(bar.symbol).quantity
         if held:
             self._manage(bar, trade, score, held)
-        elif score is not None and not trade.entering:
+        elif score is None:
+            trade.note = "no signal: bars are missing or do not move"
+        elif not trade.entering and not trade.leaving:
             self._seek_entry(bar, trade, score)
-        self._explain(bar.symbol, trade, score, held)
         self._save()
 
     def on_fill(self, fill: Fill) -> None:
         """Let the stop follow the position."""
-        self._load()
-        self._protect(fill.symbol, self._trades.setdefault(fill.symbol, Trade()))
-        self._save()
+        trade = self._trades.get(fill.symbol)
+        if trade is not None:
+            self._protect(fill.symbol, trade)
+            self._save()
 
     def on_order(self, order: Order) -> None:
         """Follow the stop: filled means stopped out; lost means it is put back."""
-        self._load()
         trade = self._trades.get(order.symbol)
-        if trade is None or order.client_id not in (trade.stop_id, trade.retired) or not order.state.is_final:
+        if trade is None or order.client_id != trade.stop_id:
             return
-        if order.client_id == trade.retired:
-            trade.retired = ""
-            self._protect(order.symbol, trade)
+        held = self.ctx.position(order.symbol).quantity
+        if not order.state.is_final:
+            if order.error:
+                self.ctx.timer.after(f"protect:{order.symbol}", _STOP_RETRY_S)
+            elif order.pending is Pending.NONE:
+                self._protect(order.symbol, trade)
         else:
             trade.stop_id = ""
-            if order.state is OrderState.FILLED or (order.filled and not self.ctx.position(order.symbol).quantity):
+            if order.filled:
                 self._stopped_out(order.symbol, trade)
-            elif order.state in (OrderState.REJECTED, OrderState.EXPIRED):
-                self._stop_refused(order)
+            elif not held:
+                self._protect(order.symbol, trade)
+            elif order.state is OrderState.CANCELED:
+                self._stop_cancelled(order.symbol, trade)
             else:
-                self.ctx.timer.after(f"protect:{order.symbol}", _STOP_RETRY_S)
+                self._stop_refused(order, trade)
         self._save()
 
     def on_done(self, done: Done) -> None:
         """Note that an entry or exit has ended."""
-        self._load()
         trade = self._trades.get(done.symbol)
         if trade is None:
             return
         if done.handle == trade.entering:
             trade.entering = ""
             if not self.ctx.position(done.symbol).quantity:
-                trade.entry_bar = 0
-                self.ctx.log(f"{done.symbol} entry ended without a fill: {done.status.value} {done.reason}".rstrip())
+                trade.note = f"entry ended without a fill: {done.status.value} {done.reason}".rstrip()
+                self.ctx.log(f"{done.symbol} {trade.note}")
         elif done.handle == trade.leaving:
             trade.leaving = ""
             if done.status in (DoneStatus.ERROR, DoneStatus.FAILED):
@@ -182,11 +214,11 @@ class MeanReversion(Strategy[MeanReversionParams]):
         self._save()
 
     def on_timer(self, name: str, payload: object) -> None:
-        """Put a lost stop back."""
-        if name.startswith("protect:"):
-            symbol = name.removeprefix("protect:")
+        """Put a lost stop back, at its time or when trading opens."""
+        waiting = self.symbols if name == "armed" else (name.removeprefix("protect:"),)
+        for symbol in waiting:
             self._protect(symbol, self._trades[symbol])
-            self._save()
+        self._save()
 
     def on_params(self, old: MeanReversionParams, new: MeanReversionParams) -> None:
         """Move the stops to the amended distance."""
@@ -194,12 +226,14 @@ class MeanReversion(Strategy[MeanReversionParams]):
             self._protect(symbol, trade)
         self._save()
 
-    def _load(self) -> None:
-        if not self._trades and self.ctx.state.get("trades"):
-            self._trades = {symbol: Trade(**data) for symbol, data in self.ctx.state["trades"].items()}
-
     def _save(self) -> None:
         self.ctx.state["trades"] = {symbol: asdict(trade) for symbol, trade in self._trades.items()}
+        flat = [
+            f"{symbol}: {trade.note}"
+            for symbol in self.symbols
+            if (trade := self._trades[symbol]).note and not trade.entering and not self.ctx.position(symbol).quantity
+        ]
+        self.ctx.why("; ".join(flat))
 
     def _score(self, symbol: str) -> ZScore | None:
         bars = self.ctx.bars(symbol, self.params.timeframe, self.params.period)
@@ -220,24 +254,39 @@ class MeanReversion(Strategy[MeanReversionParams]):
 
     def _seek_entry(self, bar: Bar, trade: Trade, score: ZScore) -> None:
         inside = abs(score.z) < self.params.entry_z
-        if inside and not trade.cooldown_left:
+        is_idle = bar.open_time < trade.cooldown_until
+        waits = trade.waits_inside
+        if inside:
             trade.waits_inside = False
         side = self._signal(trade, score, inside)
-        if not side or trade.cooldown_left or trade.waits_inside:
-            return
-        if (side > 0 and self.params.direction == "short_only") or (side < 0 and self.params.direction == "long_only"):
-            return
-        if self._is_trending(bar.symbol, score):
-            self.ctx.log(f"{bar.symbol} z {score.z:+.2f}: no entry, the mean itself is moving")
-            return
+        if is_idle:
+            left = (trade.cooldown_until - bar.open_time) // TIMEFRAME_MS[self.params.timeframe]
+            trade.note = f"cooling down after a stop, {left} bars left"
+        elif waits:
+            trade.note = f"waits for a close inside the band after a stop, z {score.z:+.2f}"
+        elif not side or not self._may_take(bar.symbol, side):
+            trade.note = f"z {score.z:+.2f}, enters beyond {self.params.entry_z:g}"
+        elif self._is_trending(bar.symbol, score):
+            trade.note = f"z {score.z:+.2f}, but the mean itself is moving or not known long enough"
+        else:
+            self._enter(bar, trade, score, side)
+
+    def _may_take(self, symbol: str, side: int) -> bool:
+        """Return whether positions of this sign are allowed."""
+        if side > 0:
+            return self.params.direction != "short_only"
+        return self.params.direction != "long_only" and self.ctx.instrument(symbol).is_perp
+
+    def _enter(self, bar: Bar, trade: Trade, score: ZScore, side: int) -> None:
         try:
             trade.entering = self.ctx.set_position(
                 bar.symbol, side * self.params.amount, deadline_s=_ENTRY_DEADLINE_S, policy=DeadlinePolicy.CANCEL
             )
         except (Paused, BelowMinimum) as error:
-            self.ctx.log(f"{bar.symbol} z {score.z:+.2f}: no entry, {error}")
+            trade.note = f"z {score.z:+.2f}, no entry: {error}"
+            self.ctx.log(f"{bar.symbol} {trade.note}")
             return
-        trade.entry_bar = bar.open_time
+        trade.entry_bar, trade.note = bar.open_time, ""
         self.ctx.log(f"{bar.symbol} z {score.z:+.2f}: {'buys' if side > 0 else 'sells'} {self.params.amount} USD")
 
     def _signal(self, trade: Trade, score: ZScore, inside: bool) -> int:
@@ -258,7 +307,7 @@ class MeanReversion(Strategy[MeanReversionParams]):
         bars_held = (bar.open_time - trade.entry_bar) // TIMEFRAME_MS[self.params.timeframe] if trade.entry_bar else 0
         if score is not None and score.z * side <= -self.params.stop_z:
             self._leave(bar.symbol, trade, f"z {score.z:+.2f} beyond the stop", soft=False)
-            self._begin_cooldown(trade)
+            self._cool_down(trade)
         elif score is not None and score.z * side >= -self.params.exit_z:
             self._leave(bar.symbol, trade, f"z {score.z:+.2f} near the mean", soft=score.z * side < 0)
         elif self.params.max_hold and bars_held >= self.params.max_hold:
@@ -268,44 +317,91 @@ class MeanReversion(Strategy[MeanReversionParams]):
         if trade.entering:
             self.ctx.cancel(trade.entering)
         trade.leaving = self.ctx.close(symbol, ONE, soft=soft, deadline_s=_EXIT_DEADLINE_S, policy=DeadlinePolicy.CROSS)
+        trade.note = f"left: {why}"
         self.ctx.log(f"{symbol} closes: {why}")
 
     def _stopped_out(self, symbol: str, trade: Trade) -> None:
         if trade.entering:
             self.ctx.cancel(trade.entering)
-        self._begin_cooldown(trade)
-        self.ctx.log(f"{symbol} stopped out; idle for {self.params.cooldown} bars")
+        self._cool_down(trade)
+        trade.note = f"stopped out, idle for {self.params.cooldown} bars"
+        self.ctx.log(f"{symbol} {trade.note}")
+        self._protect(symbol, trade)
 
-    def _begin_cooldown(self, trade: Trade) -> None:
-        trade.cooldown_left = self.params.cooldown
-        trade.waits_inside = True
+    def _cool_down(self, trade: Trade) -> None:
+        step = TIMEFRAME_MS[self.params.timeframe]
+        trade.cooldown_until = (self.ctx.now_ms() // step + self.params.cooldown) * step
+        trade.waits_inside, trade.beyond = True, 0
 
-    def _stop_refused(self, order: Order) -> None:
-        """A position without its stop is closed at once."""
-        if self.ctx.position(order.symbol).quantity:
-            self.ctx.anomaly("stop_refused", order.symbol, order.reason, "", f"stop refused: {order.reason}", "CRIT")
-            self._leave(order.symbol, self._trades[order.symbol], "its stop was refused", soft=False)
+    def _stop_refused(self, order: Order, trade: Trade) -> None:
+        """Close a position that cannot have its stop at once; while trading is closed there is only waiting."""
+        if order.error == TradingHalted.__name__:
+            self.ctx.log(f"{order.symbol}: no stop yet: {order.reason}", "warn")
+            self.ctx.timer.after(f"protect:{order.symbol}", _STOP_RETRY_S)
+            return
+        text = f"{order.symbol}: its stop was refused, the position is closed: {order.reason}"
+        self.ctx.anomaly("stop_refused", order.symbol, order.error or order.state.value, "", text, "CRIT")
+        if not trade.leaving:
+            self._leave(order.symbol, trade, "its stop was refused", soft=False)
+
+    def _stop_cancelled(self, symbol: str, trade: Trade) -> None:
+        """Put a stop that somebody cancelled back after a while, but never fight a person."""
+        now = self.ctx.now_ms()
+        limit, window_s = _REPLACE_LIMIT
+        trade.stop_replaced = [when for when in trade.stop_replaced if when > now - window_s * 1000]
+        if len(trade.stop_replaced) < limit:
+            trade.stop_replaced.append(now)
+            trade.stop_wait_until = now + _REPLACE_AFTER_S * 1000
+            self.ctx.log(f"{symbol}: its stop was cancelled from outside, again in {_REPLACE_AFTER_S} s", "warn")
+            self._protect(symbol, trade)
+            return
+        trade.stop_wait_until = now + window_s * 1000
+        self.ctx.pause_symbol(symbol, window_s, "its stop was cancelled from outside")
+        text = f"{symbol}: its stop was cancelled from outside {limit + 1} times; the position has none for 10 min"
+        self.ctx.anomaly("external_cancel", symbol, limit + 1, limit, text, "CRIT")
+        self._protect(symbol, trade)
+
+    def _adopt_stop(self, symbol: str, trade: Trade) -> None:
+        """Know the one stop that rests after a restart; others of ours are taken back."""
+        if trade.stop_id and self.ctx.order(trade.stop_id) is None:
+            trade.stop_id = ""
+        for order in self.ctx.orders(symbol):
+            if order.type is not OrderType.STOP or order.client_id == trade.stop_id:
+                continue
+            if trade.stop_id:
+                self.ctx.cancel(order.client_id)
+            else:
+                trade.stop_id = order.client_id
 
     def _protect(self, symbol: str, trade: Trade) -> None:
         """Bring the resting stop to the position's size and distance."""
         ledger = self.ctx.position(symbol)
         held = ledger.quantity
         stop = self.ctx.order(trade.stop_id) if trade.stop_id else None
-        working = stop is not None and stop.is_open
         if not held:
-            if working and stop is not None:
-                self._retire(trade)
+            if stop is not None and stop.is_open:
+                self.ctx.cancel(trade.stop_id)
             if not trade.entering:
                 trade.entry_bar = 0
             return
-        if trade.retired or (trade.stop_id and stop is None):
+        if trade.stop_id and stop is None:
             return
-        side = Side.SELL if held > 0 else Side.BUY
         distance = -self.params.stop_pct if held > 0 else self.params.stop_pct
+        side = Side.SELL if held > 0 else Side.BUY
         trigger = self.ctx.instrument(symbol).round_trigger(side, ledger.entry_price * (ONE + distance))
-        if working and stop is not None:
-            if stop.remaining != abs(held) or stop.trigger_price != trigger:
-                self._retire(trade)
+        if stop is None or stop.state.is_final:
+            self._place_stop(symbol, trade, held, trigger)
+        elif stop.side is not side:
+            self.ctx.cancel(trade.stop_id)
+        elif stop.remaining != abs(held) or stop.trigger_price != trigger:
+            if stop.pending is Pending.NONE and stop.state in (OrderState.OPEN, OrderState.PARTIAL):
+                self.ctx.amend(trade.stop_id, price=trigger, quantity=stop.filled + abs(held))
+            self.ctx.timer.after(f"protect:{symbol}", _STOP_RETRY_S)
+
+    def _place_stop(self, symbol: str, trade: Trade, held: Decimal, trigger: Decimal) -> None:
+        wait_ms = trade.stop_wait_until - self.ctx.now_ms()
+        if wait_ms > 0:
+            self.ctx.timer.after(f"protect:{symbol}", wait_ms / 1000)
             return
         send = self.ctx.sell if held > 0 else self.ctx.buy
         try:
@@ -320,19 +416,3 @@ class MeanReversion(Strategy[MeanReversionParams]):
         except CtosError as error:
             self.ctx.log(f"{symbol}: the stop cannot be placed: {error}", "error")
             self.ctx.timer.after(f"protect:{symbol}", _STOP_RETRY_S)
-
-    def _retire(self, trade: Trade) -> None:
-        trade.retired, trade.stop_id = trade.stop_id, ""
-        self.ctx.cancel(trade.retired)
-
-    def _explain(self, symbol: str, trade: Trade, score: ZScore | None, held: Decimal) -> None:
-        if held or trade.entering:
-            self.ctx.why("")
-        elif score is None:
-            self.ctx.why(f"{symbol}: no signal, bars are missing or do not move")
-        elif trade.cooldown_left:
-            self.ctx.why(f"{symbol}: cooling down, {trade.cooldown_left} bars left")
-        elif trade.waits_inside:
-            self.ctx.why(f"{symbol}: waits for a close inside the band, z {score.z:+.2f}")
-        else:
-            self.ctx.why(f"{symbol}: z {score.z:+.2f}, enters beyond {self.params.entry_z:g}")

@@ -26,6 +26,7 @@ from engine.runtime.watchdog import HandlerWatch
 from strategies.dyn_grid import DynGrid
 from strategies.mean_reversion import MeanReversion
 from tests.engine.floor import Floor
+from tests.engine.scripted_desk import NO_OFFSET
 from tests.paper.venue import PERP
 
 CLASSES = (DynGrid, MeanReversion)
@@ -58,6 +59,7 @@ class Rig(Floor):
             self.market._history = history
         self.anomalies: list[tuple[str, str, str, str]] = []
         self.lines: list[tuple[str, str, str]] = []
+        self.engine.works._params = NO_OFFSET
         self.bus.subscribe(LogLine, lambda line: self.lines.append((line.level, line.source, line.text)))
         self.bus.subscribe(InstanceChanged, self.events.append)
         self.watch = HandlerWatch()
@@ -104,6 +106,7 @@ class Rig(Floor):
             self.play_to(start_ns + period_ns // 2)
             self.print(close, symbol=symbol)
             self.play_to(start_ns + period_ns + NS_PER_S // 10)
+            self.run()
 
     def play_to(self, time_ns: int) -> None:
         """Let the market and the clock go on until a moment."""

@@ -28,6 +28,8 @@ def zscore(closes: Sequence[float], period: int) -> ZScore | None:
     if len(closes) < period:
         return None
     window = closes[-period:]
+    if min(window) == max(window):
+        return None
     mean = statistics.fmean(window)
     std = statistics.pstdev(window, mean)
     if std == 0 or not math.isfinite(std):

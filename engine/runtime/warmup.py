@@ -1,4 +1,7 @@
-"""Waits until an instance has the prices and candles that it needs, then starts it."""
+"""Waits until an instance has the prices and candles that it needs, then starts it.
+
+One that was started before has orders and a position to look after: it waits for prices only.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,9 @@ class WarmUp:
     def _look(self, instance: StrategyInstance, reason: str, since_ns: int) -> None:
         if instance.life.state is not InstanceState.WARMUP:
             return
-        missing = self._missing(instance, self._engine.clock.now_ns() - since_ns)
+        missing = self._missing_quotes(instance, self._engine.clock.now_ns() - since_ns)
+        if not missing and not instance.was_started:
+            missing = self._missing_bars(instance)
         if missing:
             instance.set_why(missing)
             self._on_change(instance)
@@ -48,15 +53,19 @@ class WarmUp:
         instance.start(reason)
         self._on_change(instance)
 
-    def _missing(self, instance: StrategyInstance, waited_ns: int) -> str:
-        """Return what an instance still waits for, empty when it can start."""
+    def _missing_quotes(self, instance: StrategyInstance, waited_ns: int) -> str:
+        """Return which first quotes an instance still waits for, empty when it can start."""
         without = [symbol for symbol in instance.symbols if self._engine.market.quote(symbol) is None]
         if without and (waited_ns < QUOTE_WAIT_NS or len(without) == len(instance.symbols)):
             return f"waiting for the first quote of {', '.join(without)}"
+        return ""
+
+    def _missing_bars(self, instance: StrategyInstance) -> str:
+        """Return which candles an instance still waits for, empty when it can start."""
         need = instance.strategy_class.warmup_bars(instance.params)
         for timeframe in instance.strategy_class.timeframes(instance.params):
             for symbol in instance.symbols:
-                if symbol in without:
+                if self._engine.market.quote(symbol) is None:
                     continue
                 if not self._bars.is_loaded(symbol, timeframe):
                     return f"loading {timeframe} bars of {symbol}"

@@ -1,0 +1,129 @@
+"""Mean reversion on the real paper venue: test lines of its specification."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.kernel.orders import OrderType
+from tests.engine.floor import d
+from tests.paper.venue import PERP
+from tests.rig import Rig
+
+DIP = (100, 101, 99, 100, 94)
+
+
+@pytest.fixture
+def rig(tmp_path) -> Rig:
+    return Rig(tmp_path)
+
+
+def start(rig: Rig, **params):
+    given = {"period": 5, "entry_z": 1.5, "max_slope_z": 0, "timeframe": "1m", **params}
+    rig.candles((98, 102, 98, 102, 98, 102))
+    return rig.launch("mean_reversion", **given)
+
+
+def entered(rig: Rig, **params) -> None:
+    start(rig, **params)
+    rig.candles(DIP)
+    rig.print(94)
+    assert rig.ledger_of("mr1").quantity == d("1.063")
+
+
+def stops(rig: Rig) -> list[tuple[str, str]]:
+    return [
+        (f"{order.remaining:f}", f"{order.trigger_price:f}")
+        for order in rig.working("mr1")
+        if order.type is OrderType.STOP
+    ]
+
+
+def test_buys_the_dip_and_closes_at_the_mean(rig):
+    start(rig)
+    rig.candles(DIP[:-1])
+    assert rig.fills() == []
+    rig.candles(DIP[-1:])
+    rig.print(94)
+    assert rig.ledger_of("mr1").quantity == d("1.063")
+    assert stops(rig) == [("1.063", "91.18")]
+    rig.candles((99,))
+    ledger = rig.ledger_of("mr1")
+    assert (ledger.quantity, ledger.realised) == (0, d("5.315"))
+    assert rig.working("mr1") == []
+    rig.check_books()
+
+
+def test_a_wider_band_gives_no_entry(rig):
+    start(rig, entry_z=2)
+    rig.candles(DIP)
+    rig.print(94)
+    assert rig.fills() == [] and "enters beyond 2" in rig.manager.get("mr1").why
+
+
+def test_the_stop_takes_three_per_cent_and_idles(rig):
+    entered(rig)
+    rig.print(91.18)
+    ledger = rig.ledger_of("mr1")
+    assert (ledger.quantity, ledger.realised) == (0, d("1.063") * d("-2.82"))
+    idle = (91, 95, 91, 95, 80)
+    for close in idle:
+        rig.candles((close,))
+        assert rig.working("mr1") == [] and "cooling down" in rig.manager.get("mr1").why
+    rig.candles((70,))
+    assert [order.side.value for order in rig.working("mr1")] == ["buy"]
+
+
+def test_closes_that_do_not_move_give_no_signal(rig):
+    start(rig)
+    rig.candles([100] * 8)
+    assert rig.fills() == [] and rig.working("mr1") == []
+    assert "do not move" in rig.manager.get("mr1").why
+
+
+def test_reenter_waits_for_the_first_close_inside(rig):
+    start(rig, trigger="reenter")
+    rig.candles(DIP)
+    assert rig.working("mr1") == []
+    rig.candles((97,))
+    assert [(order.side.value, f"{order.price:f}") for order in rig.working("mr1")] == [("buy", "97")]
+
+
+def test_the_stop_is_there_again_after_a_restart(rig):
+    entered(rig)
+    stop = rig.working("mr1")[0]
+    second = rig.restart()
+    assert stops(second) == [("1.063", "91.18")]
+    rig = second
+    rig.cancel_outside(rig.working("mr1")[0])
+    assert rig.working("mr1") == []
+    third = rig.restart()
+    third.path(94, seconds=31)
+    third.path(94, seconds=2)
+    assert stops(third) == [("1.063", "91.18")]
+    assert third.working("mr1")[0].client_id != stop.client_id
+    third.print(91.18)
+    assert third.ledger_of("mr1").quantity == 0
+
+
+def test_leaves_after_max_hold_counted_over_a_restart(rig):
+    entered(rig, max_hold=3, exit_z=0, stop_pct="0.5", stop_z=9)
+    rig = rig.restart()
+    entry_bar = rig.manager.get("mr1").strategy._trades[PERP].entry_bar
+    assert entry_bar
+    rig.candles((90, 88, 86, 84))
+    assert any("held for" in line for line in rig.log_of("mr1"))
+
+
+def test_an_unfilled_entry_ends_after_two_minutes(rig):
+    start(rig)
+    rig.candles(DIP)
+    assert len(rig.working("mr1")) == 1
+    rig.run(125)
+    assert rig.working("mr1") == [] and rig.ledger_of("mr1").quantity == 0
+    assert "entry ended without a fill" in rig.manager.get("mr1").why
+
+
+def test_no_entry_while_the_mean_moves(rig):
+    start(rig, max_slope_z=1.5)
+    rig.candles((100, 98, 96, 94, 92, 90, 88, 86, 84, 70))
+    assert rig.working("mr1") == [] and "mean itself is moving" in rig.manager.get("mr1").why
