@@ -12,12 +12,12 @@ from engine.kernel.instruments import Instrument
 from engine.kernel.orders import Fill
 
 ZERO = Decimal(0)
-_MONEY_STEP = Decimal("1e-8")
+MONEY_STEP = Decimal("1e-8")
 
 
 def money(amount: Decimal) -> Decimal:
     """Round an amount that is charged or paid to the venue's smallest unit, 1e-8."""
-    return amount.quantize(_MONEY_STEP, ROUND_HALF_EVEN)
+    return amount.quantize(MONEY_STEP, ROUND_HALF_EVEN)
 
 
 @dataclass(slots=True, frozen=True)
@@ -89,13 +89,13 @@ class PaperAccount:
         ledger = self.ledgers.get(symbol)
         return ledger.entry_price if ledger is not None else ZERO
 
+    def held(self) -> list[str]:
+        """Return the symbols with an open perpetual position, in order of name."""
+        return [symbol for symbol in sorted(self.ledgers) if self.ledgers[symbol].quantity]
+
     def open_positions(self, currency: str) -> list[str]:
         """Return the symbols with an open position that settles in a currency, in order of name."""
-        return [
-            symbol
-            for symbol in sorted(self.ledgers)
-            if self.ledgers[symbol].quantity and self._instruments[symbol].settle == currency
-        ]
+        return [symbol for symbol in self.held() if self._instruments[symbol].settle == currency]
 
     def book_fill(self, fill: Fill, instrument: Instrument) -> None:
         """Book an execution and its fee, which is charged in quote."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 
-from drivers.paper.account import PaperAccount, money
+from drivers.paper.account import MONEY_STEP, PaperAccount, money
 from drivers.paper.margin import Margin
 from drivers.paper.matching import Take, plan_take
 from drivers.paper.registry import Registry
@@ -149,10 +149,10 @@ class Clearing:
     def protect(self, currency: str) -> None:
         """Liquidate while equity is below maintenance margin, and let no wallet stay below zero.
 
-        Nothing is liquidated before every position has a price.
+        Nothing is liquidated for a low margin before the market of every position is there.
         """
         margin, account = self._margin, self._account
-        while margin.is_marked(currency) and (positions := account.open_positions(currency)):
+        while margin.is_priced(currency) and (positions := account.open_positions(currency)):
             if margin.equity(currency) >= margin.maintenance(currency):
                 break
             if not self._cancel_for(currency, "liquidation"):
@@ -236,8 +236,9 @@ class Clearing:
             if missing <= 0 or mark is None:
                 continue
             profit = self._account.ledgers[symbol].unrealised(mark)
-            if profit > 0:
-                self._account.settle_profit(symbol, min(profit, missing))
+            payable = min(profit.quantize(MONEY_STEP, ROUND_FLOOR), missing)
+            if payable > 0:
+                self._account.settle_profit(symbol, payable)
                 self._positions[symbol] = None
 
     def _cancel_newest_lock(self, currency: str) -> None:

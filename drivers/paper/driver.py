@@ -19,9 +19,9 @@ from drivers.paper.state import decode, encode
 from drivers.paper.streams import Streams
 from engine.kernel.account import Balance, Position
 from engine.kernel.clock import Clock, Rng, VirtualClock
-from engine.kernel.errors import CtosError, InvalidOrder, OrderNotFound
+from engine.kernel.errors import CtosError, InvalidOrder, OrderNotFound, VenueUnavailable
 from engine.kernel.instruments import Instrument, InstrumentKind
-from engine.kernel.market import Bar, MarketEvent, Trade, Unparsed
+from engine.kernel.market import Bar, Levels, MarketEvent, Trade, Unparsed
 from engine.kernel.orderbook import OrderBook
 from engine.kernel.orders import Fill, OrderRequest, OrderType, OrderUpdate, Side
 from engine.kernel.syscalls import (
@@ -148,16 +148,26 @@ class PaperDriver:
         )
 
     async def get_orderbook(self, symbol: str, level: int = 20) -> BookLevels:
-        """Return the best `level` levels of each side."""
+        """Return the best `level` levels of each side; only the touch while the book is not complete.
+
+        Raises:
+            VenueUnavailable: There is no price yet.
+        """
         if level < 1:
             raise InvalidOrder(f"level {level} must be at least 1")
         market = self.exchange.market(symbol)
-        book, instrument = market.book, market.instrument
+        book, touch, instrument = market.book, market.touch, market.instrument
+        if book.valid:
+            ts, bids, asks = book.ts, book.top_bids(level), book.top_asks(level)
+        elif touch is not None:
+            ts, bids, asks = touch.ts, [(touch.bid, touch.bid_size)], [(touch.ask, touch.ask_size)]
+        else:
+            raise VenueUnavailable(f"{symbol}: no market yet; try again when its first price has come")
 
-        def exact(levels: list[tuple[float, float]]) -> list[tuple[Decimal, Decimal]]:
-            return [(instrument.price_from_float(price), Decimal(repr(size))) for price, size in levels]
+        def exact(levels: Levels) -> list[tuple[Decimal, Decimal]]:
+            return [(instrument.price_from_float(price), Decimal(repr(size))) for price, size in levels if size]
 
-        return BookLevels(symbol, book.ts, exact(book.top_bids(level)), exact(book.top_asks(level)))
+        return BookLevels(symbol, ts, exact(bids), exact(asks))
 
     async def get_klines(
         self,
@@ -169,7 +179,7 @@ class PaperDriver:
     ) -> list[Bar]:
         """Return candles, oldest first; the last may be unclosed. With a start the first `limit`, else the last."""
         self.exchange.market(symbol)
-        return self._candles.get(symbol, timeframe, limit, start_time, end_time)
+        return await self._candles.get(symbol, timeframe, limit, start_time, end_time)
 
     async def fees(self, symbol: str) -> Fees:
         """Return fees and funding."""

@@ -68,6 +68,8 @@ class Exchange:
         self.registry.restore(state.orders, state.closed, state.fills)
         self.margin = Margin(self.account, self.markets, self._leverage, self.config.leverage)
         self.clearing = Clearing(self.clock, self.markets, self.account, self.margin, self.registry, self.touch_mode)
+        for symbol, mark in state.marks.items():
+            self.markets[symbol].mark = float(mark)
         for order in sorted(state.orders, key=lambda order: order.priority):
             market = self.markets[order.symbol]
             market.rest(order, market.queue_ahead(order.side, float(order.price or 0)))
@@ -85,6 +87,7 @@ class Exchange:
             account.perp_flow,
             self._leverage,
             *registry.saved(),
+            marks={symbol: mark for symbol in account.held() if (mark := self.markets[symbol].mark_price())},
         )
 
     def take_events(self) -> tuple[list[BookUpdate | Quote], list[AccountEvent]]:
@@ -218,8 +221,7 @@ class Exchange:
 
     def positions(self) -> list[Position]:
         """Return the open perpetual positions, in order of name."""
-        account = self.account
-        return [self.margin.position(self.markets[s]) for s in sorted(account.ledgers) if account.ledgers[s].quantity]
+        return [self.margin.position(self.markets[symbol]) for symbol in self.account.held()]
 
     def set_leverage(self, symbol: str, leverage: Decimal) -> Decimal:
         """Set an instrument's leverage.
@@ -266,11 +268,8 @@ class Exchange:
 
     def audit(self) -> list[AuditLine]:
         """Return the proof of every currency's cash; each `difference` is 0."""
-        marks = {s: m.mark_price() or self.account.ledgers[s].entry_price for s, m in self._held()}
-        return self.account.audit(marks)
-
-    def _held(self) -> list[tuple[str, SymbolMarket]]:
-        return [(symbol, self.markets[symbol]) for symbol in sorted(self.account.ledgers)]
+        account = self.account
+        return account.audit({s: self.markets[s].mark_price() or account.entry_price(s) for s in account.held()})
 
     def trigger(self, order: PaperOrder) -> None:
         """Fire a stop: a market order that can only reduce."""

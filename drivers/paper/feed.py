@@ -57,6 +57,7 @@ class MarketFeed:
     ) -> None:
         self._exchange = exchange
         self._commit = commit
+        self._marks_from_touch = not exchange.touch_mode
         self._stop_on_mark = exchange.config.stop_trigger is StopTrigger.MARK
         self.now_ns = exchange.clock.now_ns()
         self._minute_ms = self.now_ns // _MINUTE_NS * MINUTE_MS
@@ -281,10 +282,8 @@ class MarketFeed:
             funding, touch = market.funding, market.touch
             if funding is not None and funding.next_time <= now_ms:
                 self._pay_funding(market, funding)
-            if touch is None:
-                continue
-            if not market.native_mark and market.instrument.is_perp and not self._exchange.touch_mode:
-                mid = touch.mid
+            if touch is not None and not market.native_mark and self._marks_from_touch and market.instrument.is_perp:
+                mid = market.middle(touch)
                 if mid != market.mark:
                     self._new_mark(channel, MarkPrice(market.symbol, touch.ts, mid, mid))
             if not market.native_ticker:

@@ -75,12 +75,12 @@ class Margin:
                         total += amount
         return total
 
-    def is_marked(self, currency: str) -> bool:
-        """Return whether every position that settles in a currency has a price."""
-        return all(self._markets[symbol].mark_price() is not None for symbol in self._account.open_positions(currency))
+    def is_priced(self, currency: str) -> bool:
+        """Return whether the market of every position that settles in a currency is there."""
+        return all(self._markets[symbol].touch is not None for symbol in self._account.open_positions(currency))
 
     def unrealised(self, currency: str) -> Decimal:
-        """Return the open profit of all positions that settle in a currency; one without a price yet counts 0."""
+        """Return the open profit of all positions that settle in a currency, at their last known marks."""
         total = ZERO
         for symbol in self._account.open_positions(currency):
             mark = self._markets[symbol].mark_price()

@@ -10,6 +10,8 @@ from engine.kernel.instruments import Instrument, InstrumentStatus
 from engine.kernel.orders import OrderRequest, OrderType
 
 _CLIENT_ID_LENGTH = 36
+_LARGEST = Decimal(10) ** 12
+"""No price or quantity is this large; beyond it sums of money would no longer be exact."""
 
 
 def check_request(request: OrderRequest, market: SymbolMarket) -> None:
@@ -54,8 +56,8 @@ def _check_prices(request: OrderRequest, instrument: Instrument) -> None:
 
 def check_price(instrument: Instrument, price: Decimal, what: str) -> None:
     """Raise `InvalidOrder` unless a price is a positive multiple of the tick."""
-    if not price.is_finite() or price <= 0:
-        raise InvalidOrder(f"{instrument.symbol}: {what} {price} must be above 0")
+    if not price.is_finite() or not 0 < price < _LARGEST:
+        raise InvalidOrder(f"{instrument.symbol}: {what} {price} must be above 0 and below {_LARGEST:.0e}")
     if price % instrument.tick_size:
         raise InvalidOrder(f"{instrument.symbol}: {what} {price} is not a multiple of the tick {instrument.tick_size}")
 
@@ -65,8 +67,8 @@ def check_quantity(instrument: Instrument, quantity: Decimal, price: Decimal | N
 
     A reducing order may be below the minimum notional.
     """
-    if not quantity.is_finite() or quantity <= 0:
-        raise InvalidOrder(f"{instrument.symbol}: quantity {quantity} must be above 0")
+    if not quantity.is_finite() or not 0 < quantity < _LARGEST:
+        raise InvalidOrder(f"{instrument.symbol}: quantity {quantity} must be above 0 and below {_LARGEST:.0e}")
     if quantity % instrument.lot_size:
         raise InvalidOrder(
             f"{instrument.symbol}: quantity {quantity} is not a multiple of the lot {instrument.lot_size}"

@@ -96,6 +96,7 @@ class PaperState(msgspec.Struct):
         perp_flow: Symbol -> minus the sum of signed quantity x price of all its executions.
         closed: Recent final orders, each encoded already.
         fills: Recent executions, each encoded already.
+        marks: Last known mark price of every open position, for the time until its market is back.
     """
 
     version: int
@@ -109,6 +110,7 @@ class PaperState(msgspec.Struct):
     orders: list[PaperOrder]
     closed: list[msgspec.Raw]
     fills: list[msgspec.Raw]
+    marks: dict[str, Decimal] = {}
 
 
 class _Version(msgspec.Struct):

@@ -188,8 +188,12 @@ class SymbolMarket:
         price, touch = self.mark, self.touch
         if price is None and touch is not None:
             one_sided = not (touch.bid_size and touch.ask_size)
-            price = self.last if one_sided and self.last is not None else touch.mid
+            price = self.last if one_sided and self.last is not None else self.middle(touch)
         return None if price is None else Decimal(repr(price))
+
+    def middle(self, touch: Quote) -> float:
+        """Return the middle of a touch, on half a tick."""
+        return round(touch.mid, self.instrument.price_places + 1)
 
     def queue_ahead(self, side: Side, price: float) -> float:
         """Return the public size that a new order at `price` stands behind."""

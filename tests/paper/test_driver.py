@@ -12,7 +12,7 @@ from drivers.paper.driver import PaperDriver
 from drivers.paper.markets.scripted import ScriptedMarket
 from drivers.paper.markets.synthetic import SyntheticMarket
 from engine.kernel.clock import LoopClock, Rng
-from engine.kernel.errors import ConfigError, InvalidOrder, OrderNotFound, UnknownSymbol
+from engine.kernel.errors import ConfigError, InvalidOrder, OrderNotFound, UnknownSymbol, VenueUnavailable
 from engine.kernel.instruments import InstrumentKind
 from engine.kernel.market import Bar, BookInvalid, BookSynced, FundingRate, MarkPrice, Quote, Ticker, Unparsed
 from engine.kernel.orders import OrderState, OrderType
@@ -73,6 +73,15 @@ def test_market_queries():
     for query in (driver.get_klines(PERP, "7m"), driver.get_klines(PERP, "1m", 0), driver.get_orderbook(PERP, 0)):
         with pytest.raises(InvalidOrder):
             now(query)
+
+
+def test_before_the_book_is_whole_its_query_gives_the_touch_or_says_that_there_is_nothing():
+    venue = Venue()
+    with pytest.raises(VenueUnavailable, match="no market yet"):
+        now(venue.driver.get_orderbook(PERP))
+    venue.quote(99.9, 2, 100.1, 3)
+    book = now(venue.driver.get_orderbook(PERP))
+    assert (book.bids, book.asks) == ([(Decimal("99.9"), 2)], [(Decimal("100.1"), 3)])
 
 
 async def test_trading_syscalls():
@@ -254,6 +263,8 @@ async def test_the_market_plays_with_the_loop():
     await driver.start()
     quote = await asyncio.wait_for(moved, 10)
     assert quote.bid < quote.ask
+    bars = await driver.get_klines("BTC-USDT-PERP", "1h", 1500)
+    assert len(bars) == 1500 and not bars[-1].closed
     update = await asyncio.wait_for(driver.place_order("BTC-USDT-PERP", BUY, MARKET, Decimal("0.002")), 10)
     assert update.state is OrderState.FILLED
     await driver.stop()

@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from drivers.paper.config import MemoryStore, QueueModel
-from drivers.paper.state import encode
 from engine.kernel.account import FundingPayment
 from engine.kernel.errors import CtosError
 from engine.kernel.orders import Fill, OrderType, OrderUpdate, Side
-from tests.paper.venue import BUY, OTHER, PERP, SELL, SPOT, Venue
+from tests.paper.venue import BUY, OTHER, PERP, SELL, SPOT, Venue, kept, kept_in
 
 SYMBOLS = (PERP, OTHER, SPOT)
 FEES = {
@@ -128,7 +127,7 @@ class PaperMachine(RuleBasedStateMachine):
             return
         books = {symbol: before.exchange.markets[symbol] for symbol in SYMBOLS}
         self.venue = Venue(store=MemoryStore(before.store.state), start_ns=before.clock.now_ns(), **self.config, **FEES)
-        assert encode(self.venue.exchange.state()) == before.store.state
+        assert kept(self.venue) == kept(before)
         self.venue.replies = before.replies
         self.seen = 0
         for symbol, market in books.items():
@@ -202,7 +201,7 @@ class PaperMachine(RuleBasedStateMachine):
     @invariant()
     def the_state_that_is_kept_is_the_state_that_is(self):
         if hasattr(self, "venue") and self.venue.store.state is not None:
-            assert encode(self.venue.exchange.state()) == self.venue.store.state
+            assert kept(self.venue) == kept_in(self.venue.store.state)
 
     @invariant()
     def resting_orders_make_sense(self):

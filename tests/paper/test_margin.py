@@ -6,9 +6,10 @@ from decimal import Decimal
 
 import pytest
 
+from engine.kernel.account import Balance, FundingPayment, Position
 from engine.kernel.errors import InsufficientFunds, InvalidOrder
 from engine.kernel.orders import OrderState, OrderType
-from tests.paper.venue import BUY, OTHER, PERP, SELL, SPOT, Balance, FundingPayment, Position, Venue, opened
+from tests.paper.venue import BUY, OTHER, PERP, SELL, SPOT, Venue, opened
 
 MARKET, LIMIT = OrderType.MARKET, OrderType.LIMIT
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from engine.kernel.account import Balance, Position
 from engine.kernel.errors import (
     BelowMinimum,
     DuplicateClientOrderId,
@@ -19,7 +20,7 @@ from engine.kernel.errors import (
 )
 from engine.kernel.market import BookUpdate, Quote
 from engine.kernel.orders import Fill, OrderRequest, OrderState, OrderType, OrderUpdate
-from tests.paper.venue import BUY, FREE, PERP, SELL, SPOT, Balance, Position, Venue, opened
+from tests.paper.venue import BUY, FREE, PERP, SELL, SPOT, Venue, opened
 
 MARKET, LIMIT, POST, IOC, FOK, STOP = (
     OrderType.MARKET, OrderType.LIMIT, OrderType.POST_ONLY, OrderType.IOC, OrderType.FOK, OrderType.STOP,
@@ -191,6 +192,8 @@ def test_client_ids_are_used_once():
         ((BUY, LIMIT, "0.0005", "100"), {}, InvalidOrder, "quantity 0.0005 is not a multiple of the lot 0.001"),
         ((BUY, LIMIT, "0.01", "100"), {}, BelowMinimum, "amount 1 USD is below the minimum 5 USD"),
         ((BUY, LIMIT, "-1", "100"), {}, InvalidOrder, "above 0"),
+        ((BUY, LIMIT, "1e40", "100"), {}, InvalidOrder, "below 1e[+]12"),
+        ((BUY, LIMIT, "1", "1e40"), {}, InvalidOrder, "below 1e[+]12"),
         ((BUY, LIMIT, "NaN", "100"), {}, InvalidOrder, "above 0"),
         ((BUY, LIMIT, "1", "0"), {}, InvalidOrder, "price 0 must be above 0"),
         ((BUY, LIMIT, "1"), {}, InvalidOrder, "needs a price"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -130,5 +131,5 @@ def test_a_real_recording_plays_whole_and_orders_trade_on_it(shared_dir: Path, n
     assert book.valid and abs(book.best_bid - touch.bid) < 5
     assert len(fills) > 20 and all(fill.maker for fill in fills)
     assert all(line.difference == 0 for line in driver.audit())
-    bars = driver._candles.get(symbol, "1m", 10, None, None)
+    bars = asyncio.run(driver.get_klines(symbol, "1m", 10))
     assert [bar.missing for bar in bars] == [False] * len(bars) and len(bars) >= 6

@@ -9,9 +9,10 @@ import pytest
 
 from drivers.paper.config import MemoryStore
 from drivers.paper.state import decode, encode
+from engine.kernel.account import Balance, Position
 from engine.kernel.errors import ConfigError, DuplicateClientOrderId, VenueUnavailable
 from engine.kernel.orders import OrderState, OrderType, OrderUpdate
-from tests.paper.venue import BUY, OTHER, PERP, SELL, SPOT, Balance, Position, Venue, instruments, opened
+from tests.paper.venue import BUY, OTHER, PERP, SELL, SPOT, Venue, instruments, kept, opened
 
 MARKET, LIMIT, STOP = OrderType.MARKET, OrderType.LIMIT, OrderType.STOP
 
@@ -48,7 +49,7 @@ def test_everything_is_saved_before_anybody_hears_of_it():
 def test_restart_finds_the_same_account():
     venue = busy()
     after = restarted(venue)
-    assert encode(after.exchange.state()) == encode(venue.exchange.state())
+    assert kept(after) == kept(venue)
     assert [u.client_id for u in after.exchange.open_orders()] == ["resting", "stop"]
     for symbol in (PERP, OTHER, SPOT):
         assert after.held(symbol) == venue.held(symbol)
@@ -93,6 +94,24 @@ def test_hedged_positions_are_not_liquidated_while_one_of_them_has_no_price_yet(
         assert (after.held(), after.held(OTHER)) == (100, -100)
 
 
+def test_a_loss_is_paid_from_an_open_profit_whose_market_is_not_back_yet():
+    venue = opened(leverage=Decimal(100))
+    for symbol in (PERP, OTHER):
+        venue.book([(99.9, 900.0)], [(100.1, 900.0)], symbol)
+    venue.order(BUY, MARKET, "100")
+    venue.order(SELL, MARKET, "100", symbol=OTHER)
+    for symbol in (OTHER, PERP):
+        venue.book([(79.9, 900.0)], [(80.1, 900.0)], symbol)
+        venue.mark(80, symbol)
+    venue.order(BUY, LIMIT, "1", "70")
+    after = restarted(venue)
+    after.book([(79.9, 900.0)], [(80.1, 900.0)])
+    after.order(SELL, MARKET, "100", id="later")
+    assert (after.held(), after.held(OTHER)) == (0, -100)
+    assert after.exchange.account.money.insurance == {}
+    after.check_money()
+
+
 def test_a_first_start_deposits_and_a_reset_begins_again():
     venue = busy()
     used = {fill.trade_id for fill in venue.exchange.registry.fills}
@@ -107,7 +126,7 @@ def test_a_first_start_deposits_and_a_reset_begins_again():
     venue.check_money()
     order = venue.order(BUY, MARKET, "1")
     assert venue.fills(order)[0].trade_id not in used
-    assert encode(restarted(venue).exchange.state()) == encode(venue.exchange.state())
+    assert kept(restarted(venue)) == kept(venue)
 
 
 def test_accounts_of_different_markets_never_share_ids():

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
 from drivers.paper.config import MemoryStore, PaperConfig, QueueModel
 from drivers.paper.driver import PaperDriver
 from drivers.paper.markets.scripted import ScriptedMarket, trial_instrument
-from engine.kernel.account import Balance, FundingPayment, Position
+from drivers.paper.state import decode, encode
 from engine.kernel.clock import NS_PER_MS, Rng, VirtualClock
 from engine.kernel.errors import CtosError
 from engine.kernel.instruments import Instrument, InstrumentKind
@@ -138,15 +137,21 @@ class Venue:
             assert balance.free >= 0 and balance.locked >= 0 and balance.total == balance.free + balance.locked
 
 
+def kept_in(state: bytes) -> bytes:
+    """Return a saved state without the marks, which move without being saved."""
+    decoded = decode(state)
+    decoded.marks = {}
+    return encode(decoded)
+
+
+def kept(venue: Venue) -> bytes:
+    """Return what a venue has to keep, in the form of `kept_in`."""
+    return kept_in(encode(venue.exchange.state()))
+
+
 def opened(**config) -> Venue:
     """Return a venue with a book of 1 and 2 coins at 99.9 / 99.8 and 100.1 / 100.2, all fees off unless given."""
     venue = Venue(**{**FREE, **config})
     for symbol in (PERP, OTHER, SPOT):
         venue.book([(99.9, 1.0), (99.8, 2.0)], [(100.1, 1.0), (100.2, 2.0)], symbol)
     return venue
-
-
-__all__ = [
-    "BUY", "FREE", "OTHER", "PERP", "SELL", "SPOT", "START_NS", "Balance", "FundingPayment", "Position", "Sequence",
-    "Venue", "instruments", "opened",
-]  # fmt: skip
