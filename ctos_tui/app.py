@@ -260,7 +260,7 @@ class ConsoleApp(TerminalApp[None]):
         if count != screen.candidates:
             screen.candidates = count
             screen.lay_out()
-        for name in ("status", "preview", "prompt", "completions", self.active):
+        for name in ("status", "tabs", "preview", "prompt", "completions", self.active):
             self._pull(screen.pane(name))
         if self.card is not None and self.card.is_attached:
             self.card.pull()
@@ -406,6 +406,10 @@ class ConsoleApp(TerminalApp[None]):
     def ticket_preview(self) -> Spans:
         """Return the preview of the staged order."""
         return self.operator.ticket_preview()
+
+    def tab_names(self) -> tuple[tuple[str, ...], str]:
+        """Return the panes that share the largest place, and the one in front."""
+        return self.desk_screen.tab_names()
 
     def preview_needs(self, lines: int) -> None:
         """Make room for so many lines of preview."""

@@ -14,6 +14,11 @@ from typing import Any, NamedTuple
 import yaml
 
 
+MANY_TABS = 4
+LEAST_WITH_STRIP = 8
+"""A group of this many tabs gets a line that names them, where the area is at least so many lines high."""
+
+
 class Area(NamedTuple):
     """A rectangle of cells; `line` tells that a thin line separates it from its left neighbour."""
 
@@ -116,7 +121,11 @@ def arrange(part: Part, area: Area, chosen: Chosen) -> dict[str, Area]:
     if area.width <= 0 or area.height <= 0:
         return {}
     if part.kind == "tabs":
-        return {chosen.pane(part.panes): area}
+        front = chosen.pane(part.panes)
+        if len(part.panes) < MANY_TABS or area.height < LEAST_WITH_STRIP:
+            return {front: area}
+        strip = Area(area.x, area.y, area.width, 1, area.line)
+        return {"tabs": strip, front: Area(area.x, area.y + 1, area.width, area.height - 1, area.line)}
     if part.kind == "pane":
         return {part.panes[0]: area}
     along = area.width if part.kind == "row" else area.height

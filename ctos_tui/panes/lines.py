@@ -39,6 +39,9 @@ class LineHost(Host, Protocol):
     def ticket_preview(self) -> Spans:
         """Return the preview of the staged order."""
 
+    def tab_names(self) -> tuple[tuple[str, ...], str]:
+        """Return the panes that share the largest place, and the one in front."""
+
     def preview_needs(self, lines: int) -> None:
         """Make room for so many lines of preview."""
 
@@ -269,6 +272,25 @@ def wrapped(spans: Spans, cells: int, most: int) -> list[Spans]:
             gap = []
         lines[-1] += [*gap, *part]
     return [fit(tuple(line), cells) for line in lines]
+
+
+class TabStrip(FixedLine):
+    """The panes that share one place, with their keys; the one in front is bright."""
+
+    HZ = 2
+
+    def pull(self) -> None:
+        """Show the tabs of now."""
+        names, front = self.lines_host.tab_names()
+        keymap = self.host.keymap
+        spans: list[Span] = []
+        for name in names:
+            key = keymap.label(f"pane.{name}")
+            if name == front:
+                spans += [(f" {key} {name} ", "focus")]
+            else:
+                spans += [(f" {key}", "key"), (f" {name[:4]}" if self.row_width > 60 else "", "dim")]
+        self.show_line(tuple(spans))
 
 
 class CompletionList(Pane):

@@ -41,6 +41,7 @@ class RowView:
         empty: Shown when there are no rows.
         fill: Fill role behind the pane.
         tail: Keep the last row in view until the operator scrolls up.
+        aside: What stands at the right end of the header line, dim.
         badge: A letter shown before the title while the operator jumps between panes.
         find: How the place of a key is found; a long log has a faster way than looking at each row.
     """
@@ -61,6 +62,7 @@ class RowView:
     key: Hashable | None = None
     following: bool = True
     badge: str = ""
+    aside: str = ""
     _shown: list[Line] = field(default_factory=list)
 
     @property
@@ -185,7 +187,8 @@ class RowView:
     def _scroll_marks(self) -> str:
         below = len(self.rows) - self.top - self.body
         above = f"↑{self.top}" if self.top > 0 else ""
-        return f"{above} ↓{below}".strip() if below > 0 else above
+        scroll = f"{above} ↓{below}".strip() if below > 0 else above
+        return "  ".join(part for part in (self.aside, scroll) if part)
 
     def lines(self) -> list[Line]:
         """Give every line of the window."""

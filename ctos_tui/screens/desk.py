@@ -11,13 +11,13 @@ from textual.geometry import NULL_OFFSET, NULL_SPACING, Region, Size
 from textual.layout import ArrangeResult, Layout, WidgetPlacement
 from textual.widget import Widget
 
-from ctos_tui.layouts import Area, Chosen, DeskPlan, arrange, choose_plan, load_plans
+from ctos_tui.layouts import MANY_TABS, Area, Chosen, DeskPlan, arrange, choose_plan, load_plans
 from ctos_tui.panes.account import AccountPane
 from ctos_tui.panes.anomalies import Anomalies
 from ctos_tui.panes.base import Pane
 from ctos_tui.panes.chart import ChartPane
 from ctos_tui.panes.ladder import Ladder
-from ctos_tui.panes.lines import CompletionList, PreviewLine, PromptLine, StatusLine
+from ctos_tui.panes.lines import CompletionList, PreviewLine, PromptLine, StatusLine, TabStrip
 from ctos_tui.panes.log import Log
 from ctos_tui.panes.markets import Markets
 from ctos_tui.panes.orders import Fills, History, Orders
@@ -27,7 +27,7 @@ from ctos_tui.panes.trades import Trades
 from ctos_tui.screens.card import Card
 from ctos_tui.terminal.app import PacedScreen
 
-FIXED = ("status", "preview", "prompt")
+FIXED = ("status", "preview", "prompt", "tabs")
 
 
 class DeskHost(Protocol):
@@ -101,6 +101,7 @@ class DeskScreen(PacedScreen):
         yield Anomalies(id="anomalies")
         yield Log(id="log")
         yield AccountPane(id="account")
+        yield TabStrip(id="tabs")
         yield PreviewLine(id="preview")
         yield PromptLine(id="prompt")
         yield CompletionList(id="completions")
@@ -135,11 +136,24 @@ class DeskScreen(PacedScreen):
             else:
                 areas |= arrange(self.plan.root, body, self.chosen)
         self.shown = [name for name in areas if name not in FIXED]
+        self._name_siblings()
         if self.candidates:
             rows = max(0, min(self.candidates, height - 2 - self.preview_lines))
             areas["completions"] = Area(0, height - 1 - self.preview_lines - rows, width, rows)
         areas["card"] = card_area(width, height)
         return areas
+
+    def tab_names(self) -> tuple[tuple[str, ...], str]:
+        """Return the largest group of tabs and the one in front."""
+        groups = sorted(self.plan.tabs(), key=len)
+        return (groups[-1], self.chosen.pane(groups[-1])) if groups else ((), "")
+
+    def _name_siblings(self) -> None:
+        """Say at the end of a pane's title which panes wait behind it."""
+        for tabs in self.plan.tabs():
+            for name in tabs:
+                others = [other for other in tabs if other != name] if len(tabs) < MANY_TABS else []
+                self.pane(name).view.aside = "" if self.zoomed else " ".join(others)
 
     def lay_out(self) -> None:
         """Place everything anew."""
