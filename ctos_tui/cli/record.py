@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import signal
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ctos_tui.cli.options import Duration, system_options
+from ctos_tui.cli.waiting import Ending
 from engine.boot.full_speed import run_at_full_speed
 from engine.boot.options import SystemOptions
 from engine.boot.system import System, build_system
 from engine.io.market_files import MarketRecorder, RecordProgress
 from engine.io.writer import WriterThread
-from engine.kernel.clock import NS_PER_S, sleep
+from engine.kernel.clock import NS_PER_S
 from engine.kernel.errors import CtosError
 
 
@@ -43,19 +45,12 @@ def command(folder: Path, symbols: str, duration: float | None, **options: Any) 
 async def _record(options: SystemOptions, session: _Session, duration: float | None) -> None:
     loop = asyncio.get_running_loop()
     system = build_system(options, loop)
-    stop = asyncio.Event()
-    session.on_failure = stop.set
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop.set)
+    ending = Ending(loop)
+    session.on_failure = ending.tell
     try:
         await system.start()
         session.begin(system)
-        waits = [asyncio.ensure_future(stop.wait())]
-        if duration is not None:
-            waits.append(asyncio.ensure_future(sleep(system.clock, duration)))
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
+        await ending.wait(system.clock, duration)
         session.end()
     finally:
         await system.stop()
@@ -71,8 +66,8 @@ class _Session:
         self._writer: WriterThread | None = None
         self._last: RecordProgress | None = None
         self._failure: CtosError | None = None
-        self._shows_progress = click.get_text_stream("stderr").isatty()
-        self.on_failure: Any = lambda: None
+        self._shows_progress = sys.stderr.isatty()
+        self.on_failure: Callable[[], object] = lambda: None
 
     def begin(self, system: System) -> None:
         names = list(system.instruments) if self._symbols == "all" else self._symbols.split("+")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from typing import Any
 
@@ -12,11 +11,11 @@ import click
 from ctos_tui.cli.jsonlines import write_line
 from ctos_tui.cli.options import Duration, system_options
 from ctos_tui.cli.report import EventWriter
+from ctos_tui.cli.waiting import Ending
 from engine.boot.full_speed import run_at_full_speed
 from engine.boot.options import SystemOptions
 from engine.boot.summary import Tally, summary
 from engine.boot.system import System, build_system
-from engine.kernel.clock import sleep
 from engine.kernel.errors import ConfigError
 
 
@@ -45,21 +44,14 @@ def command(strategies: tuple[str, ...], duration: float | None, **options: Any)
 async def _run(options: SystemOptions, wanted: list[tuple[str, str, dict[str, str]]], duration: float | None) -> None:
     loop = asyncio.get_running_loop()
     system = build_system(options, loop)
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop.set)
+    ending = Ending(loop)
     EventWriter(system)
     tally = Tally(system.bus)
     try:
         await system.start()
         system.engine.arm("run")
         _launch(system, wanted)
-        waits = [asyncio.ensure_future(stop.wait())]
-        if duration is not None:
-            waits.append(asyncio.ensure_future(sleep(system.clock, duration)))
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
+        await ending.wait(system.clock, duration)
     finally:
         closing = summary(system, tally)
         await system.stop()

@@ -7,7 +7,6 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from decimal import Decimal
 
 from drivers.paper.config import PaperConfig, QueueModel
 from drivers.paper.driver import PaperDriver
@@ -275,7 +274,6 @@ def build_system(options: SystemOptions, loop: asyncio.AbstractEventLoop | None)
 def paper_config(config: Config, options: SystemOptions) -> PaperConfig:
     """Return the paper venue's settings."""
     paper = config.paper
-    fees: dict[str, Decimal] = paper.fees.model_dump()
     return PaperConfig(
         balances=paper.balances,
         latency_ms=paper.latency_ms,
@@ -283,7 +281,10 @@ def paper_config(config: Config, options: SystemOptions) -> PaperConfig:
         queue=QueueModel(paper.queue),
         leverage=paper.leverage,
         speed=options.speed_factor,
-        **fees,
+        perp_maker=paper.fees.perp_maker,
+        perp_taker=paper.fees.perp_taker,
+        spot_maker=paper.fees.spot_maker,
+        spot_taker=paper.fees.spot_taker,
     )
 
 

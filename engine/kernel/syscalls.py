@@ -108,7 +108,10 @@ class Driver(Protocol):
     """One venue and account."""
 
     venue: str
-    gateway: OrderGateway
+
+    @property
+    def gateway(self) -> OrderGateway:
+        """Return the engine's way to place orders."""
 
     async def start(self) -> None:
         """Connect and begin streaming."""
