@@ -138,11 +138,6 @@ class StrategyInstance:
         state = self.life.state
         return state is InstanceState.RUNNING or (state is InstanceState.PAUSED and self.pause_mode is PauseMode.EXITS)
 
-    @property
-    def is_busy(self) -> bool:
-        """Return whether a handler, or what it commanded, is being carried out."""
-        return self._busy
-
     def profit(self) -> Decimal:
         """Return realised + unrealised + funding - fees over the instance's ledgers, USD."""
         return self.engine.portfolio.instance_profit(self.name)
@@ -165,7 +160,10 @@ class StrategyInstance:
         self._held.extendleft(reversed(events))
         self.event_seq = self.engine.event_seq(self.name)
         if self.life.state is not InstanceState.FAULTED:
-            self._deliver_held()
+            self._queue.extend(self._held)
+            self._held.clear()
+            if not self._busy:
+                self._work_off()
 
     def renew(self) -> None:
         """Make a fresh strategy object over the memory, after a fault or a halt.
@@ -273,12 +271,6 @@ class StrategyInstance:
             self._held.append((handler, (event,)))
         elif self.life.state.is_alive:
             self._deliver(handler, event)
-
-    def _deliver_held(self) -> None:
-        self._queue.extend(self._held)
-        self._held.clear()
-        if not self._busy:
-            self._work_off()
 
     def _deliver_newest(self, handler: str, event: Quote | OrderBook) -> None:
         if not self._busy:

@@ -8,6 +8,7 @@ import msgspec
 
 from engine.io.journal import Journal
 from engine.kernel.errors import ConfigError
+from engine.kernel.strategy import PauseMode
 from engine.runtime.instance import StrategyInstance
 from engine.runtime.params import dump_params
 
@@ -46,6 +47,14 @@ class SavedInstance(msgspec.Struct):
     to_flatten: bool
     event_seq: int
     memory: dict[str, Any]
+
+    def apply_to(self, instance: StrategyInstance) -> None:
+        """Give a new instance what is not an argument of its making."""
+        instance.why = self.why
+        instance.pause_mode = PauseMode(self.pause_mode)
+        instance.was_started = self.was_started
+        instance.to_flatten = self.to_flatten
+        instance.event_seq = self.event_seq
 
 
 class _Record(msgspec.Struct):

@@ -68,6 +68,7 @@ class StrategyManager:
         self._rng = rng
         self._watch = watch
         self._store = InstanceStore(engine.journal, engine.account.key)
+        self.handled = self._store.save
         self._shelf: dict[str, SavedInstance] = {}
         self._router = MarketRouter(engine, bars)
         self._stopping = Stopping(engine, self, self._changed, self._dismiss)
@@ -286,10 +287,6 @@ class StrategyManager:
         for instance in self.instances.values():
             self._store.save(instance)
 
-    def handled(self, instance: StrategyInstance) -> None:
-        """Save an instance that has handled something."""
-        self._store.save(instance)
-
     def faulted(self, instance: StrategyInstance, reason: str) -> None:
         """Take an instance out of the market after an exception, and let it restart after a while."""
         if instance.life.state in _ENDED:
@@ -371,11 +368,7 @@ class StrategyManager:
         except Exception as error:
             raise ConfigError(f"{strategy_class.name} cannot be made: {type(error).__name__}: {error}") from error
         if saved is not None:
-            instance.why = saved.why
-            instance.pause_mode = PauseMode(saved.pause_mode)
-            instance.was_started = saved.was_started
-            instance.to_flatten = saved.to_flatten
-            instance.event_seq = saved.event_seq
+            saved.apply_to(instance)
         return instance
 
     def _add(self, instance: StrategyInstance) -> None:

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from engine.kernel.errors import BelowMinimum, ConfigError, CtosError, Paused
+from engine.kernel.errors import BelowMinimum, ConfigError, CtosError
 from engine.kernel.instruments import Instrument
 from engine.kernel.orders import Fill, Order, OrderState, Pending, Side
-from engine.kernel.strategy import Context, Done, DoneStatus, Purpose, RiskParams, Strategy
+from engine.kernel.strategy import Context, Done, DoneStatus, RiskParams, Strategy
 from strategies.dyn_grid.params import DynGridParams
-from strategies.dyn_grid.quoting import Scene, Wanted, at_touch, crosses, order_quantity, skipped, wanted
+from strategies.dyn_grid.quoter import CONFIRMED, SIDES, Quoter
+from strategies.dyn_grid.quoting import order_quantity
 from strategies.dyn_grid.refusals import after_cancellation, after_refusal
 from strategies.dyn_grid.state import Grid, Phase, Slot
 
 ZERO = Decimal(0)
 ONE = Decimal(1)
 MAX_SYMBOLS = 50
-SIDES = (Side.BUY, Side.SELL)
 _LOOK_S = 1.0
-_CHECK_MS = 2000
-_CONFIRMED = (OrderState.OPEN, OrderState.PARTIAL)
 _REFUSED = (OrderState.REJECTED, OrderState.EXPIRED, OrderState.NEVER_SENT, OrderState.NEVER_ACCEPTED)
 
 
@@ -45,6 +43,7 @@ class DynGrid(Strategy[DynGridParams]):
         super().__init__(ctx, params)
         saved = ctx.state.get("grids", {})
         self._grids: dict[str, Grid] = {symbol: Grid.from_dict(data) for symbol, data in saved.items()}
+        self._quoter = Quoter(ctx, params)
 
     @classmethod
     def limits(cls, params: DynGridParams, n_symbols: int) -> RiskParams:
@@ -81,7 +80,7 @@ class DynGrid(Strategy[DynGridParams]):
     def on_start(self, reason: str) -> None:
         """Set baselines for new symbols, go on from what is remembered, and quote."""
         for symbol in [name for name in self._grids if name not in self.symbols]:
-            self._cancel_both(symbol, self._grids.pop(symbol))
+            self._quoter.cancel_both(symbol, self._grids.pop(symbol))
         for symbol in self.symbols:
             grid = self._grids.get(symbol)
             if grid is None or reason == "new":
@@ -95,6 +94,7 @@ class DynGrid(Strategy[DynGridParams]):
 
     def on_params(self, old: DynGridParams, new: DynGridParams) -> None:
         """Quote anew with the amended parameters; symbols dropped for their size get another chance."""
+        self._quoter.params = new
         for symbol in self.symbols:
             grid = self._grids.get(symbol)
             if grid is not None and grid.phase is Phase.DROPPED:
@@ -200,7 +200,7 @@ class DynGrid(Strategy[DynGridParams]):
         self._drop_if_too_small(symbol, grid)
 
     def _drop_if_too_small(self, symbol: str, grid: Grid) -> None:
-        scene = self._scene(symbol, grid)
+        scene = self._quoter.scene(symbol, grid)
         if scene is None:
             return
         instrument = scene.instrument
@@ -212,7 +212,7 @@ class DynGrid(Strategy[DynGridParams]):
                 error = BelowMinimum(round(asked, 2), round(minimum * price, 2), instrument.quote)
                 grid.phase, grid.note = Phase.DROPPED, str(error)
                 self.ctx.log(f"{symbol} dropped: {error}", "warn")
-                self._cancel_both(symbol, grid)
+                self._quoter.cancel_both(symbol, grid)
                 return
 
     def _catch_up(self, grid: Grid, reason: str) -> None:
@@ -258,11 +258,11 @@ class DynGrid(Strategy[DynGridParams]):
             self._quote(symbol)
             return
         if not grid.is_quoted:
-            self._flatten(symbol, grid)
+            self._quoter.flatten(symbol, grid)
             return
         now = self.ctx.now_ms()
         due = any(0 < max(slot.wait_until_ms, slot.check_ms) <= now for slot in (grid.buy, grid.sell))
-        if due or grid.chase or self.params.funding_guard or self._is_outside(symbol, grid):
+        if due or grid.chase or self.params.funding_guard or self._quoter.is_outside(symbol, grid):
             self._quote(symbol)
 
     def _follow(self, order: Order, grid: Grid) -> None:
@@ -291,166 +291,17 @@ class DynGrid(Strategy[DynGridParams]):
         grid.follow_rejects()
 
     def _accepted(self, order: Order, grid: Grid, slot: Slot) -> None:
-        if order.state in _CONFIRMED and order.pending is Pending.NONE:
+        if order.state in CONFIRMED and order.pending is Pending.NONE:
             slot.rejects = 0
             slot.blocked = False
             if slot.check_ms and not order.error:
                 self._quote_soon(order.symbol)
 
+    def _quote(self, symbol: str) -> None:
+        grid = self._grids.get(symbol)
+        if grid is not None:
+            self._quoter.quote(symbol, grid)
+
     def _quote_soon(self, symbol: str) -> None:
         """Quote when everything that happened at the same time has been taken in."""
         self.ctx.timer.after(f"quote:{symbol}", 0)
-
-    def _scene(self, symbol: str, grid: Grid) -> Scene | None:
-        """Return what decides about orders now, None without fresh market data."""
-        quote, mark = self.ctx.quote(symbol), self.ctx.mark(symbol)
-        if quote is None or mark is None or self.ctx.is_stale(symbol):
-            return None
-        instrument = self.ctx.instrument(symbol)
-        chasing = [order for name in grid.chasing if (order := self.ctx.order(name)) is not None]
-        return Scene(
-            params=self.params,
-            instrument=instrument,
-            quote=quote,
-            held=self.ctx.position(symbol).quantity,
-            working=sum((order.working_quantity * order.side.sign for order in chasing), ZERO),
-            mark=mark,
-            fx=self.ctx.fx(instrument.quote),
-            now_ms=self.ctx.now_ms(),
-            funding=self.ctx.funding(symbol) if self.params.funding_guard else None,
-        )
-
-    def _quote(self, symbol: str) -> None:
-        """Bring both sides of a symbol to what they should be; does nothing where they are."""
-        grid = self._grids.get(symbol)
-        if grid is None or not grid.is_quoted:
-            return
-        if self._is_outside(symbol, grid):
-            self._freeze(symbol, grid)
-            return
-        scene = self._scene(symbol, grid)
-        if scene is None:
-            for side in SIDES:
-                slot = grid.slot(side)
-                slot.check_ms = self.ctx.now_ms() + 1000
-                slot.note = "" if slot.client_id else "no fresh market data"
-            return
-        for side in SIDES:
-            self._pass_steps(scene, grid, side)
-        if self._is_outside(symbol, grid):
-            self._freeze(symbol, grid)
-            return
-        self._chase(scene, grid)
-        for side in SIDES:
-            if grid.slot(side).wait_until_ms <= scene.now_ms:
-                self._bring(scene, grid, side)
-
-    def _pass_steps(self, scene: Scene, grid: Grid, side: Side) -> None:
-        """Move the baseline past the steps that the price has jumped over, if this side is to get a new price."""
-        slot = grid.slot(side)
-        if slot.wait_until_ms > scene.now_ms:
-            return
-        aim = wanted(scene, grid, side)
-        if isinstance(aim, str) or not crosses(scene, side, aim.price):
-            return
-        if not (self.ctx.entries_allowed or aim.reduce_only):
-            return
-        order = self.ctx.order(slot.client_id) if slot.client_id else None
-        if order is not None and order.is_open and order.price == aim.price:
-            return
-        grid.baseline, prices = skipped(scene, grid, side)
-        if self.params.catch_up == "chase":
-            grid.chase += [(side, price) for price in prices]
-
-    def _chase(self, scene: Scene, grid: Grid) -> None:
-        """Place the next order for a skipped step at the touch, unless the price has come back behind the step."""
-        while grid.chase:
-            side, step = grid.chase.pop(0)
-            price = at_touch(scene, side)
-            aim = wanted(scene, grid, side, price)
-            if (price - step) * side.sign > ZERO or isinstance(aim, str):
-                continue
-            client_id = self._place(scene.instrument.symbol, side, aim, grid.slot(side))
-            if client_id:
-                grid.chasing.append(client_id)
-            return
-
-    def _bring(self, scene: Scene, grid: Grid, side: Side) -> None:
-        """Place, amend or cancel one side's order."""
-        slot = grid.slot(side)
-        slot.wait_until_ms = 0
-        order = self.ctx.order(slot.client_id) if slot.client_id else None
-        if slot.client_id and order is None and not 0 < slot.check_ms <= scene.now_ms:
-            slot.check_ms = slot.check_ms or scene.now_ms + _CHECK_MS
-            return
-        aim = wanted(scene, grid, side)
-        if order is None or order.state.is_final:
-            self._open(scene, slot, side, aim)
-        elif order.state not in _CONFIRMED or order.pending is not Pending.NONE:
-            slot.check_ms = scene.now_ms + 1000
-        elif isinstance(aim, str) or aim.reduce_only != order.reduce_only:
-            slot.closing, slot.check_ms = True, scene.now_ms + _CHECK_MS
-            slot.note = aim if isinstance(aim, str) else ""
-            self.ctx.cancel(slot.client_id)
-        elif order.price != aim.price or order.remaining != aim.quantity:
-            if self.ctx.entries_allowed or aim.reduce_only:
-                slot.check_ms = scene.now_ms + _CHECK_MS
-                self.ctx.amend(slot.client_id, price=aim.price, quantity=order.filled + aim.quantity)
-        else:
-            slot.check_ms, slot.note = 0, ""
-
-    def _open(self, scene: Scene, slot: Slot, side: Side, aim: Wanted | str) -> None:
-        slot.free()
-        if isinstance(aim, str):
-            slot.note, slot.check_ms = aim, scene.now_ms + 10_000
-            return
-        if crosses(scene, side, aim.price):
-            aim = Wanted(at_touch(scene, side), aim.quantity, aim.reduce_only)
-        slot.client_id = self._place(scene.instrument.symbol, side, aim, slot)
-
-    def _place(self, symbol: str, side: Side, aim: Wanted, slot: Slot) -> str:
-        send = self.ctx.buy if side is Side.BUY else self.ctx.sell
-        purpose = Purpose.EXIT if aim.reduce_only else Purpose.ENTRY
-        try:
-            client_id = send(
-                symbol, quantity=aim.quantity, price=aim.price, reduce_only=aim.reduce_only, purpose=purpose
-            )
-        except (BelowMinimum, Paused) as error:
-            slot.note, slot.check_ms = str(error), self.ctx.now_ms() + 10_000
-            return ""
-        slot.note = ""
-        return client_id
-
-    def _is_outside(self, symbol: str, grid: Grid) -> bool:
-        """Return whether baseline or mark price lies outside the guard band."""
-        low, high = grid.init * self.params.guard_low, grid.init * self.params.guard_high
-        mark = self.ctx.mark(symbol)
-        return not low <= grid.baseline <= high or (mark is not None and not low <= mark <= high)
-
-    def _freeze(self, symbol: str, grid: Grid) -> None:
-        mark = self.ctx.mark(symbol) or grid.baseline
-        params = self.params
-        is_mark = not grid.init * params.guard_low <= mark <= grid.init * params.guard_high
-        ratio = (mark if is_mark else grid.baseline) / grid.init
-        what = "price" if is_mark else "baseline"
-        grid.phase = Phase.FROZEN
-        grid.note = f"{what} is at {ratio:.4f} of the start {grid.init:f}; the action rebase starts anew"
-        grid.chase.clear()
-        self._cancel_both(symbol, grid)
-        bound = params.guard_low if ratio < ONE else params.guard_high
-        self.ctx.anomaly("grid_guard", symbol, f"{ratio:.4f}", bound, f"{symbol} frozen: {grid.note}")
-        self._flatten(symbol, grid)
-
-    def _flatten(self, symbol: str, grid: Grid) -> None:
-        """Close a frozen symbol's position when its parameters say so and its orders are gone."""
-        if grid.phase is not Phase.FROZEN or self.params.guard_action != "flatten" or grid.flattening:
-            return
-        if self.ctx.position(symbol).quantity and not self.ctx.orders(symbol):
-            grid.flattening = self.ctx.close(symbol)
-
-    def _cancel_both(self, symbol: str, grid: Grid) -> None:
-        for slot in (grid.buy, grid.sell):
-            slot.closing = bool(slot.client_id)
-        for order in self.ctx.orders(symbol):
-            if not order.parent:
-                self.ctx.cancel(order.client_id)
