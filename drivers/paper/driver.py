@@ -81,7 +81,7 @@ class PaperDriver:
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await asyncio.wait([task])
         self._store.save(encode(self.exchange.state()))
 
     def next_event_ns(self) -> int | None:
