@@ -88,6 +88,19 @@ def test_the_accounts_notional_does_not_net_instances() -> None:
     assert (error.limit, error.value, error.largest) == ("1,500 USD", "1,600 USD", "2 BTC")
 
 
+def test_what_a_person_holds_against_strategies_is_netted() -> None:
+    gate = Gate(AccountLimits(max_notional_usd=d(1_000)))
+    gate.view.held["grid", BTC] = d(8)
+    gate.send(SELL, 5, instance=MANUAL)
+    gate.view.orders.clear()
+    gate.view.held[MANUAL, BTC] = d(-5)
+    assert gate.watcher.usage()[0].used == 300
+    error = refused(gate, "max_notional_usd", quantity=8, instance=MANUAL)
+    assert (error.value, error.largest) == ("1,300 USD", "3.5 BTC"), "nothing is netted that the order takes away"
+    gate.send(BUY, "3.5", instance=MANUAL)
+    refused(gate, "max_notional_usd", side=SELL, quantity="11.6", price="101", symbol=BTC, instance=MANUAL)
+
+
 def test_leverage() -> None:
     gate = Gate()
     gate.view.equity_usd = d("200.004")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 
 from engine.kernel.errors import RiskReject
 from engine.kernel.instruments import Instrument, InstrumentStatus
 from engine.kernel.market import Quote
 from engine.kernel.orders import Order, OrderRequest, OrderState, OrderType, Side
-from engine.runtime.risk.exposure import LedgerExposure, LedgerKey
+from engine.runtime.risk.exposure import LedgerExposure, LedgerKey, gross_notional
 from engine.runtime.risk.limits import BP, number, usd
 from engine.runtime.risk.view import RiskView
 
@@ -102,61 +102,60 @@ def check_size(request: OrderRequest, instrument: Instrument, price_usd: Decimal
 
 @dataclass(slots=True, frozen=True)
 class ExposureChange:
-    """An order and the exposures it would change.
+    """An order and what it does to exposure.
 
     Attributes:
         price_usd: Price of the order.
-        present: Worst-case notional of its ledger now, USD.
-        own: Exposure of its ledger without it, and without the order that it replaces.
-        others: Worst-case notional of every other ledger, USD.
+        before: Exposures as they are.
+        without: Exposures without the order that it replaces.
     """
 
     request: OrderRequest
     instrument: Instrument
     price_usd: Decimal
-    present: Decimal
-    own: LedgerExposure
-    others: dict[LedgerKey, Decimal]
-    after: Decimal = field(init=False)
+    before: Mapping[LedgerKey, LedgerExposure]
+    without: Mapping[LedgerKey, LedgerExposure]
 
-    def __post_init__(self) -> None:
-        """Work out the ledger's worst case with the order."""
-        changed = self.own.with_order(self.request.side, self.request.quantity, self.price_usd)
-        object.__setattr__(self, "after", changed.worst())
+    def excess(self, instance: str | None, limit: Decimal) -> Decimal | None:
+        """Return the worst case with the order, if the order raises it above a limit; for the account when None."""
+        value = gross_notional(self.after(self.request.quantity), instance)
+        return value if value > limit and value > gross_notional(self.before, instance) else None
 
-    @property
-    def grows(self) -> bool:
-        """Return whether the order raises the worst case of its ledger."""
-        return self.after > self.present
-
-    def rest(self, instance: str | None) -> Decimal:
-        """Return the worst case of the other ledgers of an instance; None for all."""
-        return sum((worst for (owner, _), worst in self.others.items() if instance in (None, owner)), ZERO)
-
-    def total(self, instance: str | None) -> Decimal:
-        """Return the worst case of an instance (None: of the account) with the order."""
-        return self.rest(instance) + self.after
+    def after(self, quantity: Decimal) -> Mapping[LedgerKey, LedgerExposure]:
+        """Return the exposures with an order of this side and price, but another quantity."""
+        key = (self.request.instance, self.request.symbol)
+        return {**self.without, key: self.without[key].with_order(self.request.side, quantity, self.price_usd)}
 
     def largest(self, instance: str | None, limit: Decimal) -> str:
-        """Return the largest order of this side and price that would pass."""
-        return coins(self.own.room(self.request.side, self.price_usd, limit - self.rest(instance)), self.instrument)
+        """Return the largest order of this side and price that would pass, found by halving."""
+        lot = self.instrument.lot_size
+        most = max(limit, gross_notional(self.before, instance))
+        passes, fails = 0, int(self.request.quantity / lot)
+        while fails - passes > 1:
+            tried = (passes + fails) // 2
+            if gross_notional(self.after(tried * lot), instance) <= most:
+                passes = tried
+            else:
+                fails = tried
+        return coins(passes * lot, self.instrument)
 
 
 def check_notional(change: ExposureChange, instance: str | None, limit: Decimal) -> None:
     """Refuse an order that raises the worst-case notional of an instance (None: of the account) above a limit."""
-    total = change.total(instance)
-    if change.grows and total > limit:
-        raise RiskReject("max_notional_usd", usd(limit), usd(total), largest=change.largest(instance, limit))
+    value = change.excess(instance, limit)
+    if value is not None:
+        raise RiskReject("max_notional_usd", usd(limit), usd(value), largest=change.largest(instance, limit))
 
 
 def check_leverage(change: ExposureChange, equity: Decimal | None, leverage: Decimal) -> None:
     """Refuse an order that raises the account's worst-case notional above a multiple of its equity."""
     if equity is None:
         raise RiskReject("max_leverage", "", "the account's equity is not known")
-    total, limit = change.total(None), leverage * max(ZERO, equity)
-    if change.grows and total > limit:
+    limit = leverage * max(ZERO, equity)
+    value = change.excess(None, limit)
+    if value is not None:
         words = f"{number(leverage)}x of {usd(equity)} equity"
-        raise RiskReject("max_leverage", words, usd(total), largest=change.largest(None, limit))
+        raise RiskReject("max_leverage", words, usd(value), largest=change.largest(None, limit))
 
 
 def coins(quantity: Decimal, instrument: Instrument) -> str:

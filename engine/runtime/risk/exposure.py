@@ -1,17 +1,18 @@
 """What an account would hold at worst, whichever of its working orders fill.
 
 A ledger that holds `h` coins with buys B and sells S working ends between `h - S` and `h + B`; its exposure is the
-largest notional on that way. Ledgers of different instances are not netted, so that an instance that reduces can
-never raise the exposure of the account.
+largest notional on that way. Ledgers of different strategies are not netted, so that one that reduces can never raise
+the exposure of the account; what a person holds against them is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from engine.kernel.orders import Order, OrderType, Side
+from engine.runtime.accounts import MANUAL
 
 ZERO = Decimal(0)
 LedgerKey = tuple[str, str]
@@ -61,15 +62,10 @@ class LedgerExposure:
             return LedgerExposure(self.held, self.reference, self.buys.with_order(quantity, price), self.sells)
         return LedgerExposure(self.held, self.reference, self.buys, self.sells.with_order(quantity, price))
 
-    def room(self, side: Side, price: Decimal, limit: Decimal) -> Decimal:
-        """Return the largest order of a side at `price` that keeps the worst case within `limit`; never negative."""
-        ahead = self.held if side is Side.BUY else -self.held
-        working = self.buys if side is Side.BUY else self.sells
-        if ahead >= ZERO:
-            left = (limit - ahead * self.reference - working.notional) / price
-        else:
-            left = limit / max(working.dearest, price) - working.quantity - ahead
-        return max(ZERO, left)
+    def firm(self) -> Decimal:
+        """Return the held quantity that is left when every working order against it fills, unsigned."""
+        against = self.sells if self.held > ZERO else self.buys
+        return max(ZERO, abs(self.held) - against.quantity)
 
     def _toward(self, ahead: Decimal, working: WorkingSide) -> Decimal:
         """Return the notional when one side fills whole; `ahead` is what is held in that direction."""
@@ -84,6 +80,28 @@ class SymbolPrice:
 
     usd: Decimal
     fx: Decimal
+
+
+def gross_notional(exposures: Mapping[LedgerKey, LedgerExposure], instance: str | None = None) -> Decimal:
+    """Return the worst-case notional of an instance, or of the account, USD."""
+    if instance is not None:
+        return sum((e.worst() for (owner, _), e in exposures.items() if owner == instance), ZERO)
+    return sum((e.worst() for e in exposures.values()), -netted_by_hand(exposures))
+
+
+def netted_by_hand(exposures: Mapping[LedgerKey, LedgerExposure]) -> Decimal:
+    """Return the notional, USD, that strategies and the operator hold against each other, counted on both sides.
+
+    Only what no working order would take away counts.
+    """
+    netted = ZERO
+    for (instance, symbol), manual in exposures.items():
+        if instance == MANUAL and manual.held:
+            against = sum(
+                (e.firm() for (_, name), e in exposures.items() if name == symbol and e.held * manual.held < ZERO), ZERO
+            )
+            netted += 2 * min(manual.firm(), against) * manual.reference
+    return netted
 
 
 def ledger_exposures(

@@ -29,6 +29,7 @@ from engine.runtime.risk.exposure import (
     LedgerExposure,
     LedgerKey,
     SymbolPrice,
+    gross_notional,
     ledger_exposures,
 )
 from engine.runtime.risk.limits import InstanceLimits, instance_limits, operator_limits
@@ -211,12 +212,11 @@ class RiskWatcher:
 
     def usage(self) -> list[LimitUse]:
         """Return how far the limits are used, the account's first; what cannot be computed is left out."""
-        orders = self._view.working()
-        gross = self._gross_by_instance()
-        found = self._account_usage(None if gross is None else sum(gross.values(), ZERO), len(orders))
+        orders, exposures = self._view.working(), self._known_exposures()
+        found = self._account_usage(None if exposures is None else gross_notional(exposures), len(orders))
         for name, limits in self._instances.items():
             if name != MANUAL:
-                notional = None if gross is None else gross.get(name, ZERO)
+                notional = None if exposures is None else gross_notional(exposures, name)
                 count = sum(1 for order in orders if order.instance == name)
                 found += self._instance_usage(name, limits, notional, count)
         return found
@@ -264,20 +264,15 @@ class RiskWatcher:
     def _change(
         self, request: OrderRequest, instrument: Instrument, price_usd: Decimal, replacing: str
     ) -> ExposureChange:
-        """Return what the exposures are without the order, and without the one that it replaces."""
+        """Return exposures as they are, and without the order that is replaced."""
         orders = self._view.working()
-        exposures = self._exposures(order for order in orders if order.client_id != replacing)
-        own = exposures.pop((request.instance, request.symbol), None)
-        if own is None:
-            own = LedgerExposure(ZERO, self._price_of(request.symbol).usd)
-        present = own.worst()
-        for order in orders:
-            if order.client_id == replacing and order.type is not OrderType.STOP:
-                quantity, price = self._extent(order)
-                old_usd = price_usd if price is None else price * self._view.fx(instrument.quote)
-                present = own.with_order(order.side, quantity, old_usd).worst()
-        others = {key: exposure.worst() for key, exposure in exposures.items()}
-        return ExposureChange(request, instrument, price_usd, present, own, others)
+        before = without = self._exposures(orders)
+        if replacing:
+            without = self._exposures(order for order in orders if order.client_id != replacing)
+        key = (request.instance, request.symbol)
+        if key not in without:
+            without[key] = LedgerExposure(ZERO, self._price_of(request.symbol).usd)
+        return ExposureChange(request, instrument, price_usd, before, without)
 
     def _check_open_orders(self, instance: str, limit: int, reserve: int) -> None:
         orders = self._view.working()
@@ -311,16 +306,12 @@ class RiskWatcher:
         fx = view.fx(instrument.quote)
         return SymbolPrice(instrument.price_from_float(price) * fx, fx)
 
-    def _gross_by_instance(self) -> dict[str, Decimal] | None:
-        """Return the worst-case notional of each instance, USD; None when a price is missing."""
+    def _known_exposures(self) -> dict[LedgerKey, LedgerExposure] | None:
+        """Return the exposure of every ledger; None when a price is missing."""
         try:
-            exposures = self._exposures(self._view.working())
+            return self._exposures(self._view.working())
         except RiskReject:
             return None
-        gross: dict[str, Decimal] = {}
-        for (instance, _), exposure in exposures.items():
-            gross[instance] = gross.get(instance, ZERO) + exposure.worst()
-        return gross
 
     def _account_usage(self, gross: Decimal | None, orders: int) -> list[LimitUse]:
         limits, equity = self.limits, self._view.equity()

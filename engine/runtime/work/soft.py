@@ -240,7 +240,7 @@ class SoftOrder:
         try:
             self._desk.amend(order.client_id, target, quantity)
         except CtosError:
-            return  # The engine has told of the refusal; the order works on at its price and the next step asks again.
+            return  # Refused: the order works on at its price, and the next step asks again.
 
     def _place(self, price: Decimal, type: OrderType = OrderType.POST_ONLY) -> None:
         """Send an order for the rest, or finish when there is none."""
