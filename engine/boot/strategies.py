@@ -7,7 +7,6 @@ import inspect
 import os
 import sys
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -44,6 +43,8 @@ def load_strategies(config_dir: str | None = None, folder: Path | None = None) -
         config_dir: Configuration folder; its `strategies/` is searched unless `folder` is given.
         folder: The operator's folder of strategies.
     """
+    from importlib.metadata import entry_points
+
     catalogue = StrategyCatalogue()
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         _add(catalogue, entry.load(), entry.value)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import structlog
 
 from engine.io.line_file import DailyRotation, LineFile, SizeRotation
 from engine.io.secrets import Redactor
@@ -131,6 +130,8 @@ class AccountLogs:
         return file
 
     def _logger(self, file: LineFile, processor: Processor, **bound: Any) -> Any:
+        import structlog  # slow to import, and nothing is logged before the console shows its first frame
+
         return structlog.wrap_logger(
             file,
             processors=[processor, self._render],
