@@ -6,6 +6,7 @@ too much time has passed meanwhile.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
@@ -56,6 +57,7 @@ class OrderCommands:
         reductions: Caps reduce-only orders.
         stops: Stops that the venue does not keep.
         amendments: Changes of working orders.
+        on_refusal: Called with an order that the venue refused.
     """
 
     def __init__(self, core: EngineCore, booking: Booking, resolver: Resolver) -> None:
@@ -64,6 +66,7 @@ class OrderCommands:
         self.resolver = resolver
         self.reductions = Reductions(core, self._resize, self.cancel)
         self.stops = HeldStops(core, self._fire)
+        self.on_refusal: Callable[[Order], None] = lambda order: None
         self.amendments = Amendments(core, booking, resolver, self.reductions, self.cancel)
 
     def request(
@@ -266,6 +269,7 @@ class OrderCommands:
         elif order.is_open:
             core.oplog("OrderPlaceFail", **about(order), error=type(outcome).__name__, det=str(outcome))
             core.change(Outcome(client_id, OrderState.REJECTED, str(outcome), type(outcome).__name__))
+            self.on_refusal(order)
 
     def _send_cancel(self, client_id: str, tries: int) -> None:
         order = self._core.known(client_id)

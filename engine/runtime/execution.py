@@ -33,6 +33,7 @@ from engine.runtime.risk import RiskWatcher
 from engine.runtime.shell import Shell
 from engine.runtime.sizing import size_for_amount
 from engine.runtime.transfers import Transfers
+from engine.runtime.tripwires import Tripwires
 from engine.runtime.work.book import WorkBook
 from engine.runtime.work.pricing import SoftParams
 from engine.runtime.work_commands import WorkCommands
@@ -95,6 +96,7 @@ class ExecutionEngine:
         self.resolver = Resolver(core, self.booking.on_update, self._resolved)
         self.commands = OrderCommands(core, self.booking, self.resolver)
         self.reconciler = Reconciler(core, self.booking, self.resolver, shell)
+        self.commands.on_refusal = self.reconciler.on_refusal
         self.transfers = Transfers(core)
         self.panic_switch = PanicSwitch(core, self.commands.cancel, shell)
         self.on_halt: list[Callable[[str], None]] = self.panic_switch.on_halt
@@ -116,6 +118,7 @@ class ExecutionEngine:
         self.work_of = work.work_of
         self.active_work = work.active_work
         self._day = DayRoller(core)
+        self._tripwires = Tripwires(core, lambda reason: self.panic_switch.halt("engine", reason))
         self._account_stream: Unsubscribe | None = None
         self._open_doubts: set[str] = set()
         self._started = False
@@ -159,6 +162,7 @@ class ExecutionEngine:
         self.risk.stop()
         self.reconciler.stop()
         self.resolver.stop()
+        self._tripwires.stop()
         self._day.stop()
         if self._account_stream is not None:
             self._account_stream()

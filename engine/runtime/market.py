@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from engine.kernel.clock import NS_PER_MS, Clock
 from engine.kernel.errors import UnknownSymbol
 from engine.kernel.event_bus import EventBus
-from engine.kernel.instruments import Instrument
+from engine.kernel.instruments import Instrument, InstrumentStatus
 from engine.kernel.market import BookInvalid, BookUpdate, FundingRate, MarkPrice, Quote, Ticker, Trade
 from engine.kernel.orderbook import OrderBook
 from engine.kernel.syscalls import BookEvent, Driver, TickEvent, Unsubscribe
@@ -54,9 +55,13 @@ class MarketData:
         self._depth: dict[str, tuple[Unsubscribe, Unsubscribe]] = {}
 
     def set_instruments(self, instruments: Sequence[Instrument]) -> None:
-        """Take over the venue's list of instruments."""
+        """Take over the venue's list of instruments; one that is not listed any more stays known as delisted."""
+        listed = {instrument.symbol: instrument for instrument in instruments}
+        for symbol, known in self.instruments.items():
+            if symbol not in listed:
+                listed[symbol] = replace(known, status=InstrumentStatus.DELISTED)
         self.instruments.clear()
-        self.instruments.update((instrument.symbol, instrument) for instrument in instruments)
+        self.instruments.update(listed)
 
     def instrument(self, symbol: str) -> Instrument:
         """Return an instrument.

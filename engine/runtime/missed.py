@@ -13,8 +13,8 @@ from engine.runtime.records import Execution, Finished, Outcome, Status
 def missed_events(core: EngineCore, instance: str, after_seq: int) -> Iterator[FillBooked | OrderChanged | WorkDone]:
     """Yield an instance's fills, reports of work and changed orders after a record, in the order of the journal.
 
-    An order comes once and stands where it changed last, so that its fills come before its end. Orders of work in progress are left
-    out: their work reports for them.
+    An order comes once and stands where it changed last, so that its fills come before its end. Orders of work in
+    progress are left out: their work reports for them.
     """
     if core.state.event_seq.get(instance, 0) <= after_seq:
         return

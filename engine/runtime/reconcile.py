@@ -6,9 +6,10 @@ found goes the normal way, so that everybody hears of it exactly once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any, TypeVar
 
 from engine.kernel.account import Balance, Position
 from engine.kernel.clock import NS_PER_MS, NS_PER_S, TimerHandle
@@ -24,6 +25,8 @@ from engine.runtime.shell import Shell
 
 ORDERS_EVERY_S = 10.0
 ACCOUNT_EVERY_S = 30.0
+INSTRUMENTS_EVERY_S = 86_400.0
+REFRESH_GAP_NS = 60 * NS_PER_S
 BEHIND_S = 2.0
 ASK_TRIES = 5
 QUIET_NS = 5 * NS_PER_S
@@ -31,6 +34,7 @@ OVERLAP_MS = 60_000
 """Fills are asked for from this long before the last agreement on, because venues list some of them late."""
 
 ZERO = Decimal(0)
+T = TypeVar("T")
 
 
 @dataclass(slots=True, frozen=True)
@@ -62,6 +66,8 @@ class Reconciler:
         self._shell = shell
         self._timers: dict[str, TimerHandle] = {}
         self._behind: set[str] = set()
+        self._asking: set[str] = set()
+        self._instruments_ns = core.clock.now_ns()
         self.last_error = ""
         self.last_agreed_ns = 0
 
@@ -69,6 +75,7 @@ class Reconciler:
         """Begin to look regularly."""
         self._every("orders", ORDERS_EVERY_S, self.look_at_orders)
         self._every("account", ACCOUNT_EVERY_S, self.look_at_account)
+        self._every("instruments", INSTRUMENTS_EVERY_S, self.look_at_instruments)
 
     def stop(self) -> None:
         """Stop looking."""
@@ -134,7 +141,7 @@ class Reconciler:
             self._take_orders(orders, QUIET_NS)
             self._agree()
 
-        self._shell.run(ask(), found, self._failed)
+        self._run("orders", ask, found)
 
     def look_at_account(self) -> None:
         """Fetch positions and balances."""
@@ -142,7 +149,18 @@ class Reconciler:
         async def ask() -> tuple[list[Position], list[Balance]]:
             return await self._core.driver.get_position(), await self._core.driver.fetch_balance()
 
-        self._shell.run(ask(), lambda answer: self._take_account(*answer), self._failed)
+        self._run("account", ask, lambda answer: self._take_account(*answer))
+
+    def look_at_instruments(self) -> None:
+        """Fetch tick, lot and minimum sizes anew."""
+        self._instruments_ns = self._core.clock.now_ns()
+        self._run("instruments", self._core.driver.symbols, self._core.market.set_instruments)
+
+    def on_refusal(self, order: Order) -> None:
+        """Fetch the instruments when the venue refused an order's terms, at most once a minute."""
+        stale = self._core.clock.now_ns() - self._instruments_ns >= REFRESH_GAP_NS
+        if stale and order.state is OrderState.REJECTED and order.error in ("InvalidOrder", "BelowMinimum"):
+            self.look_at_instruments()
 
     def expect_fills(self, order: Order) -> None:
         """Fetch an order's fills when the stream has not brought them in 2 s, after the venue reported them."""
@@ -241,6 +259,22 @@ class Reconciler:
         known = core.state.fills_until
         if known is None or abs(until - known) >= OVERLAP_MS:
             core.write(Reconciled(until))
+
+    def _run(self, name: str, ask: Callable[[], Coroutine[Any, Any, T]], found: Callable[[T], None]) -> None:
+        """Ask the venue, unless the answer to the same question is still on its way."""
+        if name in self._asking:
+            return
+
+        def answered(answer: T) -> None:
+            self._asking.discard(name)
+            found(answer)
+
+        def failed(error: CtosError) -> None:
+            self._asking.discard(name)
+            self._failed(error)
+
+        self._asking.add(name)
+        self._shell.run(ask(), answered, failed)
 
     def _failed(self, error: CtosError) -> None:
         if str(error) != self.last_error:

@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 
 from engine.kernel.account import FundingPayment
 from engine.kernel.clock import NS_PER_MS, NS_PER_S
+from engine.kernel.event_bus import EventBus
 from engine.kernel.market import FundingRate
 from engine.kernel.orders import Fill, OrderType, Side
 from engine.runtime.accounts import MANUAL
 from engine.runtime.ledgers import LedgerBook
+from engine.runtime.market import MarketData
+from engine.runtime.portfolio import Portfolio
 from engine.runtime.records import Adjustment, Execution, Funding, Transfer
 from tests.engine.floor import BUY, PERP, SELL, SPOT, Floor, d
 
@@ -149,7 +152,6 @@ def test_the_day_begins_at_midnight_utc_and_survives_a_restart(tmp_path: Path):
     floor.print(150.0)
     assert portfolio.day_profit() == 10 and portfolio.anchor is not None and portfolio.anchor.equity == 100_040
     after = floor.restart(tmp_path)
-    assert after.engine.portfolio.day_profit() is None
     after.print(150.0)
     assert after.engine.portfolio.day_profit() == 10
 
@@ -157,13 +159,17 @@ def test_the_day_begins_at_midnight_utc_and_survives_a_restart(tmp_path: Path):
 def test_what_has_no_price_is_not_guessed(tmp_path: Path):
     floor = Floor(tmp_path)
     floor.hold(1)
-    after = floor.restart(tmp_path)
-    portfolio = after.engine.portfolio
-    assert portfolio.unpriced() == [PERP]
+    silent = MarketData(floor.driver, floor.clock, EventBus())
+    silent.set_instruments(list(floor.engine.instruments.values()))
+    portfolio = Portfolio(floor.engine.core.state.books, silent)
+    portfolio.set_balance(floor.engine.portfolio.balance("USD"))
+    assert portfolio.unpriced() == [PERP] and not portfolio.is_priced("manual")
     assert portfolio.equity() is None and portfolio.profit() is None and portfolio.unrealised() is None
     row = portfolio.position(PERP)
     assert row.mark_price is None and row.notional == 100 and row.unrealised == 0
-    after.print(101.0)
+    silent.watch(PERP)
+    floor.run()
+    floor.print(101.0)
     assert portfolio.equity() == 100_001
 
 

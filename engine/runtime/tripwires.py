@@ -1,0 +1,80 @@
+"""Signs that something is wrong with the orders themselves, which stop trading without waiting for a person."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from engine.kernel.clock import NS_PER_S, TimerHandle
+from engine.kernel.orders import Order, OrderState
+from engine.runtime.accounts import MANUAL
+from engine.runtime.core import EngineCore
+from engine.runtime.events import OrderChanged
+
+REJECTS = 5
+REJECTS_WITHIN_NS = 10 * NS_PER_S
+MAX_UNKNOWN = 3
+UNKNOWN_LIMIT_NS = 60 * NS_PER_S
+_LOOK_S = 5.0
+_HARMLESS = ("PostOnlyWouldTake",)
+"""A refusal that is part of quoting: soft orders and grids answer it with another price."""
+
+
+class Tripwires:
+    """Halts a strategy whose orders the venue keeps refusing, and the account when orders stay unknown.
+
+    Args:
+        core: The engine's shared parts.
+        halt: Halts the account for a reason.
+    """
+
+    def __init__(self, core: EngineCore, halt: Callable[[str], object]) -> None:
+        self._core = core
+        self._halt = halt
+        self._rejects: dict[str, deque[int]] = {}
+        self._unknown_since: dict[str, int] = {}
+        self._timer: TimerHandle | None = None
+        core.bus.subscribe(OrderChanged, self._on_order)
+
+    def stop(self) -> None:
+        """End the watching of unknown orders."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _on_order(self, event: OrderChanged) -> None:
+        order = event.order
+        if order.state is OrderState.REJECTED and order.instance != MANUAL and order.error not in _HARMLESS:
+            self._count_reject(order)
+        elif order.state is OrderState.UNKNOWN:
+            self._unknown_since.setdefault(order.client_id, self._core.clock.now_ns())
+            self._look()
+        else:
+            self._unknown_since.pop(order.client_id, None)
+
+    def _count_reject(self, order: Order) -> None:
+        now_ns = self._core.clock.now_ns()
+        times = self._rejects.setdefault(order.instance, deque(maxlen=REJECTS))
+        times.append(now_ns)
+        if len(times) == REJECTS and now_ns - times[0] <= REJECTS_WITHIN_NS:
+            times.clear()
+            reason = f"{REJECTS} orders were refused within {REJECTS_WITHIN_NS // NS_PER_S} s, the last: {order.reason}"
+            self._core.risk.on_instance_halt(order.instance, reason)
+
+    def _look(self) -> None:
+        """Halt when too many orders are unknown, or one for too long; look again while there are any."""
+        self.stop()
+        if not self._unknown_since:
+            return
+        now_ns = self._core.clock.now_ns()
+        oldest_ns = min(self._unknown_since.values())
+        count = len(self._unknown_since)
+        if count > MAX_UNKNOWN:
+            self._trip(f"{count} orders have no known outcome, more than {MAX_UNKNOWN}")
+        elif now_ns - oldest_ns > UNKNOWN_LIMIT_NS:
+            self._trip(f"an order has had no known outcome for {UNKNOWN_LIMIT_NS // NS_PER_S} s")
+        self._timer = self._core.clock.call_later(_LOOK_S, self._look)
+
+    def _trip(self, reason: str) -> None:
+        if not self._core.risk.is_halted:
+            self._halt(reason)
