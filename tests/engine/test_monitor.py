@@ -11,11 +11,14 @@ from engine.io.files import read_checked
 from engine.io.settings import MonitorConfig
 from engine.kernel.account import Position
 from engine.kernel.anomaly import Severity
+from engine.kernel.clock import NS_PER_S
 from engine.kernel.errors import CtosError, RiskReject
 from engine.kernel.market import Trade
 from engine.kernel.orders import OrderRequest, OrderState, OrderType
 from engine.kernel.scheduler import InstanceState
 from engine.runtime.anomalies import Anomaly, AnomalyChanged
+from engine.runtime.core import VenueFeatures
+from engine.runtime.detectors import History
 from engine.runtime.events import EngineAlarm, InstanceChanged, LogLine, PositionChanged
 from engine.runtime.monitor import SystemMonitor
 from tests.engine.floor import BUY, MANUAL, PERP, SELL, Floor, d
@@ -145,21 +148,54 @@ def test_t8_a_silent_venue_is_one_stale_data_with_effects(tmp_path: Path):
     assert desk.active() == []
 
 
+def silence(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Let the returned times, in ms, be those of the last message of a stream."""
+    heard: dict[str, int] = {}
+    market = desk.floor.engine.market
+    age_ms, now_ms = market.age_ms, desk.floor.clock.now_ms
+    monkeypatch.setattr(market, "age_ms", lambda name: now_ms() - heard[name] if name in heard else age_ms(name))
+    return heard
+
+
+def test_streams_that_fall_silent_one_after_the_other_are_one_outage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    desk = Desk(tmp_path, levels=CALM)
+    desk.mark(50.0, OTHER)
+    heard = silence(desk, monkeypatch)
+    heard[OTHER] = desk.floor.clock.now_ms()
+    desk.wait(4, 100.0)
+    heard[PERP] = desk.floor.clock.now_ms()
+    for _ in range(30):
+        desk.floor.bus.publish(PositionChanged(PERP))
+        desk.floor.run(1.0)
+    (outage,) = desk.all()
+    assert outage.symbol == "" and {effect.symbol for effect in outage.effects} == {PERP, OTHER}
+
+
+def test_an_outage_takes_over_what_was_stale_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    desk = Desk(tmp_path, levels=CALM)
+    desk.mark(50.0, OTHER)
+    heard = silence(desk, monkeypatch)
+    heard[OTHER] = desk.floor.clock.now_ms()
+    desk.wait(30, 100.0)
+    heard[PERP] = desk.floor.clock.now_ms()
+    desk.floor.run(30.0)
+    stream, outage = desk.all()
+    assert (stream.symbol, stream.is_active, stream.cause_id) == (OTHER, False, outage.id)
+    assert desk.monitor.anomalies.active() == [outage]
+
+
 def test_one_silent_stream_is_its_own_anomaly_and_clears_after_10_s_of_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     desk = Desk(tmp_path, levels=CALM)
     desk.mark(50.0, OTHER)
-    market = desk.floor.engine.market
-    age_ms, silent_since_ms = market.age_ms, desk.floor.clock.now_ms()
-    monkeypatch.setattr(
-        market, "age_ms", lambda name: desk.floor.clock.now_ms() - silent_since_ms if name == OTHER else age_ms(name)
-    )
+    heard = silence(desk, monkeypatch)
+    heard[OTHER] = desk.floor.clock.now_ms()
     desk.wait(30, 100.0)
     (stale,) = desk.all()
     assert (stale.kind, stale.symbol, stale.severity) == ("stale_data", OTHER, Severity.WARN)
     for second in range(60):
-        silent_since_ms = desk.floor.clock.now_ms()
+        heard[OTHER] = desk.floor.clock.now_ms()
         desk.floor.bus.publish(PositionChanged(PERP))
         desk.wait(1, 100.0)
         assert stale.is_active or second >= 10
@@ -208,6 +244,19 @@ def test_drift_is_raised_when_seen_twice_and_clears_when_the_quantities_agree(de
     assert desk.floor.order(BUY, 1, 99).state is OrderState.OPEN
 
 
+def test_what_is_reported_but_not_booked_yet_is_no_drift(desk: Desk):
+    desk.wait(2, 100.0)
+    order = desk.floor.order(BUY, 1, 90)
+    desk.floor.engine.reconciler.stop()
+    order.reported_filled = d(1)
+    desk.floor.engine.booking.on_event(_position("1"))
+    desk.wait(20, 100.0)
+    assert desk.kinds() == []
+    order.reported_filled = d(0)
+    desk.wait(20, 100.0)
+    assert desk.kinds() == ["position_drift"]
+
+
 def _position(quantity: str) -> Position:
     return Position(PERP, d(quantity), d(100), d(100), d(0), d(20))
 
@@ -237,6 +286,27 @@ def test_an_order_without_an_answer_is_stuck_until_it_is_known(desk: Desk):
     desk.wait(14, 100.0)
     assert [(one.kind, one.severity) for one in desk.all()][:1] == [("order_stuck", Severity.WARN)]
     assert desk.all()[0].data["orders"] == f"#{order.label}"
+
+
+def test_a_stop_that_the_engine_holds_is_not_stuck(tmp_path: Path):
+    floor = Floor(tmp_path, features=VenueFeatures(stops=False))
+    monitor = SystemMonitor(floor.engine, MonitorConfig(), floor.writer, tmp_path / "logs")
+    floor.hold(1, 100.0)
+    stop = floor.order(SELL, 1, type=OrderType.STOP, trigger=90, reduce_only=True)
+    assert stop.held and stop.state is OrderState.INTENT
+    floor.run(60)
+    monitor.evaluate()
+    assert "order_stuck" not in [anomaly.kind for anomaly in monitor.anomalies]
+
+
+def test_a_gap_in_the_prices_is_no_jump():
+    history = History()
+    for second, price in ((0, 100), (30, 101), (60, 102), (61, 103), (200, 150), (201, 151)):
+        history.add(second * NS_PER_S, d(price))
+    assert (history.first, history.last) == (150, 151)
+    history.add(230 * NS_PER_S, d(140))
+    history.add(262 * NS_PER_S, d(141))
+    assert history.first == 151, "the newest that is at least a minute old"
 
 
 def test_a_swing_of_the_profit_is_judged_by_amount_and_equity(tmp_path: Path):

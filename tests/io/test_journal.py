@@ -177,6 +177,8 @@ def test_a_full_disk_is_reported_once_and_heals(path: Path) -> None:
     with pytest.raises(JournalError, match="disk is full"):
         journal.append("INTENT", ACCOUNT, 1, {}, lambda: None)
     journal.append("STATUS", ACCOUNT, 500, {"text": "a cancel passes"})
+    journal.put("notes", "order", b"first")
+    journal.put("notes", "order", b"second")
     with pytest.raises(JournalError):
         journal.flush()
     assert len(errors) == 1
@@ -185,6 +187,7 @@ def test_a_full_disk_is_reported_once_and_heals(path: Path) -> None:
     journal.flush()
     assert journal.failed is None
     assert len(list(journal.records(ACCOUNT))) == 401
+    assert journal.get("notes", "order") == b"second"
     journal.close()
 
 
