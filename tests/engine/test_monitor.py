@@ -290,7 +290,8 @@ def test_an_order_without_an_answer_is_stuck_until_it_is_known(desk: Desk):
 
 def test_a_stop_that_the_engine_holds_is_not_stuck(tmp_path: Path):
     floor = Floor(tmp_path, features=VenueFeatures(stops=False))
-    monitor = SystemMonitor(floor.engine, MonitorConfig(), floor.writer, tmp_path / "logs")
+    quiet = MonitorConfig.model_validate({"levels": QUIET})
+    monitor = SystemMonitor(floor.engine, quiet, floor.writer, tmp_path / "logs")
     floor.hold(1, 100.0)
     stop = floor.order(SELL, 1, type=OrderType.STOP, trigger=90, reduce_only=True)
     assert stop.held and stop.state is OrderState.INTENT
