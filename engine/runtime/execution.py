@@ -11,13 +11,14 @@ from decimal import Decimal
 from typing import Any
 
 from engine.io.journal import Journal
+from engine.kernel.account import Balance, Position
 from engine.kernel.clock import Clock, Rng
 from engine.kernel.errors import CtosError
 from engine.kernel.event_bus import EventBus
 from engine.kernel.instruments import Instrument
 from engine.kernel.orders import Fill, Order, OrderType, Side
 from engine.kernel.strategy import Purpose
-from engine.kernel.syscalls import Driver, Unsubscribe
+from engine.kernel.syscalls import AccountEvent, Driver, Unsubscribe
 from engine.runtime.accounts import MANUAL, Account
 from engine.runtime.booking import Booking
 from engine.runtime.client_ids import load_client_ids
@@ -141,10 +142,19 @@ class ExecutionEngine:
             self.risk.restore(core.state.trading)
         core.save_trading()
         self.works.restore(core.state.works)
-        self._account_stream = self.driver.subscribe_account(self.booking.on_event)
         self._watch_held()
-        truth = await self.reconciler.ask()
+        early: list[AccountEvent] = []
+        listening = self.driver.subscribe_account(early.append)
+        try:
+            truth = await self.reconciler.ask()
+        finally:
+            listening()
+        self._account_stream = self.driver.subscribe_account(self.booking.on_event)
         self.reconciler.take_first(truth)
+        for event in early:
+            # Positions and balances were asked for later than these arrived.
+            if not isinstance(event, Position | Balance):
+                self.booking.on_event(event)
         for order in self.tracker.working():
             if order.held:
                 self.commands.stops.keep(order)

@@ -13,7 +13,7 @@ from engine.io.journal import Journal
 from engine.io.writer import WriterThread
 from engine.kernel.clock import NS_PER_S
 from engine.kernel.errors import JournalError, TradingHalted
-from engine.kernel.orders import OrderState, OrderType, Pending
+from engine.kernel.orders import OrderRequest, OrderState, OrderType, Pending
 from engine.runtime.core import VenueFeatures
 from engine.runtime.events import FillBooked, OrderChanged
 from engine.runtime.trading_state import TradingMode
@@ -273,6 +273,28 @@ def test_what_the_account_held_before_is_adopted_by_hand(tmp_path: Path):
     assert after.engine.portfolio.adjusted(PERP) == 2 and after.fills() == []
     again = after.restart(tmp_path / "second")
     assert again.ledger() == 2 and again.engine.portfolio.adjusted(PERP) == 2
+
+
+def test_what_happens_while_the_engine_starts_is_counted_once(tmp_path: Path):
+    first = Floor(tmp_path / "first")
+    first.hold(2)
+    after = Floor(tmp_path / "second", MemoryStore(first.store.state), started=False, armed=False)
+    after.print(100.0)
+    ask = after.venue.get_position
+    traded: list[str] = []
+
+    async def while_a_person_trades(symbol: str | None = None) -> Any:
+        if not traded:
+            request = OrderRequest("by-hand", "", PERP, BUY, MARKET, d(1))
+            traded.append(after.venue.exchange.place(request).venue_order_id)
+            after.venue._commit()
+        return await ask(symbol)
+
+    after.venue.get_position = while_a_person_trades  # type: ignore[method-assign]
+    after.start()
+    assert traded and after.ledger() == 3 == after.venue_quantity()
+    after.run(30)
+    assert after.ledger() == 3 and after.engine.portfolio.adjusted(PERP) == 3
 
 
 def test_a_market_that_begins_anew_keeps_orders_and_books(tmp_path: Path):
