@@ -120,7 +120,7 @@ class Operator:
             return ()
         staged = self.ticket.staged(self.desk())
         if isinstance(staged, CtosError):
-            return (("✗ ", "danger"), (str(staged), "danger"), ("  Backspace drops", "dim"))
+            return (("✗ ", "danger"), (str(staged), "danger"))
         return staged.preview
 
     def stage(self, intent: OrderIntent, typed: str = "") -> None:

@@ -55,6 +55,11 @@ class Reading:
     error: CtosError | None = None
 
     @property
+    def sendable(self) -> bool:
+        """Return whether Enter may send it."""
+        return self.error is None and self.staged is not None and not self.staged.decision.refused
+
+    @property
     def preview(self) -> Spans:
         """Return the preview line."""
         if isinstance(self.error, GrammarError):

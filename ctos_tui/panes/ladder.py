@@ -11,7 +11,16 @@ from ctos_tui.numbers import UNKNOWN, age, by_step
 from ctos_tui.panes.base import Actions, Pane
 from ctos_tui.panes.cells import Span
 from ctos_tui.panes.describe import short_symbol
-from ctos_tui.panes.ladder_rows import LadderPicture, LadderWindow, OwnMark, centre, choose_step, follow, ladder_rows
+from ctos_tui.panes.ladder_rows import (
+    CURSOR_FILLS,
+    LadderPicture,
+    LadderWindow,
+    OwnMark,
+    centre,
+    choose_step,
+    follow,
+    ladder_rows,
+)
 from ctos_tui.session import read_size
 from engine.kernel.instruments import Instrument
 from engine.kernel.orderbook import OrderBook
@@ -74,7 +83,9 @@ class Ladder(Pane):
             stale=stale,
             focused=self.view.focused,
         )
-        self.set_rows(ladder_rows(picture, self.row_width, self.view.body), self._info(instrument, stale))
+        drawn = ladder_rows(picture, self.row_width, self.view.body)
+        self.view.key = next((row.key for row in drawn if row.fill in CURSOR_FILLS), None)
+        self.set_rows(drawn, self._info(instrument, stale))
 
     def _info(self, instrument: Instrument, stale: bool) -> tuple[Span, ...]:
         spans: list[Span] = [(short_symbol(instrument.symbol, self.host.port.account.default_quote), "bright")]
@@ -97,9 +108,9 @@ class Ladder(Pane):
                 continue
             queue = self.host.feed.queue.ahead(order)
             place = "" if queue is None else f" q{_short(queue, instrument)}"
-            marks.append(
-                OwnMark(order.side, order.price, f"◂#{order.label} {_short(order.remaining, instrument)}{place}")
-            )
+            number = f"◂#{order.label}"
+            text = f"{number} {_short(order.remaining, instrument)}{place}"
+            marks.append(OwnMark(order.side, order.price, text, short=number + place))
         row = next((row for row in self.host.port.positions() if row.symbol == self.symbol and row.quantity), None)
         if row is not None:
             side = Side.BUY if row.quantity > 0 else Side.SELL

@@ -18,16 +18,19 @@ _NICE = (1, 2, 5)
 _EPS = 1e-9
 _SIZE_CELLS = 7
 _SPREAD_ROW = "spread"
+CURSOR_FILLS = ("selection", "cursor")
+"""Fills of the cursor's row, with and without the keyboard."""
 
 
 @dataclass(frozen=True, slots=True)
 class OwnMark:
-    """An own order, the staged order or the entry price beside the ladder."""
+    """An own order, the staged order or the entry price beside the ladder; `short` stands where `text` is too long."""
 
     side: Side
     price: Decimal
     text: str
     role: str = "own_order"
+    short: str = ""
 
 
 @dataclass(slots=True)
@@ -220,7 +223,7 @@ class _Sheet:
                 note = (by_step(exact, self.picture.instrument.tick_size), "accent")
             else:
                 note = (self._depth_to(number), "dim")
-        beside = _beside(marks, note)
+        beside = _beside(marks, note, min(self.left, self.right))
         if bid is not None or (ask is None and self._below(number)):
             left = self._bid_cell(bid)
             right: Spans = fit((*beside,), self.right)
@@ -231,7 +234,7 @@ class _Sheet:
         spans = (*left, (" ", "text"), (price, role), (" ", "text"), *right)
         fill = ""
         if is_cursor:
-            fill = "selection" if self.picture.focused else "cursor"
+            fill = CURSOR_FILLS[0] if self.picture.focused else CURSOR_FILLS[1]
         elif any(mark.role == "own_order" for mark in marks):
             fill = "own_row"
         if self.picture.stale:
@@ -283,17 +286,22 @@ class _Sheet:
         return f"Σ {compact(total)}" if total else ""
 
 
-def _beside(marks: Sequence[OwnMark], note: Span) -> list[Span]:
-    spans: list[Span] = []
-    for mark in marks:
-        if spans:
-            spans.append((" ", "text"))
-        spans.append((mark.text, mark.role))
-    if note[0]:
-        if spans:
-            spans.append((" ", "text"))
-        spans.append(note)
-    return spans
+def _beside(marks: Sequence[OwnMark], note: Span, cells: int) -> list[Span]:
+    """Return the marks of a row in full or short, as there is room; the note only where nothing is cut for it."""
+    found: list[Span] = [(mark.text, mark.role) for mark in marks]
+    spans = _spaced([*found, note] if note[0] else found)
+    if spans_width(spans) <= cells or not marks:
+        return spans
+    if spans_width(_spaced(found)) <= cells:
+        return _spaced(found)
+    return _spaced([(mark.short or mark.text, mark.role) for mark in marks])
+
+
+def _spaced(spans: Sequence[Span]) -> list[Span]:
+    spaced: list[Span] = []
+    for span in spans:
+        spaced += [(" ", "text"), span] if spaced else [span]
+    return spaced
 
 
 def _right_aligned(spans: Spans, cells: int) -> Spans:

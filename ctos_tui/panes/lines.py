@@ -149,18 +149,24 @@ class PreviewLine(FixedLine):
         self.set_rows([Row(f"line {number}", line) for number, line in enumerate(lines)])
 
     def _staged_keys(self) -> Spans:
-        if self.lines_host.prompt.is_open:
+        host = self.lines_host
+        if host.prompt.is_open or host.ticket is None:
             return ()
         keymap = self.host.keymap
         send, drop = keymap.label("ticket.send"), keymap.label("ticket.drop")
-        return ((" · ", "dim"), (send, "key"), (" sends  ", "dim"), (drop, "key"), (" drops", "dim"))
+        drops: Spans = ((drop, "key"), (" drops", "dim"))
+        staged = host.ticket.staged(host.desk())
+        if isinstance(staged, CtosError) or staged.decision.refused:
+            return (SEPARATOR, *drops)
+        return (SEPARATOR, (send, "key"), (" sends  ", "dim"), *drops)
 
     def _of_line(self, reading: Reading | None, prompt: Prompt) -> Spans:
         note = self.session.current_note()
         if reading is None or not prompt.edit.text.strip():
             return (("type a command: buy 500$ btc @ best · flat btc · run dyn_grid · help", "dim"),)
-        if prompt.staged_line and prompt.staged_line == prompt.edit.text:
-            return (*reading.preview, ("  ⏎ sends", "key"))
+        if reading.sendable and prompt.staged_line and prompt.staged_line == prompt.edit.text:
+            send = self.host.keymap.label("prompt.submit")
+            return (*reading.preview, SEPARATOR, (send, "key"), (" sends", "dim"))
         if reading.error is None and not reading.preview:
             return (("⏎ ", "key"), (str(reading.intent), "text"))
         if note is not None and note.level == "danger":
@@ -226,7 +232,7 @@ class PromptLine(FixedLine):
 
     def _hints(self) -> Spans:
         keymap = self.host.keymap
-        spans: list[Span] = [(": ", "dim")]
+        spans: list[Span] = []
         for action_id in _GLOBAL_HINTS:
             label = keymap.label(action_id)
             chord = keymap.keys[action_id][0] if label else ""

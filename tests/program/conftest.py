@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.program.terminal import Terminal
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
+    """Start the program in terminals that are closed at the end; waits until the engine has started."""
+    started: list[Terminal] = []
+
+    def begin(*, ready: bool = True, config: Path = tmp_path, **options: Any) -> Terminal:
+        terminal = Terminal(config, **options)
+        started.append(terminal)
+        if ready:
+            terminal.wait_for(r"\d,\d\d\d\.\d.*bid", 20)
+        return terminal
+
+    yield begin
+    for terminal in started:
+        terminal.close()
