@@ -1,7 +1,6 @@
 """What the engine adds to a market event, and what an order costs from the call to the gateway, in one run.
 
-Market data through `MarketData` and the bus to three subscribers stands beside the three bare calls; an order through
-checks, risk, journal and tracker beside the bare encoding of its intent.
+Market data through `MarketData` and the bus to three subscribers stands beside the three bare calls.
 """
 
 from __future__ import annotations
