@@ -167,7 +167,7 @@ class ScriptedDesk:
         self.book.on_order(order)
         if order.is_open and order.type is OrderType.IOC:
             taken = self.instruments[order.symbol].floor_quantity(order.quantity * self.taker_share)
-            if taken:
+            if taken and (touch - (order.price or touch)) * order.side.sign <= 0:
                 self.fill(order, taken, touch)
             if order.is_open:
                 order.advance(OrderState.CANCELED, self.clock.now_ns())

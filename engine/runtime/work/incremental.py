@@ -17,7 +17,7 @@ from engine.runtime.work.alarms import Alarms
 from engine.runtime.work.desk import OrderDesk
 from engine.runtime.work.execution import CANCELED_OUTSIDE, Execution, OnDone, end_status
 from engine.runtime.work.parts import load_part, new_part
-from engine.runtime.work.pricing import SoftParams, has_touch, market_reference, peg, touch
+from engine.runtime.work.pricing import SoftParams, has_touch, market_reference, peg, smallest_quantity, touch
 from engine.runtime.work.ticket import Tally, Ticket
 
 ZERO = Decimal(0)
@@ -223,8 +223,8 @@ class Incremental:
         return peg(instrument, plan.side, touch(self._desk, plan.symbol, plan.side), 0, self._params)
 
     def _minimum_amount(self) -> Decimal:
-        reference = self._reference()
-        return self._desk.instrument(self._plan.symbol).minimum_order_quantity(reference) * reference
+        plan = self._plan
+        return smallest_quantity(self._desk, plan.symbol, plan.side, plan.soft, self._params) * self._reference()
 
     def _remaining(self) -> Decimal:
         return self._plan.amount - self._tally.notional

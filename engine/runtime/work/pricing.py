@@ -82,6 +82,16 @@ def peg(instrument: Instrument, side: Side, touch_price: Decimal, step: int, par
     return instrument.round_price(side, touch_price * (1 - side.sign * offset))
 
 
+def smallest_quantity(desk: OrderDesk, symbol: str, side: Side, soft: bool, params: SoftParams) -> Decimal:
+    """Return the smallest order that passes at the price at which a soft or a market order would be sent now."""
+    instrument = desk.instrument(symbol)
+    if soft:
+        price = peg(instrument, side, touch(desk, symbol, side), 0, params)
+    else:
+        price = market_cap(instrument, side, known_quote(desk, symbol))
+    return instrument.minimum_order_quantity(price)
+
+
 def chase_limit(instrument: Instrument, side: Side, first_touch: Decimal, params: SoftParams) -> Decimal:
     """Return the furthest price that a soft order may follow the touch to."""
     return instrument.round_price(side, first_touch * (1 + side.sign * params.max_chase_bp / BP))

@@ -19,7 +19,7 @@ from engine.kernel.strategy import DeadlinePolicy, Done, DoneStatus, Purpose
 from engine.runtime.work.desk import OrderDesk
 from engine.runtime.work.execution import Execution, OnDone
 from engine.runtime.work.parts import load_part, new_part
-from engine.runtime.work.pricing import SoftParams, has_touch, middle
+from engine.runtime.work.pricing import SoftParams, has_touch, middle, smallest_quantity
 from engine.runtime.work.ticket import Tally, Ticket
 
 ZERO = Decimal(0)
@@ -157,7 +157,7 @@ class Target:
         held, price = self._held(), middle(self._desk, self.symbol)
         self._goal = self._goal_at(price, held)
         delta = self._goal - held
-        smallest = max(SMALLEST_USD, self._instrument.minimum_order_quantity(price) * price)
+        smallest = max(SMALLEST_USD, self._smallest(delta) * price)
         if not delta:
             self._finish(DoneStatus.SKIPPED, "the position is there already")
         elif self._goal and abs(delta) * price < smallest:
@@ -177,14 +177,14 @@ class Target:
         Raises:
             CtosError: It was refused before it was sent.
         """
-        quantity = self._instrument.floor_quantity(abs(self._goal - self._held()))
-        price = middle(self._desk, self.symbol)
-        if quantity < self._instrument.minimum_order_quantity(price):
+        delta = self._goal - self._held()
+        quantity = self._instrument.floor_quantity(abs(delta))
+        if quantity < self._smallest(delta):
             reason = f"the rest of {quantity.normalize():f} is below the minimum"
             self._finish(DoneStatus.PARTIAL if self._tally.quantity else DoneStatus.SKIPPED, reason)
             return
         self.phase = TargetPhase.INCREASING
-        self._send(quantity, Side.BUY if self._goal > self._held() else Side.SELL, False)
+        self._send(quantity, _side(delta), False)
 
     def on_order(self, order: Order) -> None:
         """Follow a change of the leg's order."""
@@ -273,7 +273,7 @@ class Target:
             self._after_dust(held)
             return
         try:
-            self._send(quantity, Side.BUY if delta > ZERO else Side.SELL, True)
+            self._send(quantity, _side(delta), True)
         except (InvalidOrder, ReduceOnlyRejected) as error:
             if not self._is_dust(held):
                 raise
@@ -290,6 +290,9 @@ class Target:
             self._finish(DoneStatus.DUST, f"{text}: {why}" if why else text)
         else:
             self._finish(DoneStatus.SKIPPED, "the position is flat already")
+
+    def _smallest(self, delta: Decimal) -> Decimal:
+        return smallest_quantity(self._desk, self.symbol, _side(delta), self.plan.soft, self._params)
 
     def _is_dust(self, held: Decimal) -> bool:
         """Return whether what is held is smaller than the smallest order."""
@@ -329,6 +332,10 @@ class Target:
     def _finish(self, status: DoneStatus, reason: str) -> None:
         self._leg = None
         self._on_done(self._tally.done(self.handle, self.kind, self.symbol, status, reason))
+
+
+def _side(delta: Decimal) -> Side:
+    return Side.BUY if delta > ZERO else Side.SELL
 
 
 def _status(done: Done) -> DoneStatus:
