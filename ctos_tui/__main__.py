@@ -6,6 +6,7 @@ need. Errors come out as one line: bad usage and bad files exit with 2, everythi
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from typing import Any
@@ -20,6 +21,7 @@ _COMMANDS = {
     "init": ("ctos_tui.cli.init", "Write commented configuration templates."),
     "strategies": ("ctos_tui.cli.strategies", "List the strategies and their parameters."),
     "decode": ("ctos_tui.cli.decode", "Raw venue messages to normalised events."),
+    "reset": ("ctos_tui.cli.reset", "Begin a paper account anew, with its first balances."),
     "record": ("ctos_tui.cli.record", "Record the market to files that `--market replay:` reads."),
 }
 _USAGE_ERRORS = (ConfigError, UnknownAccount, UnknownVenue, UnknownStrategy, StateLocked)
@@ -60,6 +62,7 @@ class LazyGroup(click.Group):
 def cli(context: click.Context, **options: Any) -> None:
     """CTOS: run trading strategies from a terminal. Without a command the console opens, on paper money by default."""
     if context.invoked_subcommand is None:
+        gc.disable()  # until the first frame: nothing that importing makes is garbage
         from ctos_tui.console import open_console
 
         theme = options.pop("theme")

@@ -31,6 +31,12 @@ class MarketSource:
     warnings: tuple[str, ...] = ()
 
 
+def market_label(spec: str) -> str:
+    """Return the name under which the account of a market is kept: a recording is known by its file's name."""
+    kind, _, detail = spec.partition(":")
+    return f"replay:{Path(detail).name}" if kind == "replay" else spec
+
+
 def open_market(spec: str, options: SystemOptions) -> MarketSource:
     """Return the market that `synthetic:SEED` or `replay:FILE` names.
 
@@ -64,4 +70,4 @@ def _replay(path: Path, options: SystemOptions) -> MarketSource:
     if not path.exists():
         raise ConfigError(f"--market replay:{path}: there is no such file; name a capture or a folder made by `record`")
     model, warnings = open_recording(path, loops=not options.is_full_speed)
-    return MarketSource(model, f"replay:{path.name}", model.start_ns, tuple(warnings))
+    return MarketSource(model, market_label(f"replay:{path}"), model.start_ns, tuple(warnings))

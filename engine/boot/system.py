@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from drivers.paper.config import PaperConfig, QueueModel
 from drivers.paper.driver import PaperDriver
-from engine.boot.markets import MarketSource, open_market
+from engine.boot.markets import MarketSource, market_label, open_market
 from engine.boot.options import SystemOptions
 from engine.boot.strategies import StrategyCatalogue, load_strategies
-from engine.io.config import Config, Paths, find_account, find_paths, load_accounts, load_config
+from engine.io.config import AccountEntry, Config, Paths, find_account, find_paths, load_accounts, load_config
 from engine.io.files import make_private_dir
 from engine.io.journal import Journal
 from engine.io.lock import StateLock
@@ -249,16 +249,7 @@ def build_system(options: SystemOptions, loop: asyncio.AbstractEventLoop | None)
     Raises:
         CtosError: A file, flag or account is wrong, or another process holds the state.
     """
-    paths = find_paths(options.config, os.environ)
-    config = load_config(paths)
-    entries = load_accounts(paths, config)
-    entry = find_account(entries, options.account, options.exchange or config.exchange)
-    if entry.venue != PAPER:
-        raise UnknownVenue(f"venue {entry.venue!r} has no trading driver here; accounts of {PAPER!r} can trade")
-    if options.mode == Mode.LIVE and entry.mode != Mode.LIVE:
-        raise ConfigError(
-            f"--mode live: account {entry.name!r} is on paper; --mode can only lower live to paper"
-        )
+    paths, config, entries, entry = _choose(options)
     source = open_market(options.market or config.market, options)
     make_private_dir(paths.state)
     lock = StateLock(paths.state)
@@ -269,6 +260,19 @@ def build_system(options: SystemOptions, loop: asyncio.AbstractEventLoop | None)
     except BaseException:
         lock.release()
         raise
+
+
+def _choose(options: SystemOptions) -> tuple[Paths, Config, list[AccountEntry], AccountEntry]:
+    """Return folders, settings, all accounts, and the one that is meant."""
+    paths = find_paths(options.config, os.environ)
+    config = load_config(paths)
+    entries = load_accounts(paths, config)
+    entry = find_account(entries, options.account, options.exchange or config.exchange)
+    if entry.venue != PAPER:
+        raise UnknownVenue(f"venue {entry.venue!r} has no trading driver here; accounts of {PAPER!r} can trade")
+    if options.mode == Mode.LIVE and entry.mode != Mode.LIVE:
+        raise ConfigError(f"--mode live: account {entry.name!r} is on paper; --mode can only lower live to paper")
+    return paths, config, entries, entry
 
 
 def paper_config(config: Config, options: SystemOptions) -> PaperConfig:
@@ -297,3 +301,25 @@ async def running(options: SystemOptions) -> AsyncIterator[System]:
         yield system
     finally:
         await system.stop()
+
+
+def reset_account(options: SystemOptions) -> Account:
+    """Make a paper account on one market begin anew and return it; works on a saved account that is damaged, too.
+
+    Raises:
+        CtosError: A file, flag or account is wrong, or another process holds the state.
+    """
+    paths, config, _, entry = _choose(options)
+    account = replace(account_of(entry), mode=Mode.PAPER, market=market_label(options.market or config.market))
+    make_private_dir(paths.state)
+    with StateLock(paths.state):
+        writer = WriterThread(None, _raise)
+        journal = Journal(paths.database, writer, on_error=_raise)
+        journal.forget(account.key)
+        journal.close()
+        writer.close()
+    return account
+
+
+def _raise(error: CtosError) -> None:
+    raise error

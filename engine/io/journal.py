@@ -159,6 +159,17 @@ class Journal:
         """Remove a value; harmless when there is none."""
         self._add(_Statement((table, key), f"DELETE FROM {_table(table)} WHERE key = ?", (key,), None))
 
+    def forget(self, account: str) -> None:
+        """Remove all records and values of an account, for a fresh start; numbers that were given out stay used.
+
+        Values belong to an account when their name is its key, or begins with it and `/` or `#`.
+        """
+        for table in ("journal", "checkpoints", "fills"):
+            self._add(_Statement((table, account), f"DELETE FROM {table} WHERE account = ?", (account,), None))
+        for table in sorted(VALUE_TABLES - {"settings"}):
+            sql = f"DELETE FROM {table} WHERE key = ?1 OR substr(key, 1, length(?1) + 1) IN (?1 || '/', ?1 || '#')"
+            self._add(_Statement((table, account), sql, (account,), None))
+
     def get(self, table: str, key: str) -> bytes | None:
         """Return a value, None when there is none. Waits for the disk: for start and tools, not for the hot path."""
         rows = self._read(f"SELECT value FROM {_table(table)} WHERE key = ?", (key,))

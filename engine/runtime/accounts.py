@@ -38,12 +38,14 @@ class Account:
     """One trading account.
 
     Attributes:
-        index: Position in the accounts file.
+        index: Position within its venue in the accounts file.
         name: Name in the accounts file.
         venue: Driver that serves it.
         mode: Paper or live.
         default_quote: Quote currency meant when a person types only a coin.
         default_kind: Spot or perpetual, likewise.
+        limits: Risk limits, manual orders included.
+        market: Source of a paper account's market; the account is kept per source.
     """
 
     index: int
@@ -53,11 +55,12 @@ class Account:
     default_quote: str = "USDT"
     default_kind: InstrumentKind = InstrumentKind.PERP
     limits: AccountLimits = field(default_factory=AccountLimits)
+    market: str = ""
 
     @property
     def key(self) -> str:
         """Return the name under which files and records of this account are kept."""
-        return f"{self.venue}:{self.name}"
+        return f"{self.venue}:{self.name}@{self.market}" if self.market else f"{self.venue}:{self.name}"
 
 
 def account_of(entry: AccountEntry) -> Account:
