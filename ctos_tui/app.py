@@ -355,6 +355,13 @@ class ConsoleApp(TerminalApp[None]):
         self.frames.add("card", 4, card.pull, visible=lambda: card.showing)
         self.guard.dialog_opened(int(monotonic() * 1e9))
 
+    def card_needs(self, rows: int) -> None:
+        """Make room for so many rows of the card."""
+        screen = self.desk_screen
+        if rows != screen.card_rows:
+            screen.card_rows = rows
+            screen.lay_out()
+
     def close_card(self) -> None:
         """Take the card away."""
         self._remove_card()

@@ -40,6 +40,9 @@ class Host(Protocol):
     def open_card(self, card: object) -> None:
         """Lay a card over the desk."""
 
+    def card_needs(self, rows: int) -> None:
+        """Make room for so many rows of the card."""
+
     def close_card(self) -> None:
         """Take the card away."""
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 MANY_TABS = 4
 LEAST_WITH_STRIP = 8
@@ -85,7 +86,9 @@ def _panes(part: Part) -> Iterator[str]:
 
 def load_plans() -> list[DeskPlan]:
     """Return the layouts, the most demanding first."""
-    raw: Mapping[str, Any] = yaml.safe_load(resources.files("themes").joinpath("layouts.yaml").read_text("utf-8"))
+    raw: Mapping[str, Any] = yaml.load(
+        resources.files("themes").joinpath("layouts.yaml").read_text("utf-8"), Loader=_Loader
+    )
     plans = [
         DeskPlan(name, spec["width"], spec["height"], _part(spec["desk"]) if spec.get("desk") else None)
         for name, spec in raw.items()

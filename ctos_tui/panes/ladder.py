@@ -89,12 +89,12 @@ class Ladder(Pane):
 
     def _info(self, instrument: Instrument, stale: bool) -> tuple[Span, ...]:
         spans: list[Span] = [(short_symbol(instrument.symbol, self.host.port.account.default_quote), "bright")]
-        if self._window.top is not None:
-            spans.append((f"×{by_step(self._window.step, instrument.tick_size)}", "dim"))
-        spans.append((str(self.session.size), "own_order"))
         if stale:
             age_ms = self.host.port.age_ms(instrument.symbol)
             spans.append((f"stale {age(None if age_ms is None else age_ms / 1000)}", "warn"))
+        elif self._window.top is not None:
+            spans.append((f"×{by_step(self._window.step, instrument.tick_size)}", "dim"))
+        spans.append((str(self.session.size), "own_order"))
         return tuple(spans)
 
     def _orders(self) -> list[Order]:

@@ -6,6 +6,7 @@ from typing import ClassVar, Protocol, cast
 
 from ctos_tui.command.desk import Desk
 from ctos_tui.command.preview import SEPARATOR
+from ctos_tui.command.words import GrammarError
 from ctos_tui.host import Host
 from ctos_tui.keymap import display
 from ctos_tui.numbers import UNKNOWN, fixed, money, percent, pnl, utc_time
@@ -111,6 +112,8 @@ class StatusLine(FixedLine):
             (1, (("day ", "label"), (pnl(day), signed_role(day)), (f" {percent(share)}", signed_role(share)))),
             (4, (("lev ", "label"), (leverage, "text"))),
         ]
+        if session.arming.halted:
+            parts.insert(1, (3, ((session.arming.halted, "danger"),)))
         if trouble:
             parts.append((1, tuple((f"● {part.name} {part.text} ", part.level) for part in trouble[:2])))
         else:
@@ -171,6 +174,10 @@ class PreviewLine(FixedLine):
             return (("⏎ ", "key"), (str(reading.intent), "text"))
         if note is not None and note.level == "danger":
             return ((note.text, note.level),)
+        # What is still being typed is not yet wrong.
+        unfinished = isinstance(reading.error, GrammarError) and reading.error.end >= len(prompt.edit.text.rstrip())
+        if unfinished:
+            return tuple((text, "label" if role == "danger" else role) for text, role in reading.preview)
         return reading.preview
 
     def _keys(self) -> Spans:

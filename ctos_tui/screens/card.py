@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, cast
 
 from textual.binding import BindingType
@@ -29,6 +30,11 @@ class Card(Rows):
     def host(self) -> Host:
         """Return the console."""
         return cast(Host, self.app)
+
+    def set_rows(self, rows: Sequence[Row], info: Spans = ()) -> None:
+        """Show these rows, and take as much room as they need."""
+        super().set_rows(rows, info)
+        self.host.card_needs(len(rows))
 
     def press(self, key: str, character: str | None) -> bool:
         """Take a key; returns whether it meant anything."""

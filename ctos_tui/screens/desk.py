@@ -30,6 +30,9 @@ from ctos_tui.terminal.app import PacedScreen
 FIXED = ("status", "preview", "prompt", "tabs")
 
 
+CARD_FRAME = 4
+
+
 class DeskHost(Protocol):
     """What the desk tells the console."""
 
@@ -77,6 +80,7 @@ class DeskScreen(PacedScreen):
         self.zoomed = ""
         self.candidates = 0
         self.preview_lines = 1
+        self.card_rows = 0
         self._desk_layout = DeskLayout()
         self.shown: list[str] = []
 
@@ -140,7 +144,7 @@ class DeskScreen(PacedScreen):
         if self.candidates:
             rows = max(0, min(self.candidates, height - 2 - self.preview_lines))
             areas["completions"] = Area(0, height - 1 - self.preview_lines - rows, width, rows)
-        areas["card"] = card_area(width, height)
+        areas["card"] = card_area(width, height, self.card_rows)
         return areas
 
     def tab_names(self) -> tuple[tuple[str, ...], str]:
@@ -173,8 +177,8 @@ class DeskScreen(PacedScreen):
         return True
 
 
-def card_area(width: int, height: int) -> Area:
-    """Return where a card stands: in the middle, never over the status line, preview and prompt."""
-    cells = min(width, max(60, min(100, width - 20)))
-    lines = max(0, min(height - 3, max(14, min(36, height - 8))))
+def card_area(width: int, height: int, rows: int) -> Area:
+    """Return where a card of so many rows stands: in the middle, never over status line, preview and prompt."""
+    cells = min(width, max(60, min(104, width - 16)))
+    lines = max(0, min(height - 3, max(8, rows + CARD_FRAME)))
     return Area((width - cells) // 2, 1 + max(0, (height - 3 - lines) // 2), cells, lines)

@@ -29,7 +29,7 @@ class Question(Card):
         """Show text and choices."""
         rows = [*self.text(self.row_width), Row("blank", BLANK)]
         for key, words, effect in self.choices():
-            spans: list[Span] = [(f"  {words.ljust(22)}", "bright"), (effect, "dim")]
+            spans: list[Span] = [(f"  {words.ljust(26)}", "bright"), (effect, "dim")]
             rows.append(Row(f"choice {key}", tuple(spans)))
         first = self.view.key is None
         self.set_rows(rows)

@@ -27,6 +27,14 @@ def console(port: ScriptedPort | LocalPort, **options: object) -> ConsoleApp:
     return ConsoleApp(port, strict=True, **options)  # type: ignore[arg-type]
 
 
+@asynccontextmanager
+async def opened(app: ConsoleApp, size: tuple[int, int] = (120, 40)) -> AsyncIterator[Pilot[None]]:
+    """The console once its first frame is there."""
+    async with app.run_test(size=size) as pilot:
+        await app.first_frame.wait()
+        yield pilot
+
+
 def screen_text(app: ConsoleApp, pane: str | None = None) -> str:
     """What the screen, or one pane, shows as text."""
     app.frames.paint_all()
@@ -74,8 +82,7 @@ async def running_console(config: Path, size: tuple[int, int] = (120, 40)) -> As
     system = build_system(SystemOptions(config=str(config), market="synthetic:7", seed=7), asyncio.get_running_loop())
     app = console(LocalPort(system))
     try:
-        async with app.run_test(size=size) as pilot:
-            await app.first_frame.wait()
+        async with opened(app, size) as pilot:
             await system.start()
             await until(pilot, lambda: (app.look(), app.session.focus)[1], "the market")
             await until(pilot, lambda: system.engine.market.book(app.session.focus).best_bid, "the book")

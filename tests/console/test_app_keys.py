@@ -1,0 +1,223 @@
+"""Every key in every place: it does something or says why not, and nothing ends in a traceback."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from ctos_tui.actions import ACTIONS, DESK, DIALOG, EVERYWHERE, PANES, PROMPT, STAGED
+from ctos_tui.guard.keys import KeyGuard
+from ctos_tui.screens.desk_actions import desk_actions
+from engine.kernel.errors import RiskReject
+from engine.runtime.accounts import Mode
+from tests.console.consoles import console, enter_line, opened, press, screen_text
+from tests.console.scripted import BTC, busy_port, populate
+
+SIZES = [(200, 60), (120, 40), (80, 24), (79, 23), (60, 16), (59, 15), (40, 10), (20, 5), (10, 3), (1, 1)]
+
+
+async def test_every_action_has_a_handler_where_its_keys_work():
+    port = busy_port()
+    app = console(port)
+    async with opened(app) as pilot:
+        populate(port)
+        missing = []
+        for action in ACTIONS:
+            for context in action.contexts:
+                if context in PANES:
+                    app.activate(context)
+                if context == DIALOG:
+                    app.show_help("")
+                    await pilot.pause()
+                if action.id not in app.handlers():
+                    missing.append((action.id, context))
+                app.close_card()
+        assert missing == []
+        assert set(desk_actions(app)) <= {action.id for action in ACTIONS}
+
+
+@pytest.mark.parametrize("pane", PANES)
+async def test_every_key_of_a_pane_does_something_or_says_why_not(pane):
+    port = busy_port()
+    app = console(port)
+    async with opened(app) as pilot:
+        populate(port)
+        keymap = app.keymap
+        for chord in keymap.bindings(pane):
+            app.activate(pane)
+            await press(pilot, chord)
+            assert app.is_running
+            app.close_card()
+            app.prompt.close()
+            app.operator.ticket = None
+            app.jumping = {}
+        await press(pilot, "Z")
+        assert "does nothing" in app.session.note.text or app.active != pane
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_no_key_paste_or_resize_ends_in_a_traceback(seed):
+    rng = random.Random(seed)
+    port = busy_port(seed)
+    app = console(port)
+    typed = set("abcxyz0159") | {"escape", "enter", "tab", "space", "left", "right", "delete", "ctrl+u", "f5"}
+    chords = sorted({chord for action in ACTIONS for chord in action.keys} | typed)
+    pastes = ["buy 5 btc @ mkt\n", "\x1b[201~\x1b]52;c;AAAA\x07", "‮\u2066" * 40, "x" * 2000, "\x00\x01", "run \n run"]
+    async with opened(app) as pilot:
+        populate(port)
+        for number in range(100):
+            roll = rng.random()
+            if roll < 0.85:
+                await press(pilot, rng.choice(chords))
+                if app.card is not None and rng.random() < 0.4:
+                    await press(pilot, "escape")
+            elif roll < 0.93:
+                app.take_paste(rng.choice(pastes))
+            else:
+                await pilot.resize_terminal(*rng.choice(SIZES))
+            if not app.is_running:
+                break
+            if number % 10 == 0:
+                port.step()
+                app.frames.paint_all()
+        assert app._exception is None
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_each_size_shows_what_fits_and_panic_works(size):
+    port = busy_port()
+    app = console(port)
+    async with opened(app, size) as pilot:
+        populate(port)
+        await press(pilot, "tab", "z", "z", "colon", "b", "escape", "f9")
+        assert ("panic", None) in port.calls
+        app.frames.paint_all()
+        if size[0] >= 20 and size[1] >= 3:
+            assert "HALTED" in screen_text(app, "status")
+
+
+@pytest.mark.parametrize("before", ["prompt", "help", "palette", "quit", "launch", "confirm", "jump"])
+async def test_nothing_holds_the_panic_key_back(before):
+    port = busy_port()
+    app = console(port, guard=KeyGuard())
+    async with opened(app) as pilot:
+        populate(port)
+        match before:
+            case "prompt":
+                app.open_prompt("buy 1 btc")
+            case "help":
+                app.show_help("")
+            case "palette":
+                app.do_action("palette")
+            case "quit":
+                app.ask_quit()
+            case "launch":
+                app.activate("strategies")
+                app.do_action("strategies.new")
+                app.card.accept()
+            case "confirm":
+                app.prompt.confirm("type 1 to send", lambda text: None)
+            case "jump":
+                app.start_jump()
+        await press(pilot, "f9")
+        assert port.calls.count(("panic", None)) == 1
+        assert app.card is None and not app.prompt.is_open
+
+
+async def test_panic_twice_stages_flatten_all():
+    port = busy_port()
+    app = console(port)
+    async with opened(app) as pilot:
+        populate(port)
+        await press(pilot, "f9")
+        await press(pilot, "f9")
+        assert port.calls.count(("panic", None)) == 1 and app.ticket is None, "a bounce of the key is no second press"
+        app.operator._panic_ns -= 500_000_000
+        await press(pilot, "f9")
+        assert "FLAT 2 positions" in screen_text(app, "preview")
+        await press(pilot, "enter", "2", "enter")
+        assert ("flatten_all", None) in port.calls
+
+
+async def test_order_keys_that_are_pasted_or_held_are_dropped_with_a_note():
+    port = busy_port()
+    app = console(port, guard=KeyGuard())
+    async with opened(app) as pilot:
+        populate(port)
+        app.session.arm(None, None)
+        await press(pilot, "1")
+        for _ in range(4):
+            await press(pilot, "b")
+        assert "key dropped" in app.session.note.text
+
+
+async def test_live_starts_disarmed_and_is_armed_by_the_typed_name():
+    port = busy_port(mode=Mode.LIVE)
+    app = console(port)
+    async with opened(app) as pilot:
+        assert "LIVE" in screen_text(app, "status") and "DISARMED" in screen_text(app, "status")
+        await press(pilot, "A", *"wrong", "enter")
+        assert "DISARMED" in screen_text(app, "status")
+        assert "not the account's name" in app.session.note.text
+        await press(pilot, "A", *"main", "enter")
+        assert "ARMED 0" in screen_text(app, "status") or "ARMED 10:00" in screen_text(app, "status")
+
+
+async def test_a_refusal_of_the_engine_is_shown_with_rule_limit_and_value():
+    port = busy_port()
+    app = console(port)
+    async with opened(app) as pilot:
+        populate(port)
+        app.session.arm(None, None)
+        port.refuse = RiskReject("max_order_usd", "100 USD", "480 USD", largest="0.001 BTC")
+        await enter_line(pilot, "buy 400$ btc @ best post", submit=2)
+        for part in ("max_order_usd", "480 USD", "100 USD", "0.001 BTC"):
+            assert part in app.session.note.text
+
+
+async def test_a_size_typed_and_a_staged_order_moved_by_the_cursor():
+    port = busy_port()
+    app = console(port)
+    async with opened(app) as pilot:
+        populate(port)
+        app.session.arm(None, None)
+        await press(pilot, "1", "g", "number_sign", *"250", "dollar_sign", "enter")
+        assert str(app.session.size) == "250$"
+        await press(pilot, "b", "down", "down")
+        price = app.ticket.price
+        assert price == app.desk_screen.pane("ladder")._window.cursor
+        await press(pilot, "enter")
+        assert port.calls[-1][1].price == price and port.calls[-1][1].symbol == BTC
+        assert app.ticket is None
+
+
+async def test_foreign_text_is_shown_inert():
+    port = busy_port()
+    app = console(port)
+    async with opened(app):
+        populate(port)
+        text = screen_text(app)
+        assert "\x1b" not in text and "‮" not in text and "[bold]not markup" in text
+
+
+async def test_stale_numbers_look_stale():
+    port = busy_port()
+    app = console(port)
+    async with opened(app):
+        populate(port)
+        port.stale.add(BTC)
+        assert "stale 14s" in screen_text(app, "ladder")
+        roles = {role for line in app.desk_screen.pane("ladder").view.lines()[2:] for _, role in line.spans}
+        assert "stale" in roles and "bid" not in roles
+
+
+def test_contexts_of_the_table_are_the_ones_the_console_knows():
+    assert {context for action in ACTIONS for context in action.contexts} <= {
+        EVERYWHERE,
+        DESK,
+        STAGED,
+        PROMPT,
+        DIALOG,
+        *PANES,
+    }
