@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -24,6 +24,7 @@ from engine.kernel.strategy import Done, DoneStatus, Params, PauseMode, Strategy
 from engine.runtime.context import StrategyContext
 from engine.runtime.data import BarFeed
 from engine.runtime.events import FillBooked, InstanceChanged, LogLine, OrderChanged, WorkDone
+from engine.runtime.supervisor import Supervisor
 from engine.runtime.watchdog import SLOW_NS, HandlerTimeout, HandlerWatch
 
 if TYPE_CHECKING:
@@ -33,21 +34,6 @@ _MARKET_DATA = frozenset({"on_quote", "on_book", "on_trade"})
 _OWN_EVENTS = frozenset({"on_order", "on_fill", "on_done", "on_funding"})
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
-
-
-class Supervisor(Protocol):
-    """Who looks after an instance."""
-
-    def faulted(self, instance: StrategyInstance, reason: str) -> None:
-        """A handler raised; what it commanded was dropped."""
-
-    def handled(self, instance: StrategyInstance) -> None:
-        """The instance has handled everything that came, and its memory may have changed."""
-
-    def anomaly(
-        self, kind: str, symbol: str, instance: str, value: object, threshold: object, text: str, severity: str
-    ) -> None:
-        """Tell the monitor of an anomaly."""
 
 
 class StrategyInstance:
@@ -68,6 +54,8 @@ class StrategyInstance:
         asleep: Whether orders and fills are not for it yet: they are read from the journal when it wakes.
 
     Attributes:
+        timeframes: Candle lengths that it wants.
+        warmup_bars: Closed bars that it needs before its first start.
         life: State machine.
         why: Why it is not trading, empty when it is.
         last_word: Its last log line.
@@ -100,6 +88,8 @@ class StrategyInstance:
         self.strategy_class = strategy_class
         self.params = params
         self.symbols = tuple(symbols)
+        self.timeframes = tuple(strategy_class.timeframes(params))
+        self.warmup_bars = strategy_class.warmup_bars(params)
         self.engine = engine
         self.bars = bars
         self.life = LifeCycle()
@@ -393,7 +383,13 @@ class StrategyInstance:
         """Change the reason for not trading."""
         if text != self.why:
             self.why = text
-            self.engine.bus.publish(InstanceChanged(self.name, self.life.state, text))
+            self.publish()
+
+    def publish(self) -> None:
+        """Tell everybody the present state, with why it does not trade, or why it is in this state."""
+        life = self.life
+        text = self.why if life.state in (InstanceState.WARMUP, InstanceState.RUNNING) else life.reason
+        self.engine.bus.publish(InstanceChanged(self.name, life.state, text))
 
     def raise_anomaly(self, kind: str, symbol: str, value: object, threshold: object, text: str, severity: str) -> None:
         """Pass an anomaly on to the monitor."""

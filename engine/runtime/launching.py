@@ -1,16 +1,40 @@
-"""What a launch or a restart has to settle first: the instance's name and its instruments."""
+"""What a launch or a restart has to settle first: the name, the instruments, and whether the strategy accepts them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
-from engine.kernel.errors import ConfigError, UnknownSymbol
-from engine.kernel.strategy import Params
+from engine.kernel.errors import ConfigError, CtosError, UnknownSymbol
+from engine.kernel.market import TIMEFRAME_MS
+from engine.kernel.strategy import Params, RiskParams, Strategy
 from engine.runtime.accounts import MANUAL
 from engine.runtime.execution import ExecutionEngine
 from engine.runtime.instance import StrategyInstance
 
 MAX_NAME = 20
+
+
+def vetted(
+    engine: ExecutionEngine, strategy_class: type[Strategy[Any]], params: Params, symbols: Sequence[str]
+) -> RiskParams:
+    """Return the limits that a strategy needs, after it has accepted its parameters and instruments.
+
+    Raises:
+        CtosError: It refuses them, or fails at it.
+    """
+    try:
+        strategy_class.check(params, [engine.instrument(symbol) for symbol in symbols])
+        unknown = [frame for frame in strategy_class.timeframes(params) if frame not in TIMEFRAME_MS]
+        if unknown:
+            raise ConfigError(
+                f"{strategy_class.name}: no candles of {unknown[0]!r}; there are {', '.join(TIMEFRAME_MS)}"
+            )
+        return strategy_class.limits(params, len(symbols))
+    except CtosError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{strategy_class.name} fails on its parameters: {type(error).__name__}: {error}") from error
 
 
 def check_name(name: str) -> None:

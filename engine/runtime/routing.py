@@ -47,13 +47,12 @@ class MarketRouter:
             if not self._books:
                 bus.subscribe(BookUpdate, self._route_book)
             self._register(self._books, instance)
-        timeframes = instance.strategy_class.timeframes(instance.params)
         for symbol in instance.symbols:
             self._engine.market.watch(symbol)
         self._bar_subscriptions[instance.name] = [
             self._bars.watch(symbol, timeframe, instance.on_bar)
             for symbol in instance.symbols
-            for timeframe in timeframes
+            for timeframe in instance.timeframes
         ]
 
     def remove(self, name: str) -> None:

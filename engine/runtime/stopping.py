@@ -10,8 +10,9 @@ from engine.kernel.errors import CtosError
 from engine.kernel.scheduler import InstanceState
 from engine.kernel.strategy import StopPolicy
 from engine.runtime.execution import ExecutionEngine
-from engine.runtime.instance import StrategyInstance, Supervisor
+from engine.runtime.instance import StrategyInstance
 from engine.runtime.panic import is_protective
+from engine.runtime.supervisor import Supervisor
 from engine.runtime.work.book import WorkItem
 from engine.runtime.work.targets import Target
 

@@ -14,10 +14,9 @@ from engine.kernel.errors import ConfigError, CtosError, UnknownStrategy
 from engine.kernel.scheduler import InstanceState
 from engine.kernel.strategy import Params, PauseMode, StopPolicy, Strategy
 from engine.runtime.data import BarFeed
-from engine.runtime.events import InstanceChanged
 from engine.runtime.execution import ExecutionEngine
 from engine.runtime.instance import StrategyInstance
-from engine.runtime.launching import check_name, drop_unlisted, free_name, wanted_symbols
+from engine.runtime.launching import check_name, drop_unlisted, free_name, vetted, wanted_symbols
 from engine.runtime.memory import InstanceStore, SavedInstance
 from engine.runtime.params import ParamChange, amended, parse_params
 from engine.runtime.routing import AccountRouter, MarketRouter
@@ -122,7 +121,7 @@ class StrategyManager:
             values["symbols"] = symbols
         validated = parse_params(strategy_class, values)
         resolved = wanted_symbols(self.engine, validated, self.focus)
-        strategy_class.check(validated, [self.engine.instrument(symbol) for symbol in resolved])
+        limits = vetted(self.engine, strategy_class, validated, resolved)
         name = name or free_name(strategy, {*self.instances, *self._shelf, *self.engine.portfolio.instances()})
         check_name(name)
         known = self.instances.get(name)
@@ -130,7 +129,7 @@ class StrategyManager:
             raise ConfigError(f"an instance named {name!r} is {known.life.state.value} already")
         saved = self._kept(name, strategy)
         instance = self._create(name, strategy_class, validated, resolved, saved)
-        self.engine.risk.admit(name, strategy_class.limits(validated, len(resolved)), validated.capital_usd)
+        self.engine.risk.admit(name, limits, validated.capital_usd)
         self._shelf.pop(name, None)
         self._add(instance)
         self.engine.oplog("StrategyStart", instance=name, strategy=strategy, symbols=list(resolved), params=values)
@@ -165,7 +164,7 @@ class StrategyManager:
             saved = self._shelf.pop(instance.name)
             try:
                 drop_unlisted(self.engine, instance)
-                limits = instance.strategy_class.limits(instance.params, len(instance.symbols))
+                limits = vetted(self.engine, instance.strategy_class, instance.params, instance.symbols)
                 self.engine.risk.admit(instance.name, limits, instance.params.capital_usd)
             except CtosError as error:
                 del self.instances[instance.name]
@@ -222,8 +221,7 @@ class StrategyManager:
             raise ConfigError(f"{name}: nothing changes")
         if instance.life.state in _ENDED:
             raise ConfigError(f"{name} is {instance.life.state.value}: give the parameters when it is run anew")
-        instance.strategy_class.check(params, [self.engine.instrument(symbol) for symbol in instance.symbols])
-        limits = instance.strategy_class.limits(params, len(instance.symbols))
+        limits = vetted(self.engine, instance.strategy_class, params, instance.symbols)
         self.engine.risk.admit(name, limits, params.capital_usd)
         told = {change.name: [str(change.old), str(change.new)] for change in changed}
         self.engine.oplog("ParamsChanged", instance=name, who=who, changes=told)
@@ -396,4 +394,4 @@ class StrategyManager:
 
     def _changed(self, instance: StrategyInstance) -> None:
         self._store.save(instance)
-        self.engine.bus.publish(InstanceChanged(instance.name, instance.life.state, instance.life.reason))
+        instance.publish()

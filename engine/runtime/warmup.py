@@ -34,24 +34,24 @@ class WarmUp:
 
     def begin(self, instance: StrategyInstance, reason: str) -> None:
         """Start an instance with `on_start(reason)` as soon as it can."""
-        instance.life.move(InstanceState.WARMUP, "waiting for the market")
+        instance.life.move(InstanceState.WARMUP)
         self._look(instance, reason, self._engine.clock.now_ns())
 
     def _look(self, instance: StrategyInstance, reason: str, since_ns: int) -> None:
         if instance.life.state is not InstanceState.WARMUP:
             return
-        missing = self._missing_quotes(instance, self._engine.clock.now_ns() - since_ns)
+        waited_ns = self._engine.clock.now_ns() - since_ns
+        missing = self._missing_quotes(instance, waited_ns)
         if not missing and not instance.was_started:
             missing = self._missing_bars(instance)
         if missing:
             instance.set_why(missing)
-            self._on_change(instance)
             self._engine.clock.call_later(LOOK_S, self._look, instance, reason, since_ns)
             return
-        instance.set_why("")
+        instance.why = ""
         instance.life.move(InstanceState.RUNNING)
-        instance.start(reason)
         self._on_change(instance)
+        instance.start(reason)
 
     def _missing_quotes(self, instance: StrategyInstance, waited_ns: int) -> str:
         """Return which first quotes an instance still waits for, empty when it can start."""
@@ -62,8 +62,8 @@ class WarmUp:
 
     def _missing_bars(self, instance: StrategyInstance) -> str:
         """Return which candles an instance still waits for, empty when it can start."""
-        need = instance.strategy_class.warmup_bars(instance.params)
-        for timeframe in instance.strategy_class.timeframes(instance.params):
+        need = instance.warmup_bars
+        for timeframe in instance.timeframes:
             for symbol in instance.symbols:
                 if self._engine.market.quote(symbol) is None:
                     continue

@@ -18,6 +18,7 @@ CONFIRMED = (OrderState.OPEN, OrderState.PARTIAL)
 _CHECK_MS = 2000
 _PENDING_MS = 1000
 _LACKING_MS = 10_000
+_CHASE_GAP_MS = 1100
 
 
 class Quoter:
@@ -94,7 +95,7 @@ class Quoter:
 
     def _chase(self, scene: Scene, grid: Grid) -> None:
         """Place the next order for a skipped step at the touch, unless the price has come back behind the step."""
-        while grid.chase:
+        while grid.chase and grid.chase_at_ms <= scene.now_ms:
             side, step = grid.chase.pop(0)
             price = at_touch(scene, side)
             aim = wanted(scene, grid, side, price)
@@ -103,7 +104,7 @@ class Quoter:
             client_id = self._place(scene.instrument.symbol, side, aim, grid.slot(side))
             if client_id:
                 grid.chasing.append(client_id)
-            return
+                grid.chase_at_ms = scene.now_ms + _CHASE_GAP_MS
 
     def _bring(self, scene: Scene, grid: Grid, side: Side) -> None:
         """Place, amend or cancel one side's order."""

@@ -90,9 +90,8 @@ def wanted(scene: Scene, grid: Grid, side: Side, at: Decimal | None = None) -> W
         if not quantity:
             return "nothing is held and selling short is off"
         return Wanted(price, quantity, scene.instrument.is_perp)
-    after = _notional_after(scene, held, side, quantity, price)
-    if after > scene.params.max_inventory:
-        return f"the position would be {after:.2f} USD, max_inventory is {scene.params.max_inventory:f}"
+    if _notional_after(scene, held, side, quantity, price) > scene.params.max_inventory:
+        return f"one more would exceed max_inventory {scene.params.max_inventory:f} USD"
     return Wanted(price, quantity, False)
 
 

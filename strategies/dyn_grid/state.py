@@ -77,6 +77,7 @@ class Grid:
         note: Why the symbol is not quoted.
         chasing: Client ids of orders for steps that the price jumped over.
         chase: (side, price) of skipped steps that still get an order at the touch.
+        chase_at_ms: When the next of them may be sent: equal orders within a second are refused as a mistake.
         flattening: Handle of the close at the guard.
     """
 
@@ -89,6 +90,7 @@ class Grid:
     sell: Slot = field(default_factory=Slot)
     chasing: list[str] = field(default_factory=list)
     chase: list[tuple[Side, Decimal]] = field(default_factory=list)
+    chase_at_ms: int = 0
     flattening: str = ""
 
     @property

@@ -74,6 +74,27 @@ class Watcher(Strategy[Params]):
         self.seen += 1
 
 
+class Awkward(Strategy[Params]):
+    """Fails wherever it is asked before it runs."""
+
+    name = "awkward"
+    params_model = Params
+    fails_in = ""
+
+    @classmethod
+    def limits(cls, params, n_symbols):
+        return 1 / 0 if cls.fails_in == "limits" else params.risk
+
+    @classmethod
+    def timeframes(cls, params):
+        return ("7m",) if cls.fails_in == "timeframes" else ()
+
+    def __init__(self, ctx, params):
+        super().__init__(ctx, params)
+        if self.fails_in == "__init__":
+            raise KeyError("half")
+
+
 @pytest.fixture
 def rig(tmp_path) -> Rig:
     return Rig(tmp_path, classes=(Probe, Watcher))
@@ -148,6 +169,18 @@ def test_a_bad_launch_is_refused_in_words_and_leaves_nothing(rig, strategy, opti
     symbols, name = options.pop("symbols", PERP), options.pop("name", None)
     with pytest.raises(error, match=words):
         rig.manager.launch(strategy, options, symbols, name)
+    assert rig.manager.instances == {}
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [("limits", "ZeroDivisionError"), ("timeframes", "no candles of '7m'"), ("__init__", "cannot be made: KeyError")],
+)
+def test_a_strategy_that_cannot_even_be_made_is_refused_in_words(tmp_path, where, words):
+    rig = Rig(tmp_path, classes=(Awkward,))
+    Awkward.fails_in = where
+    with pytest.raises(ConfigError, match=words):
+        rig.launch("awkward")
     assert rig.manager.instances == {}
 
 

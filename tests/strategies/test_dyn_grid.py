@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from drivers.paper.config import QueueModel
-from engine.kernel.orders import Side
+from engine.kernel.errors import ConfigError, CtosError, InsufficientFunds
+from engine.kernel.market import FundingRate, Trade
+from engine.kernel.orders import OrderType, Side
 from tests.engine.floor import d
-from tests.paper.venue import PERP
+from tests.paper.venue import OTHER, PERP
 from tests.rig import Rig
 
 
@@ -122,3 +127,233 @@ def test_flattens_at_the_guard_when_told(rig):
     rig.path(79.9, seconds=10)
     assert rig.ledger_of("dg1").quantity == 0 and rig.working("dg1") == []
     assert Decimal(grid_of(rig).init) == 100
+
+
+def quotes(rig: Rig) -> dict:
+    return rig.resting("dg1")
+
+
+def test_a_post_only_refusal_moves_the_baseline_past_the_market(rig):
+    """The order is decided at 100 and arrives when the market stands at 95: it comes again behind it."""
+    rig.manager.launch("dyn_grid", {"preset": "388_long"}, PERP)
+    rig.play(Trade(PERP, rig.clock.now_ms(), 95.0, 1.0, Side.SELL, "1"))
+    rig.run(0.5)
+    baseline = grid_of(rig).baseline
+    assert baseline == d("100") * d("0.99") ** 2
+    assert quotes(rig)["buy"] == ("0.094", f"{(baseline * d('0.9612')).quantize(d('0.01'), 'ROUND_FLOOR'):f}")
+    assert rig.fills() == []
+
+
+def test_refusals_back_off_longer_each_time_and_the_other_side_stays(tmp_path):
+    rig = Rig(tmp_path)
+    venue = rig.venue.exchange
+    real = venue.place
+    asked: list[float] = []
+
+    def refuse_buys(request):
+        if request.side is Side.BUY:
+            asked.append(rig.clock.now_ns() / 1e9)
+            raise InsufficientFunds("not enough margin")
+        return real(request)
+
+    venue.place = refuse_buys
+    start(rig)
+    for _ in range(200):
+        rig.path(100, seconds=4)
+    waits = [round(later - earlier) for earlier, later in pairwise(asked)]
+    assert waits == pytest.approx([5, 30, 120, 600], abs=2)
+    assert list(quotes(rig)) == ["sell"] and grid_of(rig).phase == "BACKOFF"
+    assert "not enough margin" in rig.manager.get("dg1").why
+    venue.place = real
+    for _ in range(150):
+        rig.path(100, seconds=4)
+    assert set(quotes(rig)) == {"buy", "sell"} and grid_of(rig).phase == "ACTIVE" and rig.manager.get("dg1").why == ""
+
+
+def test_too_small_orders_drop_the_symbol_with_the_minimum_shown(rig):
+    start(rig, base_amount=4)
+    assert rig.working() == []
+    assert "amount 4 USD is below the minimum" in rig.manager.get("dg1").why
+    rig.manager.amend("dg1", {"base_amount": 10})
+    rig.run()
+    assert set(quotes(rig)) == {"buy", "sell"}
+
+
+def test_no_more_than_max_inventory_is_bought(rig):
+    start(rig, max_inventory=20)
+    rig.path(96, 92, 88, 86)
+    held = rig.ledger_of("dg1").quantity
+    assert 0 < held * 86 <= 20 and "max_inventory 20" in rig.manager.get("dg1").why
+    assert list(quotes(rig)) == ["sell"] and rig.order_of(Side.SELL).reduce_only
+
+
+def test_does_not_sell_short_when_told_so(rig):
+    start(rig, allow_short=False)
+    assert list(quotes(rig)) == ["buy"]
+    rig.path(96.12)
+    assert quotes(rig)["sell"] == ("0.088", "100.87")
+    rig.path(110)
+    assert rig.ledger_of("dg1").quantity >= 0
+
+
+def test_chases_one_order_per_skipped_step_at_the_touch(rig):
+    start(rig, catch_up="chase")
+    rig.path(90, seconds=0.5)
+    for _ in range(14):
+        rig.path(90)
+    fills = [(f"{f.fill.price:f}", f"{f.fill.quantity:f}") for f in rig.fills()]
+    assert fills == [("96.12", "0.092"), *[("90", "0.098")] * 6]
+    assert round(grid_of(rig).baseline, 4) == d("93.2065") and quotes(rig)["buy"] == ("0.099", "89.59")
+
+
+def test_a_reducing_sell_never_loses_to_the_last_entry_and_its_fees(tmp_path):
+    rig = Rig(tmp_path, perp_maker=d("0.0002"))
+    start(rig)
+    rig.path(90)
+    assert quotes(rig)["sell"] == ("0.092", "96.16")
+    rig.path(96.16)
+    ledger = rig.ledger_of("dg1")
+    assert ledger.quantity == 0 and ledger.realised >= ledger.fees
+
+
+def test_both_sides_filled_at_once_move_the_baseline_twice_and_quote_once(rig):
+    start(rig)
+    buy, sell = rig.order_of(Side.BUY), rig.order_of(Side.SELL)
+    market = rig.venue.exchange.market(PERP)
+    for order in (buy, sell):
+        resting = rig.venue.exchange.registry.find(order.client_id, PERP)
+        rig.venue.exchange.clearing.fill(resting, resting.price, resting.remaining, maker=True)
+    placed = len(rig.engine.tracker.recent())
+    rig.venue._commit()
+    rig.run()
+    assert market.last == 100 and grid_of(rig).baseline == d("99.99")
+    assert len(rig.engine.tracker.recent()) == placed + 2 and set(quotes(rig)) == {"buy", "sell"}
+
+
+def test_symbols_are_independent(rig):
+    rig.print(50, symbol=OTHER)
+    rig.launch("dyn_grid", symbols=f"{PERP}+{OTHER}", preset="388_long")
+    rig.print(30, symbol=OTHER)
+    rig.run(3)
+    assert grid_of(rig, symbol=OTHER).phase == "FROZEN" and grid_of(rig, symbol=PERP).phase == "ACTIVE"
+    assert rig.resting("dg1", PERP) == {"buy": ("0.092", "96.12"), "sell": ("0.087", "101.88")}
+    rig.manager.act("dg1", "rebase", {"symbol": OTHER.lower()})
+    rig.run()
+    assert set(rig.resting("dg1", OTHER)) == {"buy", "sell"}
+    with pytest.raises(CtosError, match="does not trade btc"):
+        rig.manager.act("dg1", "rebase", {"symbol": "btc"})
+    with pytest.raises(CtosError, match="it has rebase"):
+        rig.manager.act("dg1", "dance", {})
+
+
+def test_pause_takes_entries_back_and_resume_quotes_from_state(rig):
+    start(rig)
+    rig.path(96.12)
+    rig.manager.pause("dg1")
+    rig.run()
+    assert list(quotes(rig)) == ["sell"]
+    rig.path(100.87, 100, 99)
+    assert rig.working() == [] and grid_of(rig).baseline == d("99.99")
+    rig.manager.resume("dg1")
+    rig.run()
+    assert quotes(rig) == {"buy": ("0.092", "96.11"), "sell": ("0.087", "101.87")}
+
+
+def test_waits_for_trading_to_open(tmp_path):
+    rig = Rig(tmp_path, armed=False)
+    start(rig)
+    assert rig.working() == [] and "disarmed" in rig.manager.get("dg1").why
+    rig.path(100, seconds=5)
+    rig.engine.arm("test")
+    rig.run()
+    assert set(quotes(rig)) == {"buy", "sell"} and rig.manager.get("dg1").why == ""
+
+
+def test_stale_data_waits_and_goes_on(rig):
+    start(rig)
+    rig.path(96.12, seconds=0.1)
+    rig.cancel_outside(rig.order_of(Side.BUY))
+    rig.run(60)
+    assert list(quotes(rig)) == ["sell"]
+    rig.path(96.5, seconds=3)
+    assert set(quotes(rig)) == {"buy", "sell"}
+
+
+def test_the_paying_side_is_taken_back_before_funding(rig):
+    start(rig, funding_guard=True)
+    due = rig.clock.now_ms() + 90_000
+    rig.play(FundingRate(PERP, rig.clock.now_ms(), 0.001, 8, due))
+    rig.path(100, seconds=9)
+    assert set(quotes(rig)) == {"buy", "sell"}
+    for _ in range(5):
+        rig.path(100, seconds=7)
+    assert list(quotes(rig)) == ["sell"] and "funding" in rig.manager.get("dg1").why
+    rig.play(FundingRate(PERP, rig.clock.now_ms(), 0.001, 8, due + 28_800_000))
+    rig.path(100, seconds=3)
+    assert set(quotes(rig)) == {"buy", "sell"}
+
+
+def test_an_amendment_moves_the_orders(rig):
+    start(rig)
+    rig.manager.amend("dg1", {"base_amount": 20, "preset": "wide"})
+    rig.run(0.1)
+    assert quotes(rig) == {"buy": ("0.202", "98.80"), "sell": ("0.192", "103.80")}
+
+
+def test_orders_of_a_lost_memory_are_adopted_and_doubles_taken_back(rig):
+    start(rig)
+    rig.engine.submit("dg1", PERP, Side.BUY, OrderType.POST_ONLY, d("0.1"), d("95"))
+    rig.run()
+    second = rig.restart()
+    assert quotes(second) == {"buy": ("0.092", "96.12"), "sell": ("0.087", "101.88")}
+    second.manager.get("dg1").context.state.clear()
+    second.manager.get("dg1").memory = b"{}"
+    second.manager.save_all()
+    third = second.restart()
+    assert quotes(third) == {"buy": ("0.092", "96.12"), "sell": ("0.087", "101.88")}
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"buy_grid_step": "0.4"}, "buy_grid_step: .*0.5"),
+        ({"buy_move_step": "0.9"}, "must lie between buy_grid_step 0.966 and 1"),
+        ({"sell_move_step": "1.5"}, "must lie between 1 and sell_grid_step 1.018"),
+        ({"max_inventory": 5}, "max_inventory 5 must be at least base_amount 8.88"),
+        ({"preset": "388"}, "preset: .*got '388'"),
+        ({"preset": "wide", "buy_grid_step": "0.9"}, "preset wide sets buy_grid_step to 0.988"),
+        ({"guard_action": "panic"}, "guard_action"),
+    ],
+)
+def test_bad_parameters_are_named(rig, params, words):
+    with pytest.raises(ConfigError, match=words):
+        rig.launch("dyn_grid", **params)
+
+
+def test_a_round_trip_must_earn_its_fees(tmp_path):
+    rig = Rig(tmp_path, perp_maker=d("0.0005"))
+    with pytest.raises(ConfigError, match=r"round trip earns x1\.0008.*more than x1\.001"):
+        steps = {"buy_grid_step": "0.9996", "sell_grid_step": "1.0004", "buy_move_step": 1, "sell_move_step": 1}
+        rig.launch("dyn_grid", **steps)
+
+
+@settings(max_examples=25)
+@given(st.lists(st.floats(-0.06, 0.06), min_size=5, max_size=60), st.booleans(), st.integers(0, 59))
+def test_on_any_path_sides_have_one_order_and_the_books_agree(tmp_path_factory, moves, chases, restart_at):
+    rig = Rig(tmp_path_factory.mktemp("walk"), perp_maker=d("0.0002"))
+    start(rig, guard_low=0, guard_high=100, max_inventory=50, catch_up="chase" if chases else "skip")
+    price, held = 100.0, d(0)
+    for step, move in enumerate(moves):
+        price = min(1000.0, max(10.0, round(price * (1 + move), 2)))
+        rig.path(price, seconds=1.5)
+        if step == restart_at:
+            rig = rig.restart(prices=[price])
+            rig.run(1.5)
+        if not chases:
+            rig.resting("dg1")
+        fills, now_held = rig.fills(), abs(rig.ledger_of("dg1").quantity)
+        if now_held > held and fills:
+            assert now_held * fills[-1].fill.price <= d(50) * d("1.1")
+        held = now_held
+        assert rig.manager.get("dg1").life.state.value == "running", rig.lines
+        rig.check_books()
