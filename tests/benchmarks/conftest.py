@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.benchmarks.table import Table
@@ -9,10 +11,11 @@ from tests.benchmarks.table import Table
 _TABLE = Table()
 
 
-@pytest.fixture(scope="session")
-def table() -> Table:
-    """Where a benchmark puts its figures."""
-    return _TABLE
+@pytest.fixture
+def table() -> Iterator[Table]:
+    """Where a benchmark puts its figures; a figure over its budget fails the test at its end."""
+    yield _TABLE
+    _TABLE.verify()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

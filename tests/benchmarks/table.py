@@ -21,25 +21,34 @@ class Result:
     def cells(self) -> tuple[str, ...]:
         """The line's columns as text."""
         ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
-        return self.what, self.measured, self.floor, ratio, self.budget, "ok" if self.is_kept else "FAIL"
+        verdict = "" if not self.budget else "ok" if self.is_kept else "FAIL"
+        return self.what, self.measured, self.floor, ratio, self.budget, verdict
 
 
 class Table:
-    """Collects results; a test calls `add` for each figure."""
+    """Collects results: `add` for each figure that has a budget, `note` for one that has none."""
 
     def __init__(self) -> None:
         self.results: list[Result] = []
+        self._verified = 0
 
     def add(
         self, what: str, measured: str, budget: str, is_kept: bool, floor: str = "", ratio: float | None = None
     ) -> None:
-        """Keep a figure, then fail the test when it is over its budget."""
+        """Keep a figure; `verify` fails the test when it is over its budget."""
         self.results.append(Result(what, measured, budget, is_kept, floor, ratio))
-        assert is_kept, f"{what}: {measured} is over the budget {budget}"
 
-    def note(self, what: str, measured: str) -> None:
+    def note(self, what: str, measured: str, floor: str = "", ratio: float | None = None) -> None:
         """Keep a figure that has no budget."""
-        self.results.append(Result(what, measured, "-", True))
+        self.results.append(Result(what, measured, "", True, floor, ratio))
+
+    def verify(self) -> None:
+        """Fail for the figures over their budgets since the last call."""
+        new, self._verified = self.results[self._verified :], len(self.results)
+        broken = [
+            f"{result.what.strip()}: {result.measured}, budget {result.budget}" for result in new if not result.is_kept
+        ]
+        assert not broken, "; ".join(broken)
 
     def lines(self) -> list[str]:
         """The whole table, aligned."""
