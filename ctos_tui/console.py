@@ -61,10 +61,16 @@ async def _run(theme: str | None, options: SystemOptions) -> int:
     loop.add_signal_handler(signal.SIGTERM, leave, "terminated")
     loop.add_signal_handler(signal.SIGINT, leave, "interrupted")
     screen = asyncio.create_task(app.run_async(), name="console")
+    painted = asyncio.create_task(app.first_frame.wait(), name="first-frame")
     try:
-        await app.first_frame.wait()
+        await asyncio.wait({screen, painted}, return_when=asyncio.FIRST_COMPLETED)
+        # What exists now lives as long as the program: left out of every later collection, which is short then.
         gc.collect()
         gc.freeze()
+        gc.enable()
+        if screen.done():
+            await screen
+            return app.return_code or 0
         start = asyncio.create_task(system.start(), name="engine-start")
         await asyncio.wait({screen, start}, return_when=asyncio.FIRST_COMPLETED)
         if start.done() and start.exception() is not None:
@@ -75,6 +81,7 @@ async def _run(theme: str | None, options: SystemOptions) -> int:
         else:
             start.cancel()
     finally:
+        painted.cancel()
         screen.cancel()
         await system.stop()
     return app.return_code or 0
