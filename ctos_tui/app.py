@@ -414,6 +414,10 @@ class ConsoleApp(TerminalApp[None]):
         """Return the preview of the staged order."""
         return self.operator.ticket_preview()
 
+    def card_hint(self) -> Spans:
+        """Return what the open card says, nothing when none is open."""
+        return self.card.hint() if self.card is not None else ()
+
     def tab_names(self) -> tuple[tuple[str, ...], str]:
         """Return the panes that share the largest place, and the one in front."""
         return self.desk_screen.tab_names()

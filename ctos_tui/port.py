@@ -6,10 +6,11 @@ The console never reaches round it, so every screen can be drawn and pressed aga
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
+
+import msgspec
 
 from ctos_tui.command.commands import Command
 from engine.kernel.account import Balance
@@ -26,8 +27,7 @@ from engine.runtime.risk.view import LimitUse
 from engine.runtime.trading_state import TradingStatus
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True):
     """What the configuration says about the console.
 
     Attributes:
@@ -42,7 +42,7 @@ class Settings:
     """
 
     theme: str | None = None
-    keys: Mapping[str, object] = field(default_factory=dict)
+    keys: Mapping[str, object] = msgspec.field(default_factory=dict)
     watch: tuple[str, ...] = ()
     sizes: tuple[str, ...] = ("100$", "250$", "500$", "1000$", "2500$")
     fps: int = 10
@@ -51,8 +51,7 @@ class Settings:
     accounts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
+class Figures(msgspec.Struct, frozen=True):
     """What the account is worth, USD; None is unknown."""
 
     equity: Decimal | None = None
@@ -64,8 +63,7 @@ class Figures:
     free: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class InstanceRow:
+class InstanceRow(msgspec.Struct, frozen=True):
     """One strategy instance as lists show it; `why` says why it is not trading, empty when it is."""
 
     name: str
@@ -81,8 +79,7 @@ class InstanceRow:
     last_event_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """One parameter of an amendment, as text."""
 
     name: str
@@ -90,8 +87,7 @@ class Change:
     new: str
 
 
-@dataclass(frozen=True, slots=True)
-class AnomalyRow:
+class AnomalyRow(msgspec.Struct, frozen=True):
     """One anomaly; equal ones are one row with a count."""
 
     id: str
@@ -110,8 +106,7 @@ class AnomalyRow:
     active: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(msgspec.Struct, frozen=True):
     """How one part of the system does: `level` is good, warn or danger."""
 
     name: str

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec.structs import replace
 
 from ctos_tui.command.desk import Desk
 from ctos_tui.command.intents import MoveOrder, OrderIntent, PlaceOrder

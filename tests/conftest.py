@@ -21,13 +21,14 @@ settings.register_profile("explore", parent=settings.get_profile("ci"), derandom
 # Read by our program or by the libraries under it; a test that needs one sets it itself.
 _UNWANTED_PREFIXES = ("CTOS_", "TEXTUAL_")
 _UNWANTED = ("NO_COLOR", "FORCE_COLOR", "COLORFGBG", "COLUMNS", "LINES", "TMUX", "SSH_CONNECTION", "SSH_TTY")
+_OF_THE_TESTS = ("TEXTUAL_SNAPSHOT_TEMPDIR",)
 _WANTED = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Scrubs the environment before any module of ours, or Textual, reads it at import."""
     for name in list(os.environ):
-        if name.startswith(_UNWANTED_PREFIXES) or name in _UNWANTED:
+        if (name.startswith(_UNWANTED_PREFIXES) or name in _UNWANTED) and name not in _OF_THE_TESTS:
             del os.environ[name]
     os.environ.update(_WANTED)
     time.tzset()

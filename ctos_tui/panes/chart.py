@@ -23,6 +23,7 @@ class ChartPane(Pane):
     CONTEXT = "chart"
     HZ = 1
     EMPTY = "loading candles …"
+    SELECTS = False
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
@@ -53,11 +54,6 @@ class ChartPane(Pane):
         )
         drawn = render(chart, self.row_width, self.view.body)
         self.set_rows([Row(index, spans) for index, spans in enumerate(drawn)], self._info(symbol))
-
-    def on_focus(self) -> None:
-        """Mark the title; a chart has no selection."""
-        self.view.focused = True
-        self.repaint_changed()
 
     def _info(self, symbol: str) -> tuple[Span, ...]:
         port = self.host.port

@@ -34,6 +34,7 @@ class Ladder(Pane):
     EMPTY = "waiting for the book …"
     CONTEXT = "ladder"
     HZ = 10
+    SELECTS = False
 
     def __init__(self, *, id: str, second: bool = False) -> None:
         super().__init__(id=id)

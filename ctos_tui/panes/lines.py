@@ -13,7 +13,10 @@ from ctos_tui.numbers import UNKNOWN, fixed, money, percent, pnl, utc_time
 from ctos_tui.panes.base import Pane
 from ctos_tui.panes.cells import Row, Span, Spans, fit, spans_width
 from ctos_tui.panes.describe import short_symbol, signed_role
+from ctos_tui.panes.wrap import wrapped
 from ctos_tui.prompt import Prompt, PromptMode, Reading
+from ctos_tui.session import Note
+from ctos_tui.text import width
 from engine.kernel.clock import NS_PER_MS
 from engine.kernel.errors import CtosError
 
@@ -39,6 +42,9 @@ class LineHost(Host, Protocol):
 
     def ticket_preview(self) -> Spans:
         """Return the preview of the staged order."""
+
+    def card_hint(self) -> Spans:
+        """Return what the open card says, nothing when none is open."""
 
     def tab_names(self) -> tuple[tuple[str, ...], str]:
         """Return the panes that share the largest place, and the one in front."""
@@ -99,17 +105,20 @@ class StatusLine(FixedLine):
         leverage = UNKNOWN if figures.leverage is None else f"{fixed(figures.leverage, 1)}×"
         day = figures.day_profit
         share = day / (figures.equity - day) if day is not None and figures.equity and figures.equity != day else None
-        trouble = [part for part in port.health() if part.level != "good"]
+        # Whether trading is armed is the second word of the line already.
+        trouble = [part for part in port.health() if part.level != "good" and part.name != "trading"]
+        name = account.name if account.name == account.venue else f"{account.venue}·{account.name}"
         fresh = sum(1 for row in port.anomalies() if row.active and not row.acknowledged)
         lag = self.lines_host.lag_ms
         age_ms = port.age_ms(session.focus) if session.focus else None
         parts: list[tuple[int, Spans]] = [
             (0, (mode, (f" {label} ", role))),
-            (3, ((f"{account.venue}·{account.name}#{account.index}", "text"),)),
+            (0, ((f"{name}#{account.index}", "text"),)),
             (7, ((port.market_label, "dim"),)),
-            (2, ((short_symbol(session.focus, quote) if session.focus else "starting …", "bright"),)),
+            (0, ((short_symbol(session.focus, quote) if session.focus else "starting …", "bright"),)),
             (1, (("eq ", "label"), (money(figures.equity), "bright"))),
-            (1, (("day ", "label"), (pnl(day), signed_role(day)), (f" {percent(share)}", signed_role(share)))),
+            (2, (("day ", "label"), (pnl(day), signed_role(day)))),
+            (3, ((percent(share), signed_role(share)),)),
             (4, (("lev ", "label"), (leverage, "text"))),
         ]
         if session.arming.halted:
@@ -128,21 +137,26 @@ class StatusLine(FixedLine):
 class PreviewLine(FixedLine):
     """What Enter would do; while nothing is staged, the keys of the pane.
 
-    A long preview grows upwards over the panes, up to three lines, so that its verdict is never cut off.
+    A long preview grows upwards over the panes, so that its verdict is never cut off; so does a note that is too long
+    for the prompt's line.
     """
 
     HZ = 10
     FILL = "panel"
-    MOST: ClassVar[int] = 3
+    MOST: ClassVar[int] = 4
 
     def pull(self) -> None:
         """Show the preview of now."""
         host = self.lines_host
-        prompt = host.prompt
+        prompt, note = host.prompt, self.session.current_note()
         if prompt.is_open and prompt.mode is PromptMode.LINE:
             self._show_wrapped(self._of_line(host.reading(), prompt))
+        elif hint := host.card_hint():
+            self._show_wrapped((*hint, SEPARATOR, *self._keys()))
         elif host.ticket is not None:
             self._show_wrapped((*host.ticket_preview(), *self._staged_keys()))
+        elif not prompt.is_open and note is not None and _is_long(note, self.row_width):
+            self._show_wrapped(((note.text, note.level),))
         else:
             self._show_wrapped(self._keys())
 
@@ -213,8 +227,8 @@ class PromptLine(FixedLine):
             self.show_line(self._typing(prompt))
             return
         note = self.session.current_note()
-        if note is not None:
-            self.show_line(((": ", "dim"), (note.text, note.level)))
+        if note is not None and not (_is_long(note, self.row_width) and self.lines_host.ticket is None):
+            self.show_line((("› ", "dim"), (note.text, note.level)))
             return
         self.show_line(self._hints())
 
@@ -250,6 +264,11 @@ class PromptLine(FixedLine):
         return tuple(spans)
 
 
+def _is_long(note: Note, cells: int) -> bool:
+    """Return whether a note does not fit into the prompt's line."""
+    return width(note.text) + 2 > cells
+
+
 def _marked(text: str, start: int, at: int, error: CtosError | None) -> list[Span]:
     """Return the typed text with the cursor, and what is wrong in it marked."""
     first = getattr(error, "start", None)
@@ -267,24 +286,6 @@ def _marked(text: str, start: int, at: int, error: CtosError | None) -> list[Spa
     if at >= len(text):
         spans.append((CARET, "accent"))
     return spans
-
-
-def wrapped(spans: Spans, cells: int, most: int) -> list[Spans]:
-    """Break a line at its separating dots into at most so many lines; the last is cut where it is too long."""
-    parts: list[list[Span]] = [[]]
-    for span in spans:
-        if span == SEPARATOR:
-            parts.append([])
-        else:
-            parts[-1].append(span)
-    lines: list[list[Span]] = [[]]
-    for part in parts:
-        gap = [SEPARATOR] if lines[-1] else []
-        if lines[-1] and len(lines) < most and spans_width((*lines[-1], *gap, *part)) > cells:
-            lines.append([])
-            gap = []
-        lines[-1] += [*gap, *part]
-    return [fit(tuple(line), cells) for line in lines]
 
 
 class TabStrip(FixedLine):

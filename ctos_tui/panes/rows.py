@@ -43,6 +43,7 @@ class Rows(Widget, can_focus=True):
     FILL: ClassVar[str] = "background"
     MARGIN: ClassVar[int] = 1
     TAIL: ClassVar[bool] = False
+    SELECTS: ClassVar[bool] = True
     ALLOW_SELECT = False
     DEFAULT_CSS = "Rows { height: 1fr; width: 1fr; background: $background; }"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -189,7 +190,7 @@ class Rows(Widget, can_focus=True):
     def on_focus(self) -> None:
         """Mark the title, and select a row when none is."""
         self.view.focused = True
-        if self.view.key is None:
+        if self.SELECTS and self.view.key is None:
             self.view.move(0)
         self.repaint_changed()
 

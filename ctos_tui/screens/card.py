@@ -31,6 +31,10 @@ class Card(Rows):
         """Return the console."""
         return cast(Host, self.app)
 
+    def hint(self) -> Spans:
+        """Return what the line below the desk says while the card is open."""
+        return ()
+
     def set_rows(self, rows: Sequence[Row], info: Spans = ()) -> None:
         """Show these rows, and take as much room as they need."""
         super().set_rows(rows, info)

@@ -144,7 +144,7 @@ class DeskScreen(PacedScreen):
         if self.candidates:
             rows = max(0, min(self.candidates, height - 2 - self.preview_lines))
             areas["completions"] = Area(0, height - 1 - self.preview_lines - rows, width, rows)
-        areas["card"] = card_area(width, height, self.card_rows)
+        areas["card"] = card_area(width, height - 2 - self.preview_lines, self.card_rows)
         return areas
 
     def tab_names(self) -> tuple[tuple[str, ...], str]:
@@ -178,7 +178,7 @@ class DeskScreen(PacedScreen):
 
 
 def card_area(width: int, height: int, rows: int) -> Area:
-    """Return where a card of so many rows stands: in the middle, never over status line, preview and prompt."""
+    """Return where a card of so many rows stands: in the middle of what status, preview and prompt leave."""
     cells = min(width, max(60, min(104, width - 16)))
-    lines = max(0, min(height - 3, max(8, rows + CARD_FRAME)))
-    return Area((width - cells) // 2, 1 + max(0, (height - 3 - lines) // 2), cells, lines)
+    lines = max(0, min(height, max(8, rows + CARD_FRAME)))
+    return Area((width - cells) // 2, 1 + max(0, (height - lines) // 2), cells, lines)

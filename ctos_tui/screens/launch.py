@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 
+from ctos_tui.command.preview import SEPARATOR
 from ctos_tui.command.schema import ParamInfo, params_of, values_of
 from ctos_tui.line_edit import LineEdit
 from ctos_tui.numbers import UNKNOWN
-from ctos_tui.panes.cells import Row, Span
+from ctos_tui.panes.cells import Row, Span, Spans
 from ctos_tui.port import Change
 from ctos_tui.screens.card import BLANK, Card, paragraph
 from ctos_tui.screens.field_card import typed_spans
@@ -81,9 +82,7 @@ class Form(Card):
         cells = self.row_width
         rows = [*self.head(cells), Row("gap head", BLANK)]
         rows += [self._field(index, info) for index, info in enumerate(self.infos)]
-        rows += [Row("gap foot", BLANK), *self._about(cells), *self.foot(cells)]
-        if self.error:
-            rows += paragraph("error", f"✗ {self.error}", cells, "danger")
+        rows += self.foot(cells)
         self.set_rows(rows, (("Tab next · Enter goes on · Escape drops", "dim"),))
         self.select(f"field {self.infos[self.at].name}")
 
@@ -102,12 +101,20 @@ class Form(Card):
         ]
         return Row(f"field {info.name}", tuple(spans))
 
-    def _about(self, cells: int) -> list[Row]:
+    def hint(self) -> Spans:
+        """Return what the marked parameter means and allows, or why the form was refused."""
+        if self.error:
+            return (("✗ ", "danger"), (self.error, "danger"))
         info = self.infos[self.at]
         parts = [info.help, f"allowed {info.bounds}" if info.bounds else "", f"default {info.default or UNKNOWN}"]
         if info.restart:
             parts.append("changes only by a restart")
-        return paragraph("about", f"{info.name}: " + " · ".join(part for part in parts if part), cells, "accent")
+        spans: list[Span] = [(f"{info.name}: ", "accent")]
+        for part in parts:
+            if part:
+                spans += [SEPARATOR] if len(spans) > 1 else []
+                spans.append((part, "text"))
+        return tuple(spans)
 
     def press(self, key: str, character: str | None) -> bool:
         """Move between fields, or change the marked one."""
@@ -223,6 +230,7 @@ class AmendForm(Form):
             )
             rows.append(Row(f"diff {change.name}", spans))
         if rows:
+            rows.insert(0, Row("diff gap", BLANK))
             rows.append(Row("diff end", (("Enter sends the change; its live orders follow", "key"),)))
         return rows
 

@@ -22,7 +22,7 @@ class PaletteCard(SearchCard):
         for action in found_actions(list(self.host.keymap.actions.values()), self.edit.text):
             key = self.host.keymap.label(action.id)
             rows.append(
-                Row(action.id, ((action.palette.ljust(40), "bright"), (key.ljust(12), "key"), (action.help, "dim")))
+                Row(action.id, ((action.palette.ljust(34), "bright"), (key.ljust(10), "key"), (action.help, "dim")))
             )
         fresh = self.view.key is None
         self.set_rows(rows, self.query_spans())
