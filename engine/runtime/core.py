@@ -134,6 +134,10 @@ class EngineCore:
         """Return the mark price."""
         return self.market.mark(symbol)
 
+    def is_book_broken(self, symbol: str) -> bool:
+        """Return whether the order book has lost its sequence."""
+        return self.market.is_book_broken(symbol)
+
     def age_ms(self, symbol: str) -> int | None:
         """Return the age of an instrument's data."""
         return self.market.age_ms(symbol)

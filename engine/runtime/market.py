@@ -155,11 +155,19 @@ class MarketData:
         return view.ticker if view is not None else None
 
     def age_ms(self, symbol: str) -> int | None:
-        """Return how long ago the last message of an instrument was received; None before the first."""
+        """Return how long ago the last quote, trade or book change was received; None before the first.
+
+        Statistics, mark prices and funding rates say nothing about what an order would meet, so they do not count.
+        """
         view = self._views.get(symbol)
         if view is None or not view.received_ns:
             return None
         return (self._clock.now_ns() - view.received_ns) // NS_PER_MS
+
+    def is_book_broken(self, symbol: str) -> bool:
+        """Return whether the watched book has lost its sequence and waits for a new snapshot."""
+        view = self._views.get(symbol)
+        return view is not None and view.book_broken
 
     def is_stale(self, symbol: str) -> bool:
         """Return whether data is missing, older than 10 s, or the book is broken: no entries then."""
@@ -173,6 +181,7 @@ class MarketData:
             kind = type(event)
             if kind is Quote:
                 view.quote = event  # type: ignore[assignment]
+                view.received_ns = now_ns()
             elif kind is MarkPrice:
                 view.mark = event  # type: ignore[assignment]
             elif kind is Ticker:
@@ -180,7 +189,6 @@ class MarketData:
                 view.last = event.last  # type: ignore[union-attr]
             else:
                 view.funding = event  # type: ignore[assignment]
-            view.received_ns = now_ns()
             publish(event)
 
         return handle

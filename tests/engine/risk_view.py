@@ -34,6 +34,7 @@ class View:
         self.quotes: dict[str, Quote] = {}
         self.marks: dict[str, float] = {}
         self.ages: dict[str, int] = {}
+        self.broken: set[str] = set()
         self.held: dict[tuple[str, str], Decimal] = {}
         self.orders: dict[str, Order] = {}
         self.profits: dict[str, Decimal | None] = {}
@@ -60,6 +61,9 @@ class View:
 
     def mark(self, symbol: str) -> float | None:
         return self.marks.get(symbol)
+
+    def is_book_broken(self, symbol: str) -> bool:
+        return symbol in self.broken
 
     def age_ms(self, symbol: str) -> int | None:
         return self.ages.get(symbol)

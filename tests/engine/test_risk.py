@@ -142,6 +142,9 @@ def test_no_data_and_old_data() -> None:
     assert str(refused(gate, "stale_data")) == f"stale_data: 10.0 s without data of {BTC} exceeds the limit 10 s"
     gate.view.ages[BTC] = 10_000
     gate.send()
+    gate.view.broken.add(BTC)
+    assert "waits for a new snapshot" in str(refused(gate, "stale_data", quantity=2))
+    gate.view.broken.clear()
     del gate.view.quotes[BTC]
     assert f"no bid and ask of {BTC} yet" in str(refused(gate, "market_data", quantity=2))
     with pytest.raises(UnknownSymbol):

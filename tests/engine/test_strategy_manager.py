@@ -470,7 +470,7 @@ def test_a_restart_keeps_who_waits_waiting(rig, name):
     second = rig.restart()
     if name == "stopped":
         assert second.manager.instances == {}
-        assert second.launch("probe").name == "p2"
+        assert second.launch("probe").name == "p1" and heard(second) == [("start", "new")]
         return
     assert state(second).value == name and heard(second) == []
     second.manager.resume("p1")

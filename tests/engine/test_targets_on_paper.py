@@ -75,7 +75,9 @@ def test_the_order_is_told_before_the_end_of_the_work(floor: Floor):
 def test_a_soft_order_crosses_with_exactly_the_rest(floor: Floor):
     floor.engine.soft(GRID, PERP, BUY, d(1), deadline_s=60, policy=DeadlinePolicy.CROSS)
     floor.print(101.0)
-    floor.run(61)
+    floor.run(55)
+    floor.print(101.0)
+    floor.run(6)
     assert [terms[:3] for terms in sent(floor)] == [("post_only", "buy", d(1)), ("market", "buy", d(1))]
     assert (done(floor).status, floor.ledger(GRID)) == (DoneStatus.FILLED, d(1))
     floor.check_books()
@@ -204,8 +206,9 @@ def test_work_survives_a_restart(tmp_path: Path, moment_s: float):
     floor.run(moment_s)
     again = floor.restart(tmp_path, start_ns=floor.clock.now_ns() + 1_000_000_000, latency_ms=1)
     again.admit(GRID)
-    again.print(100.0)
-    again.run(70)
+    for _ in range(10):
+        again.print(100.0)
+        again.run(7)
     assert len(dones(again)) == 1 and not again.engine.work_of()
     assert again.ledger(GRID) == dones(again)[0].quantity
     if moment_s != 0.0:

@@ -20,7 +20,7 @@ MARK_BAND_BP = Decimal(200)
 
 
 def check_market(instrument: Instrument, view: RiskView) -> Quote:
-    """Refuse while the instrument does not trade or its data is missing or older than 10 s; return the touch."""
+    """Refuse while the instrument does not trade or its data is missing, older than 10 s or broken; return the touch."""
     symbol = instrument.symbol
     if instrument.status is not InstrumentStatus.TRADING:
         raise RiskReject("instrument_status", "", f"{symbol} is {instrument.status.value}")
@@ -29,6 +29,8 @@ def check_market(instrument: Instrument, view: RiskView) -> Quote:
         raise RiskReject("market_data", "", f"no bid and ask of {symbol} yet")
     if age_ms > STALE_MS:
         raise RiskReject("stale_data", f"{STALE_MS // 1000} s", f"{age_ms / 1000:.1f} s without data of {symbol}")
+    if view.is_book_broken(symbol):
+        raise RiskReject("stale_data", "", f"the book of {symbol} has a gap and waits for a new snapshot")
     return quote
 
 

@@ -24,6 +24,9 @@ class RiskView(Protocol):
     def mark(self, symbol: str) -> float | None:
         """Return the mark price."""
 
+    def is_book_broken(self, symbol: str) -> bool:
+        """Return whether the order book has lost its sequence."""
+
     def age_ms(self, symbol: str) -> int | None:
         """Return how long ago market data of a symbol last arrived."""
 
