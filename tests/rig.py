@@ -99,12 +99,23 @@ class Rig(Floor):
             self.run(seconds)
 
     def candles(self, closes: Iterable[float], seconds: float = 60.0, symbol: str = PERP) -> None:
-        """Play one print a candle, in its middle, up to just after the end of the last candle."""
+        """Play one print a candle, a second before its end, up to just after the end of the last candle."""
         period_ns = int(seconds * NS_PER_S)
         for close in closes:
             start_ns = self.clock.now_ns() // period_ns * period_ns
-            self.play_to(start_ns + period_ns // 2)
+            self.play_to(start_ns + period_ns - NS_PER_S)
             self.print(close, symbol=symbol)
+            self.play_to(start_ns + period_ns + NS_PER_S // 10)
+            self.run()
+
+    def candles_traded(self, closes: Iterable[float], seconds: float = 60.0, symbol: str = PERP) -> None:
+        """Like `candles`, with a book around each price."""
+        period_ns = int(seconds * NS_PER_S)
+        for close in closes:
+            start_ns = self.clock.now_ns() // period_ns * period_ns
+            self.play_to(start_ns + period_ns - 2 * NS_PER_S)
+            self.book(close, symbol)
+            self.trade(close, 0.001, symbol=symbol)
             self.play_to(start_ns + period_ns + NS_PER_S // 10)
             self.run()
 

@@ -110,6 +110,11 @@ class InstanceStore:
         raw = self._saved.get(name)
         return None if raw is None else _decode(raw)
 
+    def forget(self, name: str) -> None:
+        """Remove an instance that has left nothing behind."""
+        self._saved.pop(name, None)
+        self._journal.delete(STATE_TABLE, f"{self._prefix}{name}")
+
     def save(self, instance: StrategyInstance) -> None:
         """Save an instance if anything about it has changed."""
         record = _Record(

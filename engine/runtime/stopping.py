@@ -155,5 +155,5 @@ class Stopping:
 
     def _finish(self, instance: StrategyInstance) -> None:
         instance.life.move(InstanceState.STOPPED, instance.life.reason)
-        self._on_stopped(instance)
         self._on_change(instance)
+        self._on_stopped(instance)

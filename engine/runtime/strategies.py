@@ -283,7 +283,8 @@ class StrategyManager:
     def save_all(self) -> None:
         """Write the memory of every instance."""
         for instance in self.instances.values():
-            self._store.save(instance)
+            if instance.life.state is not InstanceState.STOPPED:
+                self._store.save(instance)
 
     def faulted(self, instance: StrategyInstance, reason: str) -> None:
         """Take an instance out of the market after an exception, and let it restart after a while."""
@@ -377,17 +378,15 @@ class StrategyManager:
     def _dismiss(self, instance: StrategyInstance) -> None:
         """Forget what a stopped instance needed; its limits stay while something of it is left to be closed."""
         self._router.remove(instance.name)
-        if not self._stopping.holds(instance) and not self.engine.tracker.working(instance=instance.name):
-            self.engine.risk.dismiss(instance.name)
+        if self._stopping.holds(instance) or self.engine.tracker.working(instance=instance.name):
+            return
+        self.engine.risk.dismiss(instance.name)
+        if not instance.life.reason.startswith(StopPolicy.KEEP.value):
+            self._store.forget(instance.name)
 
     def _kept(self, name: str, strategy: str) -> SavedInstance | None:
         """Return what an instance of this name and strategy left when it was stopped with `keep`."""
-        stopped = self.instances.get(name)
-        if stopped is not None:
-            self._store.save(stopped)
-            saved = self._store.saved(name)
-        else:
-            saved = self._shelf.get(name)
+        saved = self._store.saved(name) or self._shelf.get(name)
         if saved is None or saved.strategy != strategy or not saved.reason.startswith(StopPolicy.KEEP.value):
             return None
         return saved

@@ -172,12 +172,14 @@ class Quoter:
         self._ctx.anomaly("grid_guard", symbol, f"{ratio:.4f}", bound, f"{symbol} frozen: {grid.note}")
         self.flatten(symbol, grid)
 
-    def flatten(self, symbol: str, grid: Grid) -> None:
+    def flatten(self, symbol: str, grid: Grid) -> bool:
         """Close a frozen symbol's position when its parameters say so and its orders are gone."""
         if grid.phase is not Phase.FROZEN or self.params.guard_action != "flatten" or grid.flattening:
-            return
-        if self._ctx.position(symbol).quantity and not self._ctx.orders(symbol):
-            grid.flattening = self._ctx.close(symbol)
+            return False
+        if not self._ctx.position(symbol).quantity or self._ctx.orders(symbol):
+            return False
+        grid.flattening = self._ctx.close(symbol)
+        return True
 
     def cancel_both(self, symbol: str, grid: Grid) -> None:
         """Take every order of a symbol back."""

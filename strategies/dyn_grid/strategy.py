@@ -105,11 +105,16 @@ class DynGrid(Strategy[DynGridParams]):
     def on_timer(self, name: str, payload: object) -> None:
         """Quote what is due."""
         if name == "look":
-            for symbol in self.symbols:
-                self._look(symbol)
-        elif name.startswith("quote:"):
-            self._quote(name.removeprefix("quote:"))
-        elif name == "armed":
+            changed = [symbol for symbol in self.symbols if self._look(symbol)]
+            if changed:
+                self._save(*changed)
+            return
+        if name.startswith("quote:"):
+            symbol = name.removeprefix("quote:")
+            self._quote(symbol)
+            self._save(symbol)
+            return
+        if name == "armed":
             for symbol, grid in self._grids.items():
                 for slot in (grid.buy, grid.sell):
                     if slot.blocked:
@@ -125,7 +130,7 @@ class DynGrid(Strategy[DynGridParams]):
         held = self.ctx.position(fill.symbol).quantity
         if held and (held > ZERO) == (fill.side is Side.BUY):
             grid.last_increase_price = fill.price
-        self._save()
+        self._save(fill.symbol)
 
     def on_order(self, order: Order) -> None:
         """Move the baseline when an order is done, and mend what was refused or cancelled."""
@@ -137,7 +142,7 @@ class DynGrid(Strategy[DynGridParams]):
                 grid.chasing.remove(order.client_id)
         elif order.client_id == grid.slot(order.side).client_id:
             self._follow(order, grid)
-        self._save()
+        self._save(order.symbol)
 
     def on_done(self, done: Done) -> None:
         """Note that the close at the guard has ended; the next look tries again if something is left."""
@@ -146,7 +151,7 @@ class DynGrid(Strategy[DynGridParams]):
             grid.flattening = ""
             if done.status not in (DoneStatus.FILLED, DoneStatus.SKIPPED):
                 self.ctx.log(f"{done.symbol}: close ended {done.status.value} {done.reason}".rstrip(), "warn")
-            self._save()
+            self._save(done.symbol)
 
     def action(self, name: str, **arguments: str) -> str:
         """Carry out `rebase [symbol=...]`: begin anew at the present price, out of a freeze or pause."""
@@ -169,8 +174,14 @@ class DynGrid(Strategy[DynGridParams]):
             raise CtosError(f"rebase: {self.ctx.instance} does not trade {typed}, it trades {', '.join(self.symbols)}")
         return found
 
-    def _save(self) -> None:
-        self.ctx.state["grids"] = {symbol: grid.to_dict() for symbol, grid in self._grids.items()}
+    def _save(self, *symbols: str) -> None:
+        """Remember some symbols, or all, and say why orders are missing."""
+        if symbols:
+            self.ctx.state.setdefault("grids", {}).update(
+                {name: self._grids[name].to_dict() for name in symbols if name in self._grids}
+            )
+        else:
+            self.ctx.state["grids"] = {name: grid.to_dict() for name, grid in self._grids.items()}
         self.ctx.why("; ".join(note for symbol in self.symbols if (note := self._why(symbol))))
 
     def _why(self, symbol: str) -> str:
@@ -250,20 +261,21 @@ class DynGrid(Strategy[DynGridParams]):
             else:
                 slot.client_id = order.client_id
 
-    def _look(self, symbol: str) -> None:
-        """Once a second: watch the guard, and quote what waited for its time."""
+    def _look(self, symbol: str) -> bool:
+        """Once a second: watch the guard, and quote what waited for its time; returns whether anything was done."""
         grid = self._grids.get(symbol)
         if grid is None:
             self._begin(symbol)
             self._quote(symbol)
-            return
+            return symbol in self._grids
         if not grid.is_quoted:
-            self._quoter.flatten(symbol, grid)
-            return
+            return self._quoter.flatten(symbol, grid)
         now = self.ctx.now_ms()
         due = any(0 < max(slot.wait_until_ms, slot.check_ms) <= now for slot in (grid.buy, grid.sell))
         if due or grid.chase or self.params.funding_guard or self._quoter.is_outside(symbol, grid):
             self._quote(symbol)
+            return True
+        return False
 
     def _follow(self, order: Order, grid: Grid) -> None:
         """React to a change of the order in a slot."""

@@ -13,6 +13,7 @@ from drivers.paper.config import QueueModel
 from engine.kernel.errors import ConfigError, CtosError, InsufficientFunds
 from engine.kernel.market import FundingRate, Trade
 from engine.kernel.orders import OrderType, Side
+from engine.kernel.strategy import StopPolicy
 from tests.engine.floor import d
 from tests.paper.venue import OTHER, PERP
 from tests.rig import Rig
@@ -311,6 +312,17 @@ def test_orders_of_a_lost_memory_are_adopted_and_doubles_taken_back(rig):
     second.manager.save_all()
     third = second.restart()
     assert quotes(third) == {"buy": ("0.092", "96.12"), "sell": ("0.087", "101.88")}
+
+
+def test_a_symbol_taken_out_loses_its_orders_and_keeps_its_position(rig):
+    rig.print(50, symbol=OTHER)
+    rig.launch("dyn_grid", symbols=f"{PERP}+{OTHER}", preset="388_long")
+    rig.path(48, symbol=OTHER)
+    held = rig.ledger_of("dg1", OTHER).quantity
+    rig.manager.stop("dg1", StopPolicy.KEEP)
+    rig.launch("dyn_grid", name="dg1", preset="388_long")
+    assert held and rig.ledger_of("dg1", OTHER).quantity == held
+    assert rig.resting("dg1", OTHER) == {} and set(rig.resting("dg1", PERP)) == {"buy", "sell"}
 
 
 @pytest.mark.parametrize(
