@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+import msgspec
 
 from engine.kernel.orders import OrderType, Side
 
 
-@dataclass(frozen=True, slots=True)
-class PlaceCommand:
+class PlaceCommand(msgspec.Struct, frozen=True):
     """Send one order. Quantity in base coins and price are exact multiples of lot and tick.
 
     Attributes:
@@ -26,8 +26,7 @@ class PlaceCommand:
     soft: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AmendCommand:
+class AmendCommand(msgspec.Struct, frozen=True):
     """Change a working order; None leaves a field as it is. `quantity` is the new total."""
 
     client_id: str
@@ -36,16 +35,14 @@ class AmendCommand:
     quantity: Decimal | None
 
 
-@dataclass(frozen=True, slots=True)
-class CancelCommand:
+class CancelCommand(msgspec.Struct, frozen=True):
     """Cancel one working order."""
 
     client_id: str
     symbol: str
 
 
-@dataclass(frozen=True, slots=True)
-class TargetCommand:
+class TargetCommand(msgspec.Struct, frozen=True):
     """Bring the account's position of a market to a signed amount of quote."""
 
     symbol: str

@@ -5,9 +5,10 @@ Every intent gives back the line that means it (`str(intent)`); parsing that lin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+
+import msgspec
 
 from ctos_tui.command.terms import NO_FLAGS, Flags, Offset, Price, Size
 from ctos_tui.command.words import plain
@@ -42,8 +43,7 @@ def _pairs(params: tuple[tuple[str, str], ...]) -> str:
     return " ".join(f"{name}={value}" for name, value in params)
 
 
-@dataclass(frozen=True, slots=True)
-class PlaceOrder:
+class PlaceOrder(msgspec.Struct, frozen=True):
     """Buy or sell; `symbol` None means the focused market."""
 
     side: Side
@@ -56,8 +56,7 @@ class PlaceOrder:
         return _line(self.side, self.size, self.symbol, "@", self.price, self.flags)
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """Bring the position of a market to a signed amount of quote."""
 
     amount: Decimal
@@ -68,8 +67,7 @@ class Target:
         return _line("target", f"{plain(self.amount)}$", self.symbol, "soft" if self.soft else None)
 
 
-@dataclass(frozen=True, slots=True)
-class Flatten:
+class Flatten(msgspec.Struct, frozen=True):
     """Close a position, or all; without a price at the market, reduce-only.
 
     Attributes:
@@ -89,8 +87,7 @@ class Flatten:
         return _line("flat", where, share, price, self.flags)
 
 
-@dataclass(frozen=True, slots=True)
-class Reverse:
+class Reverse(msgspec.Struct, frozen=True):
     """Turn a position round: close it and open the same on the other side."""
 
     price: Price
@@ -101,8 +98,7 @@ class Reverse:
         return _line("rev", self.symbol, "@", self.price, self.flags)
 
 
-@dataclass(frozen=True, slots=True)
-class CancelOrders:
+class CancelOrders(msgspec.Struct, frozen=True):
     """Cancel by number, or by scope (`MARKET`, `BUYS` and `SELLS` of one market)."""
 
     orders: tuple[str, ...] = ()
@@ -115,8 +111,7 @@ class CancelOrders:
         return _line("x", None if self.scope is CancelScope.MARKET else self.scope, self.symbol)
 
 
-@dataclass(frozen=True, slots=True)
-class MoveOrder:
+class MoveOrder(msgspec.Struct, frozen=True):
     """Give an order a new size (its new total), a new price, or both."""
 
     order: str
@@ -127,8 +122,7 @@ class MoveOrder:
         return _line("mv", f"#{self.order}", self.size, None if self.price is None else f"@ {self.price}")
 
 
-@dataclass(frozen=True, slots=True)
-class BumpOrder:
+class BumpOrder(msgspec.Struct, frozen=True):
     """Shift the price of an order."""
 
     order: str
@@ -138,8 +132,7 @@ class BumpOrder:
         return _line("bump", f"#{self.order}", self.by)
 
 
-@dataclass(frozen=True, slots=True)
-class RunStrategy:
+class RunStrategy(msgspec.Struct, frozen=True):
     """Launch a strategy; parameters are text until its schema reads them.
 
     `symbol` may be several joined by `+`, or `focus`, `positions`, `all`; None means the focused market.
@@ -160,8 +153,7 @@ class RunStrategy:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class PauseStrategy:
+class PauseStrategy(msgspec.Struct, frozen=True):
     """Let a running strategy make no new exposure."""
 
     instance: str
@@ -170,8 +162,7 @@ class PauseStrategy:
         return f"pause {self.instance}"
 
 
-@dataclass(frozen=True, slots=True)
-class ResumeStrategy:
+class ResumeStrategy(msgspec.Struct, frozen=True):
     """Let a paused strategy go on."""
 
     instance: str
@@ -180,8 +171,7 @@ class ResumeStrategy:
         return f"resume {self.instance}"
 
 
-@dataclass(frozen=True, slots=True)
-class SetParams:
+class SetParams(msgspec.Struct, frozen=True):
     """Amend the parameters of a running strategy."""
 
     instance: str
@@ -191,8 +181,7 @@ class SetParams:
         return _line("set", self.instance, _pairs(self.params))
 
 
-@dataclass(frozen=True, slots=True)
-class RebaseStrategy:
+class RebaseStrategy(msgspec.Struct, frozen=True):
     """Let a frozen grid start again from the price of now."""
 
     instance: str
@@ -201,8 +190,7 @@ class RebaseStrategy:
         return f"rebase {self.instance}"
 
 
-@dataclass(frozen=True, slots=True)
-class HaltStrategy:
+class HaltStrategy(msgspec.Struct, frozen=True):
     """Stop a strategy; without a policy its own decides."""
 
     instance: str
@@ -212,8 +200,7 @@ class HaltStrategy:
         return _line("halt", self.instance, self.policy)
 
 
-@dataclass(frozen=True, slots=True)
-class Arm:
+class Arm(msgspec.Struct, frozen=True):
     """Let orders pass, for one market or all, for a time or as long as the default says."""
 
     symbol: str | None = None
@@ -225,24 +212,21 @@ class Arm:
         return _line("arm", where, f"for {duration(self.seconds)}" if self.seconds is not None else None)
 
 
-@dataclass(frozen=True, slots=True)
-class Disarm:
+class Disarm(msgspec.Struct, frozen=True):
     """Let no new order pass."""
 
     def __str__(self) -> str:
         return "disarm"
 
 
-@dataclass(frozen=True, slots=True)
-class Panic:
+class Panic(msgspec.Struct, frozen=True):
     """Halt everything at once."""
 
     def __str__(self) -> str:
         return "panic"
 
 
-@dataclass(frozen=True, slots=True)
-class Rearm:
+class Rearm(msgspec.Struct, frozen=True):
     """Release the halt of an account, with the reason that goes into the journal."""
 
     account: str
@@ -252,8 +236,7 @@ class Rearm:
         return f"rearm {self.account} {self.reason}"
 
 
-@dataclass(frozen=True, slots=True)
-class GoTo:
+class GoTo(msgspec.Struct, frozen=True):
     """Focus a market in every pane."""
 
     symbol: str
@@ -262,8 +245,7 @@ class GoTo:
         return f"go {self.symbol}"
 
 
-@dataclass(frozen=True, slots=True)
-class ShowChart:
+class ShowChart(msgspec.Struct, frozen=True):
     """Change the chart's timeframe, and its market when one is named."""
 
     timeframe: str
@@ -273,8 +255,7 @@ class ShowChart:
         return _line("chart", self.symbol, self.timeframe)
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
+class Watch(msgspec.Struct, frozen=True):
     """Put a market on the watch list, or take it off."""
 
     symbol: str
@@ -284,8 +265,7 @@ class Watch:
         return f"{'watch' if self.on else 'unwatch'} {self.symbol}"
 
 
-@dataclass(frozen=True, slots=True)
-class SwitchAccount:
+class SwitchAccount(msgspec.Struct, frozen=True):
     """Show and trade another account, by position or name."""
 
     account: str
@@ -294,8 +274,7 @@ class SwitchAccount:
         return f"account {self.account}"
 
 
-@dataclass(frozen=True, slots=True)
-class SetTheme:
+class SetTheme(msgspec.Struct, frozen=True):
     """Change the colours."""
 
     theme: str
@@ -304,8 +283,7 @@ class SetTheme:
         return f"theme {self.theme}"
 
 
-@dataclass(frozen=True, slots=True)
-class Help:
+class Help(msgspec.Struct, frozen=True):
     """Show help, about one word or all."""
 
     topic: str = ""
@@ -314,8 +292,7 @@ class Help:
         return _line("help", self.topic)
 
 
-@dataclass(frozen=True, slots=True)
-class Quit:
+class Quit(msgspec.Struct, frozen=True):
     """Leave the console."""
 
     def __str__(self) -> str:

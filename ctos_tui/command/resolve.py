@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
+from msgspec import structs
+
 from ctos_tui.command import preview
 from ctos_tui.command.commands import AmendCommand, CancelCommand, Command, PlaceCommand, TargetCommand
 from ctos_tui.command.desk import Desk, Market, ResolveError
@@ -247,7 +249,7 @@ def _closing(intent: Flatten, market: Market, desk: Desk) -> tuple[PlaceCommand,
 
 
 def _flatten(intent: Flatten, desk: Desk) -> Staged:
-    flags = replace(intent.flags, reduce=True)
+    flags = structs.replace(intent.flags, reduce=True)
     if not intent.everything:
         market = desk.market(intent.symbol)
         if not market.position:

@@ -5,9 +5,10 @@ Each gives back the words that mean it (`str(part)`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+
+import msgspec
 
 from ctos_tui.command.words import plain
 
@@ -44,8 +45,7 @@ class OffsetUnit(StrEnum):
     TICKS = "t"
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(msgspec.Struct, frozen=True):
     """How much: a positive number and what it counts. `LARGEST` is the most that the limits let pass."""
 
     value: Decimal
@@ -55,8 +55,7 @@ class Size:
         return "$max" if self.unit is SizeUnit.LARGEST else f"{plain(self.value)}{self.unit}"
 
 
-@dataclass(frozen=True, slots=True)
-class Offset:
+class Offset(msgspec.Struct, frozen=True):
     """A signed distance; the sign is arithmetic, the same for both sides."""
 
     value: Decimal
@@ -66,8 +65,7 @@ class Offset:
         return f"{'-' if self.value < 0 else '+'}{plain(abs(self.value))}{self.unit}"
 
 
-@dataclass(frozen=True, slots=True)
-class AbsolutePrice:
+class AbsolutePrice(msgspec.Struct, frozen=True):
     """A price as a number."""
 
     value: Decimal
@@ -76,8 +74,7 @@ class AbsolutePrice:
         return plain(self.value)
 
 
-@dataclass(frozen=True, slots=True)
-class ReferencePrice:
+class ReferencePrice(msgspec.Struct, frozen=True):
     """A price of now, with an offset or without."""
 
     ref: Ref
@@ -87,8 +84,7 @@ class ReferencePrice:
         return f"{self.ref} {self.offset}" if self.offset is not None else str(self.ref)
 
 
-@dataclass(frozen=True, slots=True)
-class MarketPrice:
+class MarketPrice(msgspec.Struct, frozen=True):
     """Whatever the market asks; always written as `mkt`, always confirmed."""
 
     def __str__(self) -> str:
@@ -98,8 +94,7 @@ class MarketPrice:
 Price = AbsolutePrice | ReferencePrice | MarketPrice
 
 
-@dataclass(frozen=True, slots=True)
-class Flags:
+class Flags(msgspec.Struct, frozen=True):
     """How an order behaves.
 
     Attributes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+import msgspec
 
 from engine.kernel.account import FundingPayment
 from engine.kernel.orders import Fill, Order
@@ -11,15 +12,13 @@ from engine.kernel.scheduler import InstanceState
 from engine.kernel.strategy import Done
 
 
-@dataclass(slots=True, frozen=True)
-class OrderChanged:
+class OrderChanged(msgspec.Struct, frozen=True):
     """An order changed state, price, quantity or filled amount; `order` is the live record."""
 
     order: Order
 
 
-@dataclass(slots=True, frozen=True)
-class FillBooked:
+class FillBooked(msgspec.Struct, frozen=True):
     """A fill was booked to an instance's ledger; `realised` is its profit before the fee, in quote."""
 
     fill: Fill
@@ -27,22 +26,19 @@ class FillBooked:
     realised: Decimal
 
 
-@dataclass(slots=True, frozen=True)
-class PositionChanged:
+class PositionChanged(msgspec.Struct, frozen=True):
     """The quantity of an account position changed."""
 
     symbol: str
 
 
-@dataclass(slots=True, frozen=True)
-class BalanceChanged:
+class BalanceChanged(msgspec.Struct, frozen=True):
     """Balances or equity changed by something else than prices."""
 
     currency: str
 
 
-@dataclass(slots=True, frozen=True)
-class CommandRefused:
+class CommandRefused(msgspec.Struct, frozen=True):
     """The engine refused a command; `error` is the typed error's class name, `text` its message."""
 
     instance: str
@@ -51,16 +47,14 @@ class CommandRefused:
     text: str
 
 
-@dataclass(slots=True, frozen=True)
-class WorkDone:
+class WorkDone(msgspec.Struct, frozen=True):
     """A soft order, incremental order, target or replacement ended."""
 
     instance: str
     done: Done
 
 
-@dataclass(slots=True, frozen=True)
-class InstanceChanged:
+class InstanceChanged(msgspec.Struct, frozen=True):
     """A strategy instance changed state or its reason for not trading."""
 
     instance: str
@@ -68,16 +62,14 @@ class InstanceChanged:
     reason: str
 
 
-@dataclass(slots=True, frozen=True)
-class TradingStateChanged:
+class TradingStateChanged(msgspec.Struct, frozen=True):
     """The account was armed, disarmed, restricted or halted."""
 
     state: str
     reason: str
 
 
-@dataclass(slots=True, frozen=True)
-class LogLine:
+class LogLine(msgspec.Struct, frozen=True):
     """A line for the operator: `level` is debug, info, warn or error; `source` an instance or engine part."""
 
     ts_ns: int
@@ -86,16 +78,14 @@ class LogLine:
     text: str
 
 
-@dataclass(slots=True, frozen=True)
-class FundingShared:
+class FundingShared(msgspec.Struct, frozen=True):
     """A funding payment was split; `payment` is the share of one instance's ledger."""
 
     instance: str
     payment: FundingPayment
 
 
-@dataclass(slots=True, frozen=True)
-class EngineAlarm:
+class EngineAlarm(msgspec.Struct, frozen=True):
     """Something that a person should know of: `kind` names it, `severity` is INFO, WARN or CRIT."""
 
     kind: str
@@ -105,8 +95,7 @@ class EngineAlarm:
     severity: str = "WARN"
 
 
-@dataclass(slots=True, frozen=True)
-class PanicProgress:
+class PanicProgress(msgspec.Struct, frozen=True):
     """How far a halt has come; `confirmed` when the venue says that none of our orders rests."""
 
     text: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from engine.kernel.clock import NS_PER_MS, NS_PER_S
 from engine.kernel.market import BookUpdate, FundingRate, MarkPrice, Quote, Ticker, Trade
@@ -40,8 +41,7 @@ _COUNTED: tuple[type, ...] = (
 _UNANSWERED = frozenset({OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN})
 
 
-@dataclass(slots=True, frozen=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """How one part of the system does: `level` is good, warn or danger."""
 
     name: str
@@ -49,16 +49,14 @@ class Part:
     text: str
 
 
-@dataclass(slots=True, frozen=True)
-class LoopLag:
+class LoopLag(msgspec.Struct, frozen=True):
     """How late the event loop runs what is due, ms."""
 
     p99_ms: float
     max_ms: float
 
 
-@dataclass(slots=True, frozen=True)
-class Latency:
+class Latency(msgspec.Struct, frozen=True):
     """Times from a decision to the venue's answer, ms of engine time; `count` of them are kept."""
 
     p50_ms: float
@@ -67,8 +65,7 @@ class Latency:
     count: int
 
 
-@dataclass(slots=True, frozen=True)
-class StreamAge:
+class StreamAge(msgspec.Struct, frozen=True):
     """How long ago market data of a symbol arrived, ms; None before the first message."""
 
     symbol: str
@@ -76,8 +73,7 @@ class StreamAge:
     stale: bool
 
 
-@dataclass(slots=True, frozen=True)
-class EventCount:
+class EventCount(msgspec.Struct, frozen=True):
     """Events of one type since the probe began, and per second lately."""
 
     name: str
@@ -85,8 +81,7 @@ class EventCount:
     per_second: float
 
 
-@dataclass(slots=True, frozen=True)
-class ProcView:
+class ProcView(msgspec.Struct, frozen=True):
     """Everything about one engine at one moment.
 
     Attributes:

@@ -5,7 +5,6 @@ Each record is a plain value with a `kind`; `encode` and `decode` carry it to an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -17,8 +16,7 @@ from engine.kernel.orders import Fill, OrderState, OrderType, OrderUpdate, Pendi
 from engine.kernel.strategy import Done
 
 
-@dataclass(slots=True, frozen=True)
-class Intent:
+class Intent(msgspec.Struct, frozen=True):
     """An order was decided; it is sent when this record is durable. `held`: the engine waits for its trigger."""
 
     kind: ClassVar[str] = "INTENT"
@@ -37,16 +35,14 @@ class Intent:
     reference_price: Decimal | None = None
 
 
-@dataclass(slots=True, frozen=True)
-class Sent:
+class Sent(msgspec.Struct, frozen=True):
     """An order was handed to the driver."""
 
     kind: ClassVar[str] = "SENT"
     client_id: str
 
 
-@dataclass(slots=True, frozen=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """The engine knows what became of an order without a status from the venue: refused, dropped, unknown."""
 
     kind: ClassVar[str] = "OUTCOME"
@@ -56,8 +52,7 @@ class Outcome:
     error: str = ""
 
 
-@dataclass(slots=True, frozen=True)
-class Status:
+class Status(msgspec.Struct, frozen=True):
     """The venue said something about an order; `answers` names the request that it answers."""
 
     kind: ClassVar[str] = "STATUS"
@@ -65,8 +60,7 @@ class Status:
     answers: Pending = Pending.NONE
 
 
-@dataclass(slots=True, frozen=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """A cancellation or an amendment of a working order was decided."""
 
     kind: ClassVar[str] = "ASKED"
@@ -76,8 +70,7 @@ class Asked:
     quantity: Decimal | None = None
 
 
-@dataclass(slots=True, frozen=True)
-class Declined:
+class Declined(msgspec.Struct, frozen=True):
     """A cancellation or an amendment came to nothing; the order is as it was."""
 
     kind: ClassVar[str] = "DECLINED"
@@ -86,8 +79,7 @@ class Declined:
     error: str = ""
 
 
-@dataclass(slots=True, frozen=True)
-class Execution:
+class Execution(msgspec.Struct, frozen=True):
     """A fill of one instance; `fee_quote` is the fee in quote currency."""
 
     kind: ClassVar[str] = "FILL"
@@ -96,16 +88,14 @@ class Execution:
     fee_quote: Decimal
 
 
-@dataclass(slots=True, frozen=True)
-class Funding:
+class Funding(msgspec.Struct, frozen=True):
     """A funding payment."""
 
     kind: ClassVar[str] = "FUNDING"
     payment: FundingPayment
 
 
-@dataclass(slots=True, frozen=True)
-class Adjustment:
+class Adjustment(msgspec.Struct, frozen=True):
     """A change of a ledger without a fill: signed base coins at a price, with the reason."""
 
     kind: ClassVar[str] = "ADJUST"
@@ -116,8 +106,7 @@ class Adjustment:
     reason: str
 
 
-@dataclass(slots=True, frozen=True)
-class Transfer:
+class Transfer(msgspec.Struct, frozen=True):
     """A quantity (signed base coins) moved from one instance's ledger to another's at a price; nothing was traded."""
 
     kind: ClassVar[str] = "TRANSFER"
@@ -129,16 +118,14 @@ class Transfer:
     reason: str
 
 
-@dataclass(slots=True, frozen=True)
-class Trading:
+class Trading(msgspec.Struct, frozen=True):
     """The trading state changed; `body` is what the gate restores itself from."""
 
     kind: ClassVar[str] = "TRADING"
     body: dict[str, Any]
 
 
-@dataclass(slots=True, frozen=True)
-class Work:
+class Work(msgspec.Struct, frozen=True):
     """The newest state of a piece of work; None when it was taken back before anything was sent."""
 
     kind: ClassVar[str] = "WORK"
@@ -146,8 +133,7 @@ class Work:
     body: dict[str, Any] | None
 
 
-@dataclass(slots=True, frozen=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True):
     """A piece of work has ended with this report."""
 
     kind: ClassVar[str] = "FINISHED"
@@ -155,8 +141,7 @@ class Finished:
     done: Done
 
 
-@dataclass(slots=True, frozen=True)
-class DayAnchor:
+class DayAnchor(msgspec.Struct, frozen=True):
     """Profit and equity, in USD, when a UTC day (number of days since the epoch) began."""
 
     kind: ClassVar[str] = "DAY"
@@ -165,8 +150,7 @@ class DayAnchor:
     profit: Decimal
 
 
-@dataclass(slots=True, frozen=True)
-class Reconciled:
+class Reconciled(msgspec.Struct, frozen=True):
     """Orders and fills agreed with the venue; fills up to `fills_until` (venue ms) are booked.
 
     `adopted_until`: what the account held was taken over as a whole; fills of others up to then are part of it.

@@ -6,6 +6,7 @@ import random
 from decimal import Decimal
 from typing import Any
 
+from msgspec import structs
 from pydantic import Field
 
 from ctos_tui.command.commands import AmendCommand, CancelCommand, PlaceCommand, TargetCommand
@@ -399,9 +400,8 @@ class ScriptedPort:
         return name
 
     def _change(self, instance: str, **fields: Any) -> None:
-        from dataclasses import replace
 
-        self.rows = [replace(row, **fields) if row.name == instance else row for row in self.rows]
+        self.rows = [structs.replace(row, **fields) if row.name == instance else row for row in self.rows]
 
     def pause(self, instance: str) -> None:
         self.calls.append(("pause", instance))
@@ -440,9 +440,10 @@ class ScriptedPort:
 
     def acknowledge(self, anomaly: str) -> None:
         self.calls.append(("acknowledge", anomaly))
-        from dataclasses import replace
 
-        self.anomaly_rows = [replace(row, acknowledged=True) if row.id == anomaly else row for row in self.anomaly_rows]
+        self.anomaly_rows = [
+            structs.replace(row, acknowledged=True) if row.id == anomaly else row for row in self.anomaly_rows
+        ]
 
     def mute(self, anomaly: str) -> None:
         self.calls.append(("mute", anomaly))
