@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from ctos_tui.guard.levels import Level
 
@@ -33,8 +34,7 @@ TYPING: Final = (PROMPT, DIALOG)
 CONTEXTS: Final = (EVERYWHERE, DESK, STAGED, *PANES, *TYPING)
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(msgspec.Struct, frozen=True):
     """One thing the operator can do.
 
     Attributes:

@@ -6,8 +6,9 @@ Handlers only append or count, so a busy market costs almost nothing; panes look
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from ctos_tui.port import Port
 from ctos_tui.queue_place import QueuePlaces
@@ -30,8 +31,7 @@ KEPT_LINES = 5000
 _MARKS = 256
 
 
-@dataclass(frozen=True, slots=True)
-class LogEntry:
+class LogEntry(msgspec.Struct, frozen=True):
     """One line of the log, its text made inert; `number` counts from 1."""
 
     number: int
@@ -41,11 +41,10 @@ class LogEntry:
     text: str
 
 
-@dataclass(slots=True)
-class Tape:
+class Tape(msgspec.Struct):
     """The newest prints of one market; `number` counts all of them."""
 
-    prints: deque[tuple[int, Trade]] = field(default_factory=lambda: deque(maxlen=KEPT_PRINTS))
+    prints: deque[tuple[int, Trade]] = msgspec.field(default_factory=lambda: deque(maxlen=KEPT_PRINTS))
     number: int = 0
     usual: float = 0.0
 

@@ -7,10 +7,10 @@ cells (an integer), or a share of what is left (a number with `fr`, such as `2fr
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, NamedTuple
 
+import msgspec
 import yaml
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -30,8 +30,7 @@ class Area(NamedTuple):
     line: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """A node of a layout: exactly one of `row`, `column`, `pane`, `tabs` says what it is."""
 
     kind: str
@@ -42,8 +41,7 @@ class Part:
     least: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class DeskPlan:
+class DeskPlan(msgspec.Struct, frozen=True):
     """One layout: from which terminal size on it is used, and its tree."""
 
     name: str
@@ -60,11 +58,10 @@ class DeskPlan:
         return list(_panes(self.root)) if self.root is not None else []
 
 
-@dataclass(slots=True)
-class Chosen:
+class Chosen(msgspec.Struct):
     """Which pane of each group of tabs is in front, by the group's panes."""
 
-    front: dict[tuple[str, ...], str] = field(default_factory=dict)
+    front: dict[tuple[str, ...], str] = msgspec.field(default_factory=dict)
 
     def pane(self, tabs: tuple[str, ...]) -> str:
         """Return the pane in front."""

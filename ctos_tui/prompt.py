@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+import msgspec
 
 from ctos_tui.command import complete as completion
 from ctos_tui.command.candidates import Vocabulary
@@ -40,8 +41,7 @@ class PromptMode(StrEnum):
     ASK = "ask"
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """What a line means now.
 
     Attributes:
@@ -85,8 +85,7 @@ def read_line(line: str, desk: Desk) -> Reading:
         return Reading(intent, error=error)
 
 
-@dataclass(slots=True)
-class Prompt:
+class Prompt(msgspec.Struct):
     """The prompt line.
 
     Attributes:
@@ -98,7 +97,7 @@ class Prompt:
     """
 
     mode: PromptMode = PromptMode.CLOSED
-    edit: LineEdit = field(default_factory=LineEdit)
+    edit: LineEdit = msgspec.field(default_factory=LineEdit)
     label: str = ""
     chosen: int = 0
     staged_line: str = ""

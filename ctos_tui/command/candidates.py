@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
+
+import msgspec
 
 from ctos_tui.command.desk import Desk, Market
 from ctos_tui.command.preview import amount, quantity_text
@@ -36,16 +37,14 @@ PRICE_ORDER: Final[tuple[ReferencePrice | MarketPrice, ...]] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """A word that could stand here and what it means now."""
 
     text: str
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class StrategyInfo:
+class StrategyInfo(msgspec.Struct, frozen=True):
     """A strategy that can be launched."""
 
     name: str
@@ -53,18 +52,16 @@ class StrategyInfo:
     params: tuple[ParamInfo, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class InstanceInfo:
+class InstanceInfo(msgspec.Struct, frozen=True):
     """A strategy instance: its strategy, its state in words, and its current values as text."""
 
     id: str
     strategy: str
     state: str = ""
-    values: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
+class Vocabulary(msgspec.Struct, frozen=True):
     """What completion knows beside the desk.
 
     Attributes:
@@ -75,8 +72,8 @@ class Vocabulary:
         sizes: Size presets and sizes used lately, most useful first.
     """
 
-    strategies: Mapping[str, StrategyInfo] = field(default_factory=dict)
-    instances: Mapping[str, InstanceInfo] = field(default_factory=dict)
+    strategies: Mapping[str, StrategyInfo] = msgspec.field(default_factory=dict)
+    instances: Mapping[str, InstanceInfo] = msgspec.field(default_factory=dict)
     themes: Sequence[str] = ()
     accounts: Sequence[str] = ()
     sizes: Sequence[Size] = (

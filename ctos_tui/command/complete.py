@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Final
+
+import msgspec
 
 from ctos_tui.command import candidates as find
 from ctos_tui.command.candidates import Candidate, Vocabulary
@@ -34,8 +35,7 @@ SPANS: Final = ("10m", "30m", "1h", "4h")
 _WORDS: Final = re.compile(r"@|[^ @]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(msgspec.Struct, frozen=True):
     """What could stand at the cursor.
 
     Attributes:
@@ -57,8 +57,7 @@ class Completion:
         return f"{line[: self.start]}{text}{gap}{rest}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(msgspec.Struct, frozen=True):
     """The words before the cursor, the word at it, and what is known."""
 
     verb: str

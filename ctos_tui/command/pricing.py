@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
+
+import msgspec
 
 from ctos_tui.command.desk import Desk, Market, ResolveError
 from ctos_tui.command.terms import (
@@ -30,8 +31,7 @@ HUNDRED: Final = Decimal(100)
 _BOUNDLESS: Final = Decimal(10) ** 15
 
 
-@dataclass(frozen=True, slots=True)
-class Priced:
+class Priced(msgspec.Struct, frozen=True):
     """A price of now.
 
     Attributes:
@@ -47,8 +47,7 @@ class Priced:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Sized:
+class Sized(msgspec.Struct, frozen=True):
     """A quantity on the lot, in base coins, and what rounding or capping changed."""
 
     quantity: Decimal

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
+
+import msgspec
 
 from engine.kernel.errors import CtosError
 
@@ -37,8 +38,7 @@ class GrammarError(CtosError):
         self.suggestion = suggestion
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(msgspec.Struct, frozen=True):
     """One word and the columns it spans."""
 
     text: str
@@ -81,8 +81,7 @@ def split(line: str) -> list[Word]:
     return [Word(match.group(), match.start(), match.end()) for match in re.finditer(r"@|[^ @]+", line)]
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(msgspec.Struct, frozen=True):
     """A number as written: its sign (`+`, `-` or nothing), its magnitude and its unit."""
 
     sign: str

@@ -6,9 +6,10 @@ and disarms itself when the operator may no longer see what happens. Time is han
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
+
+import msgspec
 
 from engine.kernel.errors import CtosError
 
@@ -31,8 +32,7 @@ class Trigger(StrEnum):
     RECONNECTED = "the market feed was interrupted"
 
 
-@dataclass(frozen=True, slots=True)
-class ArmingPolicy:
+class ArmingPolicy(msgspec.Struct, frozen=True):
     """How an account is armed.
 
     Attributes:
@@ -61,8 +61,7 @@ class ArmingPolicy:
         return cls(account, True, 600, 8 * 3600, triggers)
 
 
-@dataclass(slots=True)
-class _Grant:
+class _Grant(msgspec.Struct):
     span_ns: int | None
     until_ns: int | None
 
@@ -74,8 +73,7 @@ class _Grant:
             self.until_ns = max(self.until_ns, now_ns + self.span_ns)
 
 
-@dataclass(slots=True)
-class Arming:
+class Arming(msgspec.Struct):
     """The armed state of one account's desk; it begins disarmed.
 
     Attributes:
@@ -85,7 +83,7 @@ class Arming:
 
     policy: ArmingPolicy
     halted: str = ""
-    _grants: dict[str, _Grant] = field(default_factory=dict)
+    _grants: dict[str, _Grant] = msgspec.field(default_factory=dict)
 
     def arm(self, now_ns: int, symbol: str | None = None, seconds: int | None = None, typed: str = "") -> None:
         """Let orders pass.

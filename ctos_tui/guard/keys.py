@@ -6,14 +6,14 @@ All times are nanoseconds of one clock; a key's own time is when the input threa
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
 
 NS_PER_MS: Final = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class KeyLimits:
+class KeyLimits(msgspec.Struct, frozen=True):
     """When an order key is dropped, milliseconds.
 
     Attributes:
@@ -31,12 +31,11 @@ class KeyLimits:
     dialog_ms: int = 300
 
 
-@dataclass(slots=True)
-class KeyGuard:
+class KeyGuard(msgspec.Struct):
     """Remembers the last keys and says which order keys to drop."""
 
-    limits: KeyLimits = field(default_factory=KeyLimits)
-    _times: deque[int] = field(default_factory=deque)
+    limits: KeyLimits = msgspec.field(default_factory=KeyLimits)
+    _times: deque[int] = msgspec.field(default_factory=deque)
     _last_key: str = ""
     _last_ns: int | None = None
     _dialog_ns: int | None = None

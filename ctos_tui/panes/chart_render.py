@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from ctos_tui.numbers import fixed
 from ctos_tui.panes.cells import Spans
@@ -32,8 +33,7 @@ _TIME_GAP = 14
 _SMALLEST_AXIS = 28
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(msgspec.Struct, frozen=True):
     """A line over the candles or in a sub-panel.
 
     Args:
@@ -45,8 +45,7 @@ class Line:
     role: str
 
 
-@dataclass(frozen=True, slots=True)
-class Panel:
+class Panel(msgspec.Struct, frozen=True):
     """A sub-panel below the candles, such as RSI or MACD.
 
     Args:
@@ -68,8 +67,7 @@ class Panel:
     rows: int = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(msgspec.Struct, frozen=True):
     """A fill of ours: an arrow at its time and price."""
 
     time: int
@@ -77,8 +75,7 @@ class Mark:
     buy: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(msgspec.Struct, frozen=True):
     """A price marked at the axis, such as a resting order or the entry price.
 
     Args:
@@ -94,8 +91,7 @@ class Level:
     dashed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Chart:
+class Chart(msgspec.Struct, frozen=True):
     """What to draw.
 
     Args:
@@ -119,8 +115,7 @@ class Chart:
     volume: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class _Areas:
+class _Areas(msgspec.Struct, frozen=True):
     """How a chart's rows and columns are shared out."""
 
     plot: int

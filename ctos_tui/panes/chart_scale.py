@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
+
+import msgspec
 
 _MINUTE = 60_000
 _HOUR = 60 * _MINUTE
@@ -100,8 +101,7 @@ def _join(bars: Sequence[BarLike], start: int, end: int) -> Candle | None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Scale:
+class Scale(msgspec.Struct, frozen=True):
     """Maps values to steps counted down from the top of an area.
 
     Args:

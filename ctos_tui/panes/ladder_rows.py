@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
+
+import msgspec
 
 from ctos_tui.numbers import by_step, compact, fixed, places
 from ctos_tui.panes.cells import Row, Span, Spans, fit, spans_width
@@ -22,8 +23,7 @@ CURSOR_FILLS = ("selection", "cursor")
 """Fills of the cursor's row, with and without the keyboard."""
 
 
-@dataclass(frozen=True, slots=True)
-class OwnMark:
+class OwnMark(msgspec.Struct, frozen=True):
     """An own order, the staged order or the entry price beside the ladder; `short` stands where `text` is too long."""
 
     side: Side
@@ -33,8 +33,7 @@ class OwnMark:
     short: str = ""
 
 
-@dataclass(slots=True)
-class LadderWindow:
+class LadderWindow(msgspec.Struct):
     """Which prices the ladder shows.
 
     Attributes:
@@ -93,8 +92,7 @@ def follow(window: LadderWindow, bid: float, ask: float, rows: int) -> None:
         centre(window, bid, ask, rows)
 
 
-@dataclass(slots=True)
-class LadderPicture:
+class LadderPicture(msgspec.Struct):
     """What the rows are made of.
 
     Attributes:
@@ -111,8 +109,8 @@ class LadderPicture:
     last: float | None = None
     stale: bool = False
     focused: bool = False
-    bids: dict[int, float] = field(default_factory=dict)
-    asks: dict[int, float] = field(default_factory=dict)
+    bids: dict[int, float] = msgspec.field(default_factory=dict)
+    asks: dict[int, float] = msgspec.field(default_factory=dict)
 
 
 def gather(levels: dict[float, float], step: float, side: Side, low: int, high: int) -> dict[int, float]:
@@ -177,8 +175,7 @@ def _spread_line(picture: LadderPicture, width: int) -> Spans:
     return fit((*parts, (" " + "─" * max(0, left - 1), "grid")), width)
 
 
-@dataclass(slots=True)
-class _Sheet:
+class _Sheet(msgspec.Struct):
     """Columns of the ladder at one width."""
 
     picture: LadderPicture

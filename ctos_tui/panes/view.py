@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import msgspec
 
 from ctos_tui.panes.cells import Layout, Row, Span, Spans, fit, spans_width
 from ctos_tui.text import width
@@ -31,8 +32,7 @@ def find_row(rows: Sequence[Row], key: Hashable) -> int | None:
     return None
 
 
-@dataclass(slots=True)
-class RowView:
+class RowView(msgspec.Struct):
     """Rows in a window of so many cells and lines.
 
     Args:
@@ -63,7 +63,7 @@ class RowView:
     following: bool = True
     badge: str = ""
     aside: str = ""
-    _shown: list[Line] = field(default_factory=list)
+    _shown: list[Line] = msgspec.field(default_factory=list)
 
     @property
     def header(self) -> int:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,7 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-@dataclass(slots=True, frozen=True)
-class JournalRecord:
+class JournalRecord(msgspec.Struct, frozen=True):
     """One entry; `body` is plain JSON, decimals as text."""
 
     seq: int
@@ -42,8 +40,7 @@ class JournalRecord:
     body: dict[str, Any]
 
 
-@dataclass(slots=True, frozen=True)
-class _Row:
+class _Row(msgspec.Struct, frozen=True):
     """A journal record on its way to the disk; `fill` is its key among executions."""
 
     values: tuple[int, int, str, str, bytes]
@@ -51,8 +48,7 @@ class _Row:
     on_durable: Call | None
 
 
-@dataclass(slots=True, frozen=True)
-class _Statement:
+class _Statement(msgspec.Struct, frozen=True):
     """A change of one value, in order with the records; in one transaction the last change of a slot is enough."""
 
     slot: tuple[str, str]

@@ -6,9 +6,10 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+
+import msgspec
 
 from engine.io.files import PRIVATE_FILE, make_private_dir, sync_dir
 from engine.io.writer import WriterThread
@@ -23,8 +24,7 @@ _DAY_IN_LINE = re.compile(rb'"ts":"(\d{4}-\d\d-\d\d)')
 _DAY_IN_NAME = re.compile(r"\.(\d{4}-\d\d-\d\d)(?:\.\d+)?$")
 
 
-@dataclass(slots=True, frozen=True)
-class DailyRotation:
+class DailyRotation(msgspec.Struct, frozen=True):
     """A new file for each UTC day of the lines' `ts`; the old ones get the day as suffix and are kept `days` days."""
 
     days: int
@@ -55,8 +55,7 @@ class DailyRotation:
                 old.unlink()
 
 
-@dataclass(slots=True, frozen=True)
-class SizeRotation:
+class SizeRotation(msgspec.Struct, frozen=True):
     """A new file when the present one would exceed `size` bytes; `files` are kept in all."""
 
     size: int

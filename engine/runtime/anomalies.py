@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+
+import msgspec
 
 from engine.kernel.anomaly import Severity
 
@@ -19,8 +20,7 @@ class AnomalyState(StrEnum):
     CLEARED = "CLEARED"
 
 
-@dataclass(slots=True)
-class Effect:
+class Effect(msgspec.Struct):
     """What an anomaly caused and was therefore not raised by itself."""
 
     kind: str
@@ -30,8 +30,7 @@ class Effect:
     value: str
 
 
-@dataclass(slots=True)
-class Anomaly:
+class Anomaly(msgspec.Struct):
     """One thing that is wrong. Times are engine time in ms; values are text, decimals exact.
 
     Attributes:
@@ -65,9 +64,9 @@ class Anomaly:
     peak: str
     cleared_ms: int | None = None
     count: int = 1
-    data: dict[str, str] = field(default_factory=dict)
+    data: dict[str, str] = msgspec.field(default_factory=dict)
     cause_id: str = ""
-    effects: list[Effect] = field(default_factory=list)
+    effects: list[Effect] = msgspec.field(default_factory=list)
     action: str = ""
     acked_by: str = ""
     acked_ms: int | None = None
@@ -85,16 +84,14 @@ class Anomaly:
         return self.state is AnomalyState.ACTIVE
 
 
-@dataclass(slots=True, frozen=True)
-class AnomalyChanged:
+class AnomalyChanged(msgspec.Struct, frozen=True):
     """An anomaly was raised, became worse, cleared, or was seen by a person; `notify` when a person should look."""
 
     anomaly: Anomaly
     notify: bool
 
 
-@dataclass(slots=True, frozen=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """The outcome of evaluating one key.
 
     Attributes:
@@ -115,7 +112,7 @@ class Reading:
     instance: str = ""
     hold_s: float = 0
     is_falling: bool = False
-    data: dict[str, str] = field(default_factory=dict)
+    data: dict[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def key(self) -> Key:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+
+import msgspec
 
 from engine.io.logs import iso_time
 from engine.kernel.account import Ledger, Position
@@ -22,8 +23,7 @@ HOUR_MS = 3_600_000
 ZERO = Decimal(0)
 
 
-@dataclass(slots=True, frozen=True)
-class PositionSummary:
+class PositionSummary(msgspec.Struct, frozen=True):
     """The account's positions at present prices; money in USD, `rows` in quote currency.
 
     Attributes:
@@ -47,8 +47,7 @@ class PositionSummary:
     rows: tuple[PositionRow, ...]
 
 
-@dataclass(slots=True, frozen=True)
-class AnomalySummary:
+class AnomalySummary(msgspec.Struct, frozen=True):
     """Anomalies of the last hours: how many in all, by kind and by severity, and the last ten, newest first."""
 
     hours: float

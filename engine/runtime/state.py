@@ -6,7 +6,6 @@ A restart applies the same records again, from the newest checkpoint on, and arr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
@@ -54,21 +53,19 @@ class JournalLog(Protocol):
         """Return the newest checkpoint."""
 
 
-@dataclass(slots=True)
-class Checkpoint:
+class Checkpoint(msgspec.Struct):
     """The whole state after one record."""
 
-    orders: TrackedOrders = field(default_factory=TrackedOrders)
-    ledgers: SavedLedgers = field(default_factory=SavedLedgers)
+    orders: TrackedOrders = msgspec.field(default_factory=TrackedOrders)
+    ledgers: SavedLedgers = msgspec.field(default_factory=SavedLedgers)
     trading: dict[str, Any] | None = None
-    works: dict[str, dict[str, Any]] = field(default_factory=dict)
+    works: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
     fills_until: int | None = None
     adopted_until: int = -1
-    event_seq: dict[str, int] = field(default_factory=dict)
+    event_seq: dict[str, int] = msgspec.field(default_factory=dict)
 
 
-@dataclass(slots=True, frozen=True)
-class Effect:
+class Effect(msgspec.Struct, frozen=True):
     """What a record changed: the order, if it changed, and the fill that was booked."""
 
     order: Order | None

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+import msgspec
 
 from engine.kernel.scheduler import InstanceState
 from engine.runtime.execution import ExecutionEngine
 from engine.runtime.instance import StrategyInstance
 
 
-@dataclass(slots=True, frozen=True)
-class InstanceView:
+class InstanceView(msgspec.Struct, frozen=True):
     """One instance; `why` says why it is not trading, empty when it is. Money in USD."""
 
     name: str

@@ -8,8 +8,9 @@ the exposure of the account; what a person holds against them is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
+
+import msgspec
 
 from engine.kernel.orders import Order, OrderType, Side
 from engine.runtime.accounts import MANUAL
@@ -19,8 +20,7 @@ LedgerKey = tuple[str, str]
 """Instance and symbol."""
 
 
-@dataclass(slots=True)
-class WorkingSide:
+class WorkingSide(msgspec.Struct):
     """The working orders of one side: base coins, their notional in USD, and the dearest price in USD."""
 
     quantity: Decimal = ZERO
@@ -39,14 +39,13 @@ class WorkingSide:
         return WorkingSide(self.quantity + quantity, self.notional + quantity * price, max(self.dearest, price))
 
 
-@dataclass(slots=True)
-class LedgerExposure:
+class LedgerExposure(msgspec.Struct):
     """One ledger and its working orders; `reference` is the present price in USD."""
 
     held: Decimal
     reference: Decimal
-    buys: WorkingSide = field(default_factory=WorkingSide)
-    sells: WorkingSide = field(default_factory=WorkingSide)
+    buys: WorkingSide = msgspec.field(default_factory=WorkingSide)
+    sells: WorkingSide = msgspec.field(default_factory=WorkingSide)
 
     def worst(self) -> Decimal:
         """Return the largest notional that can come of it, USD."""
@@ -74,8 +73,7 @@ class LedgerExposure:
         return max(ZERO, working.quantity + ahead) * working.dearest
 
 
-@dataclass(slots=True, frozen=True)
-class SymbolPrice:
+class SymbolPrice(msgspec.Struct, frozen=True):
     """Present price of a symbol in USD, and USD per unit of its quote currency."""
 
     usd: Decimal

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+import msgspec
 
 from engine.kernel.errors import RiskConfigConflict
 from engine.kernel.strategy import RiskParams
@@ -13,8 +14,7 @@ DEFAULT_NOTIONAL_USD = Decimal(1000)
 BP = Decimal(10_000)
 
 
-@dataclass(slots=True, frozen=True)
-class InstanceLimits:
+class InstanceLimits(msgspec.Struct, frozen=True):
     """Limits of one instance with nothing left open; loss limits are None for the operator's own orders.
 
     Amounts in USD, shares as fractions, the band in basis points.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
+
+import msgspec
 
 from engine.kernel.orders import Order, Side
 from engine.kernel.strategy import Done, DoneStatus, Purpose
@@ -13,8 +14,7 @@ from engine.kernel.strategy import Done, DoneStatus, Purpose
 ZERO = Decimal(0)
 
 
-@dataclass(slots=True, frozen=True)
-class Ticket:
+class Ticket(msgspec.Struct, frozen=True):
     """One quantity to be worked.
 
     Attributes:
@@ -61,14 +61,13 @@ class Ticket:
         )
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(msgspec.Struct):
     """Sum of the settled orders of a piece of work: base coins, quote amount, fees, and their client ids."""
 
     quantity: Decimal = ZERO
     notional: Decimal = ZERO
     fees: Decimal = ZERO
-    children: list[str] = field(default_factory=list)
+    children: list[str] = msgspec.field(default_factory=list)
 
     def add_order(self, order: Order) -> None:
         """Add a settled order."""
