@@ -10,15 +10,17 @@ from textual import events
 from textual.binding import BindingType
 from textual.screen import Screen
 
-from ctos_tui.actions import DIALOG, PANES, PROMPT, Action
+from ctos_tui.actions import DIALOG, PANES, PROMPT
 from ctos_tui.command.desk import Desk
 from ctos_tui.command.history import load as load_history
 from ctos_tui.command.intents import CancelOrders, OrderIntent
 from ctos_tui.feed import Feed
-from ctos_tui.frame import Pace, monotonic
+from ctos_tui.frame import Pace
 from ctos_tui.guard.arming import Trigger
 from ctos_tui.guard.keys import KeyGuard
-from ctos_tui.keymap import build, display
+from ctos_tui.key_presses import KeyPresses
+from ctos_tui.keymap import build
+from ctos_tui.news import News
 from ctos_tui.operator import Operator
 from ctos_tui.panes.base import Actions, Pane
 from ctos_tui.panes.cells import Spans
@@ -33,7 +35,6 @@ from ctos_tui.theme import choose_theme, load_theme, theme_names
 from ctos_tui.ticket import Ticket
 
 _LARGE = ("ladder", "ladder2", "chart", "markets", "trades", "orders", "log", "strategies")
-_JUMP_LETTERS = "asdfghjklqwertyuiop"
 _LOOK_HZ = 2
 _SLOW_TRIP_S = 2.0
 
@@ -72,14 +73,14 @@ class ConsoleApp(TerminalApp[None]):
         super().__init__(load_theme(name, settings.themes_dir), pace or Pace(max_fps=settings.fps))
         self.port = port
         self.keymap = build(settings.keys)
-        self.guard = guard or KeyGuard()
+        self.keys = KeyPresses(self, guard or KeyGuard())
         self.feed = Feed(port)
         self.session = Session(port, self.feed, lambda: int(self.frames.now() * 1e9))
         self.session.themes = tuple(theme_names(settings.themes_dir))
         self.operator = Operator(self.session, self)
+        self.news = News(self.session)
         self.first_frame = asyncio.Event()
         self.active = "ladder"
-        self.jumping: dict[str, str] = {}
         self.card: Card | None = None
         self.farewell = ""
         self._strict = strict
@@ -185,72 +186,14 @@ class ConsoleApp(TerminalApp[None]):
         if not self.first_frame.is_set():
             await super().on_event(event)
         elif isinstance(event, events.Key) and not event.is_forwarded:
-            self.take_key(event)
+            self.app_focus = True
+            self.keys.take_key(event.key, event.character, event.time)
         elif isinstance(event, events.Paste) and not event.is_forwarded:
-            self.take_paste(event.text)
+            self.keys.take_paste(event.text)
         else:
             await super().on_event(event)
 
-    def take_key(self, event: events.Key) -> None:
-        """Do what a key means here, or say that it means nothing."""
-        self.app_focus = True
-        key, character = event.key, event.character
-        context = self.context
-        staged = self.ticket is not None
-        action = self.keymap.lookup(key, context, staged=staged)
-        now = int(monotonic() * 1e9)
-        dropped = self.guard.check(
-            key,
-            int(event.time * 1e9),
-            now,
-            guarded=action is not None and action.needs_guard and self._acts_on_money(action),
-            output_behind=self.output_behind,
-        )
-        if action is not None and action.urgent:
-            self.do_action(action.id)
-        elif dropped:
-            self.session.say(dropped, "warn", log=False)
-        elif self.jumping:
-            self._jump_to(key)
-        elif action is not None and not self._types(key, character, action, context):
-            self.do_action(action.id)
-        else:
-            self._plain_key(key, character, context)
-        self._after_key()
-
-    def _acts_on_money(self, action: Action) -> bool:
-        """Return whether Enter in a dialog sends anything: cards that only show are not guarded."""
-        return action.id != "dialog.accept" or (self.card is not None and self.card.TRADES)
-
-    def _types(self, key: str, character: str | None, action: Action, context: str) -> bool:
-        """Return whether a bound key is meant as text: moves inside a line belong to the line."""
-        return context in (PROMPT, DIALOG) and character is not None and character.isprintable() and len(key) == 1
-
-    def _plain_key(self, key: str, character: str | None, context: str) -> None:
-        if context == PROMPT:
-            if self.prompt.edit.press(key, character):
-                self.prompt.edited()
-        elif context == DIALOG and self.card is not None:
-            card = self.card
-            self.operator.guarded(lambda: card.press(key, character))
-        elif key == "escape":
-            self.session.note = None
-        else:
-            self.session.say(f"{display(key)} does nothing in {context}: ? shows the keys", log=False)
-
-    def take_paste(self, text: str) -> None:
-        """Put pasted text into the prompt or the card; line breaks in it never send."""
-        flat = " ".join(text.split("\n")).replace("\r", " ").replace("\t", " ")
-        if self.prompt.is_open:
-            self.prompt.edit.insert(flat)
-            self.prompt.edited()
-        elif self.card is not None:
-            self.card.paste(flat)
-        else:
-            self.session.say("a paste goes only into the prompt: press : first", "warn", log=False)
-        self._after_key()
-
-    def _after_key(self) -> None:
+    def after_key(self) -> None:
         """Show at once what a key changed."""
         screen = self.desk_screen
         prompt = self.prompt
@@ -318,24 +261,15 @@ class ConsoleApp(TerminalApp[None]):
         if isinstance(event.widget, Pane) and event.widget.id != self.active:
             self.active = str(event.widget.id)
 
-    def start_jump(self) -> None:
-        """Show a letter on each pane; the next key goes there."""
-        names = [name for name in self.desk_screen.shown if self.desk_screen.pane(name).can_focus]
-        self.jumping = dict(zip(_JUMP_LETTERS, names, strict=False))
-        for letter, name in self.jumping.items():
-            self.desk_screen.pane(name).view.badge = letter
-            self.desk_screen.pane(name).repaint_changed()
-        self.session.say("jump: press the letter of a pane", "accent", log=False)
+    def badges(self) -> list[str]:
+        """Return the names of the panes that one can jump to."""
+        return [name for name in self.desk_screen.shown if self.desk_screen.pane(name).can_focus]
 
-    def _jump_to(self, key: str) -> None:
-        for name in self.jumping.values():
-            self.desk_screen.pane(name).view.badge = ""
-            self.desk_screen.pane(name).repaint_changed()
-        target = self.jumping.get(key)
-        self.jumping = {}
-        self.session.note = None
-        if target is not None:
-            self.activate(target)
+    def set_badge(self, name: str, letter: str) -> None:
+        """Show a letter on a pane, or take it away."""
+        pane = self.desk_screen.pane(name)
+        pane.view.badge = letter
+        pane.repaint_changed()
 
     def zoom(self) -> None:
         """Give the active pane the whole desk, or back."""
@@ -353,7 +287,7 @@ class ConsoleApp(TerminalApp[None]):
         self.desk_screen.mount(card)
         card.view.focused = True
         self.frames.add("card", 4, card.pull, visible=lambda: card.showing)
-        self.guard.dialog_opened(int(monotonic() * 1e9))
+        self.keys.question_opened()
 
     def card_needs(self, rows: int) -> None:
         """Make room for so many rows of the card."""
@@ -376,7 +310,7 @@ class ConsoleApp(TerminalApp[None]):
 
     def question_opened(self) -> None:
         """Tell the key guard that something asks."""
-        self.guard.dialog_opened(int(monotonic() * 1e9))
+        self.keys.question_opened()
 
     def stage(self, intent: OrderIntent, typed: str = "") -> None:
         """Stage an order; it is sent by Enter."""

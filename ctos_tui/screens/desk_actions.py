@@ -24,7 +24,7 @@ def desk_actions(app: ConsoleApp) -> dict[str, Callable[[], None]]:
         "arm.toggle": operator.toggle_arm,
         "focus.next": lambda: _cycle(app, 1),
         "focus.previous": lambda: _cycle(app, -1),
-        "jump": app.start_jump,
+        "jump": app.keys.start_jump,
         "zoom": app.zoom,
         "copy": app.copy_row,
         "ticket.send": operator.send_ticket,

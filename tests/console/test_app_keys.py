@@ -10,7 +10,9 @@ from ctos_tui.actions import ACTIONS, DESK, DIALOG, EVERYWHERE, PANES, PROMPT, S
 from ctos_tui.guard.keys import KeyGuard
 from ctos_tui.screens.desk_actions import desk_actions
 from engine.kernel.errors import RiskReject
+from engine.kernel.orders import OrderState, OrderType, Side
 from engine.runtime.accounts import Mode
+from engine.runtime.events import OrderChanged, PanicProgress
 from tests.console.consoles import console, enter_line, opened, press, screen_text
 from tests.console.scripted import BTC, busy_port, populate
 
@@ -51,7 +53,7 @@ async def test_every_key_of_a_pane_does_something_or_says_why_not(pane):
             app.close_card()
             app.prompt.close()
             app.operator.ticket = None
-            app.jumping = {}
+            app.keys._stop_jumping()
         await press(pilot, "Z")
         assert "does nothing" in app.session.note.text or app.active != pane
 
@@ -73,7 +75,7 @@ async def test_no_key_paste_or_resize_ends_in_a_traceback(seed):
                 if app.card is not None and rng.random() < 0.4:
                     await press(pilot, "escape")
             elif roll < 0.93:
-                app.take_paste(rng.choice(pastes))
+                app.keys.take_paste(rng.choice(pastes))
             else:
                 await pilot.resize_terminal(*rng.choice(SIZES))
             if not app.is_running:
@@ -119,7 +121,7 @@ async def test_nothing_holds_the_panic_key_back(before):
             case "confirm":
                 app.prompt.confirm("type 1 to send", lambda text: None)
             case "jump":
-                app.start_jump()
+                app.keys.start_jump()
         await press(pilot, "f9")
         assert port.calls.count(("panic", None)) == 1
         assert app.card is None and not app.prompt.is_open
@@ -174,6 +176,22 @@ async def test_a_refusal_of_the_engine_is_shown_with_rule_limit_and_value():
         await enter_line(pilot, "buy 400$ btc @ best post", submit=2)
         for part in ("max_order_usd", "480 USD", "100 USD", "0.001 BTC"):
             assert part in app.session.note.text
+
+
+async def test_what_becomes_of_an_order_later_is_said():
+    port = busy_port()
+    app = console(port)
+    async with opened(app):
+        populate(port)
+        order = port.add_order(BTC, Side.BUY, "0.01", "64000.0")
+        order.error = "PostOnlyWouldTake"
+        order.advance(OrderState.REJECTED, port.time_ns, "would take at 64,000.1")
+        port.bus.publish(OrderChanged(order))
+        assert f"#{order.label} rejected: PostOnlyWouldTake: would take" in app.session.note.text
+        port.add_order(BTC, Side.BUY, "0.01", None, OrderType.MARKET)
+        assert app.session.note.text.startswith("filled: buy 0.0100 BTC @ ")
+        port.bus.publish(PanicProgress("paper: none rests (confirmed)", True))
+        assert "confirmed" in app.session.note.text
 
 
 async def test_a_size_typed_and_a_staged_order_moved_by_the_cursor():

@@ -1,0 +1,70 @@
+"""What the operator is told without asking: own executions, orders that were refused later, how far a halt has come."""
+
+from __future__ import annotations
+
+from ctos_tui.numbers import by_step
+from ctos_tui.session import Session
+from ctos_tui.text import clean
+from engine.kernel.orders import Order, OrderState
+from engine.kernel.strategy import DoneStatus
+from engine.runtime.accounts import MANUAL
+from engine.runtime.events import FillBooked, OrderChanged, PanicProgress, WorkDone
+
+_GONE_WRONG = (OrderState.REJECTED, OrderState.NEVER_ACCEPTED, OrderState.NEVER_SENT, OrderState.UNKNOWN)
+
+
+class News:
+    """Turns events about the operator's own doings into notes.
+
+    Args:
+        session: Shows the notes.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._told: dict[str, OrderState] = {}
+        self._declined: dict[str, str] = {}
+        bus = session.port.bus
+        bus.subscribe(FillBooked, self._on_fill)
+        bus.subscribe(OrderChanged, self._on_order)
+        bus.subscribe(WorkDone, self._on_work)
+        bus.subscribe(PanicProgress, self._on_panic)
+
+    def _on_fill(self, event: FillBooked) -> None:
+        if event.instance != MANUAL:
+            return
+        fill = event.fill
+        instrument = self._session.port.instruments.get(fill.symbol)
+        if instrument is None:
+            return
+        size, price = by_step(fill.quantity, instrument.lot_size), by_step(fill.price, instrument.tick_size)
+        how = "maker" if fill.maker else "taker"
+        self._session.say(f"filled: {fill.side} {size} {instrument.base} @ {price} {how}", "good")
+
+    def _on_order(self, event: OrderChanged) -> None:
+        order = event.order
+        if order.instance != MANUAL:
+            return
+        if order.state in _GONE_WRONG and self._told.get(order.client_id) is not order.state:
+            self._told[order.client_id] = order.state
+            self._session.say(_trouble(order), "danger")
+        elif order.is_open and order.error and self._declined.get(order.client_id) != order.reason:
+            self._declined[order.client_id] = order.reason
+            self._session.say(f"#{order.label} works on unchanged: {order.error}: {clean(order.reason)}", "danger")
+        if order.state.is_final:
+            self._declined.pop(order.client_id, None)
+
+    def _on_work(self, event: WorkDone) -> None:
+        done = event.done
+        if event.instance == MANUAL and done.status in (DoneStatus.FAILED, DoneStatus.ERROR):
+            self._session.say(f"{done.kind} {done.symbol} {done.status}: {clean(done.reason)}", "danger")
+
+    def _on_panic(self, event: PanicProgress) -> None:
+        self._session.say(f"PANIC: {event.text}", "good" if event.confirmed else "danger")
+
+
+def _trouble(order: Order) -> str:
+    reason = clean(order.reason) or "no reason was given"
+    what = "has no known outcome yet" if order.state is OrderState.UNKNOWN else order.state.value.replace("_", " ")
+    error = f"{order.error}: " if order.error else ""
+    return f"#{order.label} {what}: {error}{reason}"
