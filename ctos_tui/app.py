@@ -88,7 +88,7 @@ class ConsoleApp(TerminalApp[None]):
 
     def get_default_screen(self) -> Screen[Any]:
         """Give the desk."""
-        return DeskScreen()
+        return DeskScreen(self.port.settings.layout)
 
     @property
     def desk_screen(self) -> DeskScreen:
@@ -147,7 +147,7 @@ class ConsoleApp(TerminalApp[None]):
 
     def _after_first_frame(self) -> None:
         self._repaint()
-        self.first_frame.set()
+        self.call_after_refresh(self.first_frame.set)
 
     def look(self) -> None:
         """Keep the session in step with the system and the terminal."""

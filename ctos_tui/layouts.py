@@ -111,9 +111,10 @@ def _size(text: object) -> tuple[int, float]:
     return 0, float(str(text).removesuffix("fr"))
 
 
-def choose_plan(plans: list[DeskPlan], width: int, height: int) -> DeskPlan:
-    """Return the most demanding layout that fits the terminal."""
-    return next((plan for plan in plans if plan.width <= width and plan.height <= height), plans[-1])
+def choose_plan(plans: list[DeskPlan], width: int, height: int, wanted: str | None = None) -> DeskPlan:
+    """Return the layout of the wanted name if it fits the terminal, else the most demanding one that fits."""
+    fitting = [plan for plan in plans if plan.width <= width and plan.height <= height]
+    return next((plan for plan in fitting if plan.name == wanted), fitting[0] if fitting else plans[-1])
 
 
 def arrange(part: Part, area: Area, chosen: Chosen) -> dict[str, Area]:

@@ -51,6 +51,7 @@ class LocalPort:
             watch=tuple(console.watchlist),
             sizes=tuple(str(size) for size in console.sizes),
             fps=console.fps,
+            layout=console.layout,
             themes_dir=system.paths.themes,
             history=system.paths.state / HISTORY,
             accounts=system.accounts,

@@ -36,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True):
         watch: Markets of the watch list; empty for the venue's largest.
         sizes: Size presets of the ladder.
         fps: Most frames a second.
+        layout: Name of the layout to use where it fits; None for the one that suits the size.
         themes_dir: Folder of the operator's own themes.
         history: File of the prompt's history; None keeps it in memory only.
         accounts: Names of all accounts, in their order.
@@ -46,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True):
     watch: tuple[str, ...] = ()
     sizes: tuple[str, ...] = ("100$", "250$", "500$", "1000$", "2500$")
     fps: int = 10
+    layout: str | None = None
     themes_dir: Path | None = None
     history: Path | None = None
     accounts: tuple[str, ...] = ()

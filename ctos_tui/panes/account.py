@@ -75,7 +75,8 @@ class AccountPane(Pane):
         role = "danger" if share >= 1 else "warn" if share >= 0.8 else "good"
         name = use.rule if use.scope == "account" else f"{use.scope} {use.rule}"
         digits = 2 if use.unit == "x" else 0
-        bar = bar_right(share, _BAR).ljust(_BAR)
+        cells = _BAR if self.row_width >= 56 else _BAR // 3
+        bar = bar_right(share, cells).ljust(cells)
         return Row(
             f"limit {use.scope} {use.rule}",
             (

@@ -277,7 +277,8 @@ def _marked(text: str, start: int, at: int, error: CtosError | None) -> list[Spa
     for index in range(start, len(text)):
         if index == at:
             spans.append((CARET, "accent"))
-        wrong = first is not None and last is not None and first <= index < last and at != len(text)
+        # The word that is being typed is not yet wrong.
+        wrong = first is not None and last is not None and first <= index < last < len(text.rstrip())
         role = "danger" if wrong else "bright"
         if spans and spans[-1][1] == role:
             spans[-1] = (spans[-1][0] + text[index], role)

@@ -72,8 +72,9 @@ class DeskScreen(PacedScreen):
     DeskScreen CompletionList, DeskScreen PreviewLine, DeskScreen Card { layer: over; }
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: str | None = None) -> None:
         super().__init__(id="desk")
+        self.wanted = wanted
         self.plans = load_plans()
         self.plan: DeskPlan = self.plans[-1]
         self.chosen = Chosen()
@@ -124,7 +125,7 @@ class DeskScreen(PacedScreen):
 
     def place(self, width: int, height: int) -> dict[str, Area]:
         """Return where everything stands in a terminal of this size."""
-        self.plan = choose_plan(self.plans, width, height)
+        self.plan = choose_plan(self.plans, width, height, self.wanted)
         areas = {}
         if height >= 1:
             areas["status"] = Area(0, 0, width, 1)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from ctos_tui.action import DESK, DIALOG, EVERYWHERE, PANES, PROMPT, STAGED
+from ctos_tui.command.schema import params_of
 from ctos_tui.command.verbs import VERBS
 from ctos_tui.keymap import Keymap, display
 from ctos_tui.panes.cells import Row, Span
 from ctos_tui.screens.field_card import SearchCard
+from ctos_tui.text import clean
 
 _HEADS = {
     EVERYWHERE: "EVERYWHERE",
@@ -15,7 +17,7 @@ _HEADS = {
     PROMPT: "IN THE PROMPT",
     DIALOG: "IN A CARD",
 }
-_KEY_CELLS = 20
+_KEY_CELLS = 22
 
 SIZES_AND_PRICES = (
     ("0.5   500$   1k$", "size in coins, in quote"),
@@ -39,23 +41,35 @@ class HelpCard(SearchCard):
 
     def pull(self) -> None:
         """Show what matches."""
-        self.set_rows(help_rows(self.host.keymap, self._pane, self.edit.text), self.query_spans())
+        self.set_rows(help_rows(self.host.keymap, self._pane, self.edit.text, self._strategies()), self.query_spans())
+
+    def _strategies(self) -> list[tuple[str, str, str]]:
+        """Return each strategy and its parameters as lines of the help."""
+        lines = []
+        for name, strategy in self.host.port.strategies().items():
+            lines.append((name, name, f"{clean(strategy.title)} · run {name} SYMBOL NAME=VALUE ..."))
+            for info in params_of(strategy.params_model):
+                bounds = f" · {info.bounds}" if info.bounds else ""
+                default = f" · default {info.default}" if info.default else ""
+                text = f"{clean(info.help)}{bounds}{default}"
+                lines.append((f"{name}.{info.name}", f"  {info.name}", text))
+        return lines
 
 
-def help_rows(keymap: Keymap, context: str, search: str) -> list[Row]:
+def help_rows(keymap: Keymap, context: str, search: str, strategies: list[tuple[str, str, str]]) -> list[Row]:
     """Return the rows of the help that hold every word of the search."""
     words = search.lower().split()
     rows: list[Row] = []
 
     def section(title: str, lines: list[tuple[str, str, str]]) -> None:
-        kept = [line for line in lines if all(word in f"{title} {line[1]} {line[2]}".lower() for word in words)]
+        kept = [line for line in lines if all(word in f"{title} {line[0]} {line[1]} {line[2]}".lower() for word in words)]
         if not kept:
             return
         if rows:
             rows.append(Row(f"gap {title}", (("", "text"),)))
         rows.append(Row(f"head {title}", ((title, "title"),)))
         for key, left, right in kept:
-            spans: tuple[Span, ...] = ((f"  {left}".ljust(_KEY_CELLS), "key"), (right, "text"))
+            spans: tuple[Span, ...] = ((f"  {left} ".ljust(_KEY_CELLS), "key"), (right, "text"))
             rows.append(Row(f"{title} {key}", spans))
 
     order = [context, STAGED, DESK, EVERYWHERE, *(pane for pane in PANES if pane != context), PROMPT, DIALOG]
@@ -64,6 +78,7 @@ def help_rows(keymap: Keymap, context: str, search: str) -> list[Row]:
         if name == EVERYWHERE:
             section("PROMPT: VERBS", [(verb.name, verb.name, f"{verb.help} · {verb.usage}") for verb in VERBS])
             section("PROMPT: SIZES AND PRICES", [(left, left, right) for left, right in SIZES_AND_PRICES])
+    section("STRATEGIES", strategies)
     return rows
 
 
