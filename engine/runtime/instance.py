@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from engine.runtime.execution import ExecutionEngine
 
 _MARKET_DATA = frozenset({"on_quote", "on_book", "on_trade"})
+MAX_EVENTS = 10_000
+"""More in one go, and the instance is answering its own refusals without end."""
+
 _OWN_EVENTS = frozenset({"on_order", "on_fill", "on_done", "on_funding"})
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -48,7 +51,6 @@ class StrategyInstance:
         engine: Where commands go.
         bars: Closed candles.
         watch: Times handlers.
-        rng: Its random numbers.
         supervisor: Who looks after it.
         memory: What it kept from an earlier run.
         asleep: Whether orders and fills are not for it yet: they are read from the journal when it wakes.
@@ -152,8 +154,7 @@ class StrategyInstance:
         if self.life.state is not InstanceState.FAULTED:
             self._queue.extend(self._held)
             self._held.clear()
-            if not self._busy:
-                self._work_off()
+            self._work_off()
 
     def renew(self) -> None:
         """Make a fresh strategy object over the memory, after a fault or a halt.
@@ -280,8 +281,13 @@ class StrategyInstance:
         """Handle what is queued, then have the memory saved."""
         self._busy = True
         is_news = False
+        count = 0
         try:
             while self._queue:
+                count += 1
+                if count > MAX_EVENTS:
+                    self._fail("its own commands", CtosError(f"{MAX_EVENTS} events in one go: it never comes to rest"))
+                    return
                 name, arguments = self._queue.popleft()
                 if name in _MARKET_DATA:
                     key = arguments[0]
@@ -316,10 +322,7 @@ class StrategyInstance:
             return None
         if watch.last_ns > SLOW_NS:
             self.say(f"{name} took {watch.last_ns / 1e6:.0f} ms; it must stay below 50 ms", "warn")
-        if not commands:
-            return False
-        self._carry_out_commands()
-        return True
+        return self._carry_out_commands()
 
     def _undo(self) -> None:
         """Take back what a handler that raised has commanded and remembered."""
@@ -334,10 +337,12 @@ class StrategyInstance:
         self._newest.clear()
         self._supervisor.faulted(self, f"{what}: {type(error).__name__}: {error}")
 
-    def _carry_out_commands(self) -> None:
+    def _carry_out_commands(self) -> bool:
         commands = self.context.commands
+        given = bool(commands)
         while commands:
             commands.pop(0)()
+        return given
 
     def carry_out_order(
         self,

@@ -270,6 +270,7 @@ class MeanReversion(Strategy[MeanReversionParams]):
             self.ctx.log(f"{order.symbol}: no stop yet: {order.reason}", "warn")
             self.ctx.timer.after(f"protect:{order.symbol}", _STOP_RETRY_S)
             return
+        trade.stop_wait_until = self.ctx.now_ms() + _STOP_RETRY_S * 1000
         text = f"{order.symbol}: its stop was refused, the position is closed: {order.reason}"
         self.ctx.anomaly("stop_refused", order.symbol, order.error or order.state.value, "", text, "CRIT")
         if not trade.leaving:

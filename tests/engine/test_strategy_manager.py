@@ -283,6 +283,16 @@ def test_an_endless_handler_is_broken_off(rig):
     assert state(rig) is InstanceState.FAULTED and "interrupted" in rig.manager.get("p1").life.reason
 
 
+def test_answering_refusals_without_end_faults(rig, monkeypatch):
+    monkeypatch.setattr("engine.runtime.instance.MAX_EVENTS", 200)
+    instance = launch(rig, risk__max_order_usd=50)
+    instance.strategy.on_order = lambda order: instance.context.buy(PERP, quantity=d(1), price=d(99))
+    do(rig, buy())
+    assert state(rig) is InstanceState.FAULTED and "never comes to rest" in instance.life.reason
+    rig.run(6)
+    assert state(rig) is InstanceState.RUNNING
+
+
 def test_pause_takes_entries_back_and_keeps_exits(rig):
     launch(rig)
     hold(rig)

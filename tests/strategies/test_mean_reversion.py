@@ -72,6 +72,15 @@ def test_the_stop_takes_three_per_cent_and_idles(rig):
         rig.candles((close,))
         assert rig.working("mr1") == [] and "cooling down" in rig.manager.get("mr1").why
     rig.candles((70,))
+    assert rig.working("mr1") != []
+
+
+def test_after_a_stop_a_close_inside_the_band_comes_first(rig):
+    entered(rig, cooldown=0)
+    rig.print(91.18)
+    rig.candles((80,))
+    assert rig.working("mr1") == [] and "waits for a close inside" in rig.manager.get("mr1").why
+    rig.candles((85, 84, 86, 70))
     assert [order.side.value for order in rig.working("mr1")] == ["buy"]
 
 
