@@ -52,6 +52,7 @@ class LocalPort:
             sizes=tuple(str(size) for size in console.sizes),
             fps=console.fps,
             layout=console.layout,
+            bell=console.bell,
             themes_dir=system.paths.themes,
             history=system.paths.state / HISTORY,
             accounts=system.accounts,

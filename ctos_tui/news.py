@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Final
+
 from ctos_tui.numbers import by_step
 from ctos_tui.session import Session
 from ctos_tui.text import clean
+from engine.kernel.anomaly import Severity
 from engine.kernel.orders import Order, OrderState
 from engine.kernel.strategy import DoneStatus
 from engine.runtime.accounts import MANUAL
+from engine.runtime.anomalies import AnomalyChanged
 from engine.runtime.events import FillBooked, OrderChanged, PanicProgress, WorkDone
 
+_RINGS: Final = {"off": (), "crit": (Severity.CRIT,), "warn": (Severity.WARN, Severity.CRIT)}
 _GONE_WRONG = (OrderState.REJECTED, OrderState.NEVER_ACCEPTED, OrderState.NEVER_SENT, OrderState.UNKNOWN)
 
 
@@ -18,10 +24,12 @@ class News:
 
     Args:
         session: Shows the notes.
+        bell: Rings the terminal's bell.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, bell: Callable[[], None]) -> None:
         self._session = session
+        self._bell = bell
         self._told: dict[str, OrderState] = {}
         self._declined: dict[str, str] = {}
         bus = session.port.bus
@@ -29,6 +37,7 @@ class News:
         bus.subscribe(OrderChanged, self._on_order)
         bus.subscribe(WorkDone, self._on_work)
         bus.subscribe(PanicProgress, self._on_panic)
+        bus.subscribe(AnomalyChanged, self._on_anomaly)
 
     def _on_fill(self, event: FillBooked) -> None:
         if event.instance != MANUAL:
@@ -61,6 +70,15 @@ class News:
 
     def _on_panic(self, event: PanicProgress) -> None:
         self._session.say(f"PANIC: {event.text}", "good" if event.confirmed else "danger")
+
+    def _on_anomaly(self, event: AnomalyChanged) -> None:
+        anomaly = event.anomaly
+        if not event.notify or not anomaly.is_active:
+            return
+        if anomaly.severity in _RINGS.get(self._session.port.settings.bell, ()):
+            self._bell()
+        if anomaly.severity is Severity.CRIT:
+            self._session.say(f"{anomaly.severity} {anomaly.kind}: {clean(anomaly.text)}", "danger", log=False)
 
 
 def _trouble(order: Order) -> str:

@@ -37,6 +37,7 @@ class Settings(msgspec.Struct, frozen=True):
         sizes: Size presets of the ladder.
         fps: Most frames a second.
         layout: Name of the layout to use where it fits; None for the one that suits the size.
+        bell: From which severity an anomaly rings the terminal's bell: off, crit or warn.
         themes_dir: Folder of the operator's own themes.
         history: File of the prompt's history; None keeps it in memory only.
         accounts: Names of all accounts, in their order.
@@ -48,6 +49,7 @@ class Settings(msgspec.Struct, frozen=True):
     sizes: tuple[str, ...] = ("100$", "250$", "500$", "1000$", "2500$")
     fps: int = 10
     layout: str | None = None
+    bell: str = "crit"
     themes_dir: Path | None = None
     history: Path | None = None
     accounts: tuple[str, ...] = ()

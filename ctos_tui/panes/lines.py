@@ -299,7 +299,8 @@ class TabStrip(FixedLine):
         names, front = self.lines_host.tab_names()
         keymap = self.host.keymap
         spans: list[Span] = []
-        for name in names:
+        order = list(keymap.actions)
+        for name in sorted(names, key=lambda name: order.index(f"pane.{name}")):
             key = keymap.label(f"pane.{name}")
             if name == front:
                 spans += [(f" {key} {name} ", "focus")]

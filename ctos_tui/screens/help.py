@@ -62,7 +62,7 @@ def help_rows(keymap: Keymap, context: str, search: str, strategies: list[tuple[
     rows: list[Row] = []
 
     def section(title: str, lines: list[tuple[str, str, str]]) -> None:
-        kept = [line for line in lines if all(word in f"{title} {line[0]} {line[1]} {line[2]}".lower() for word in words)]
+        kept = [line for line in lines if all(word in " ".join((title, *line)).lower() for word in words)]
         if not kept:
             return
         if rows:

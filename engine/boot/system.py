@@ -22,7 +22,7 @@ from engine.io.secrets import Redactor
 from engine.io.space import LOW_BYTES, Space, SpaceGuard
 from engine.io.writer import WriterThread
 from engine.kernel.clock import LoopClock, Rng, VirtualClock
-from engine.kernel.errors import ConfigError, CtosError, UnknownVenue
+from engine.kernel.errors import ConfigError, CtosError, UnknownSymbol, UnknownVenue
 from engine.kernel.event_bus import EventBus, Handler
 from engine.kernel.instruments import Instrument, resolve_symbol
 from engine.runtime.accounts import Account, Mode, account_of
@@ -208,9 +208,12 @@ class System:
         listed = {instrument.symbol: instrument for instrument in self.source.model.instruments()}
         wanted = self.config.console.watchlist or [symbol for symbol in _FOCUS if symbol in listed] or list(listed)[:1]
         account = self.account
-        return tuple(
-            resolve_symbol(text, listed, account.default_quote, account.default_kind).symbol for text in wanted
-        )
+        try:
+            return tuple(
+                resolve_symbol(text, listed, account.default_quote, account.default_kind).symbol for text in wanted
+            )
+        except UnknownSymbol as error:
+            raise ConfigError(f"{self.paths.config_file}: console.watchlist: {error}") from error
 
     def _on_handler_error(self, handler: Handler, event: object, error: Exception) -> None:
         name = getattr(handler, "__qualname__", repr(handler))
