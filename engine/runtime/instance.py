@@ -43,7 +43,6 @@ class StrategyInstance:
     """A strategy process.
 
     Args:
-        name: Its unique name.
         code: Five characters that begin its orders' numbers.
         strategy_class: What it runs.
         params: Validated parameters.
@@ -53,7 +52,7 @@ class StrategyInstance:
         watch: Times handlers.
         supervisor: Who looks after it.
         memory: What it kept from an earlier run.
-        asleep: Whether orders and fills are not for it yet: they are read from the journal when it wakes.
+        asleep: Whether its events are left in the journal until it wakes.
 
     Attributes:
         timeframes: Candle lengths that it wants.
@@ -152,8 +151,7 @@ class StrategyInstance:
         self._held.extendleft(reversed(events))
         self.event_seq = self.engine.event_seq(self.name)
         if self.life.state is not InstanceState.FAULTED:
-            self._queue.extend(self._held)
-            self._held.clear()
+            self._queue, self._held = self._held, self._queue
             self._work_off()
 
     def renew(self) -> None:
@@ -281,11 +279,11 @@ class StrategyInstance:
         """Handle what is queued, then have the memory saved."""
         self._busy = True
         is_news = False
-        count = 0
+        left = MAX_EVENTS
         try:
             while self._queue:
-                count += 1
-                if count > MAX_EVENTS:
+                left -= 1
+                if left < 0:
                     self._fail("its own commands", CtosError(f"{MAX_EVENTS} events in one go: it never comes to rest"))
                     return
                 name, arguments = self._queue.popleft()

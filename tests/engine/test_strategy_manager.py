@@ -243,6 +243,9 @@ def test_restarts_after_5_30_and_120_s_then_waits_for_a_person(rig):
     rig.manager.resume("p1")
     assert state(rig) is InstanceState.RUNNING and heard(rig) == [("start", "resume")]
     assert rig.manager.get("p1").context.state["starts"] == 5
+    do(rig, boom)
+    rig.run(5.1)
+    assert state(rig) is InstanceState.RUNNING
 
 
 def test_what_happens_while_faulted_is_heard_before_the_restart(rig):
@@ -462,6 +465,18 @@ def test_a_restart_goes_on_with_memory_and_what_was_missed(rig):
     third = second.restart()
     assert heard(third)[0] == ("start", "restart") and third.manager.get("p1").context.state["fills"] == 2
     assert third.ledger_of("p1").quantity == 2
+
+
+def test_work_that_ended_while_down_is_reported_once(rig):
+    launch(rig)
+    do(rig, lambda ctx: ctx.soft(PERP, Side.BUY, d(1)))
+    second = rig.restart(prices=[99])
+    assert [pair for pair in heard(second) if pair[0] in ("done", "start")] == [
+        ("done", "filled"),
+        ("start", "restart"),
+    ]
+    third = second.restart()
+    assert "done" not in [name for name, _ in heard(third)]
 
 
 @pytest.mark.parametrize("name", ["paused", "faulted", "stopped"])

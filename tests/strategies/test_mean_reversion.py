@@ -223,7 +223,8 @@ def test_a_lost_memory_finds_its_stop_again(rig):
     instance.memory = b"{}"
     rig.manager.save_all()
     second = rig.restart()
-    assert stops(second) == [("1.063", "91.18")]
+    assert stops(second) == [("1.063", "91.18")] and second.ledger_of("mr1").quantity == d("1.063")
+    assert second.anomalies == []
     second.print(91.18)
     assert second.ledger_of("mr1").quantity == 0 and second.working("mr1") == []
 
