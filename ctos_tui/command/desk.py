@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
+
+import msgspec
 
 from ctos_tui.command.terms import Ref
 from ctos_tui.guard.levels import GuardLimits
@@ -20,8 +21,7 @@ class ResolveError(CtosError):
     """An intent cannot become an order now; the message says what is missing or wrong, and what would do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Market:
+class Market(msgspec.Struct, frozen=True):
     """One market as it stands. Prices in quote, quantities in base coins; None is unknown.
 
     Attributes:
@@ -88,8 +88,7 @@ class Market:
         return prices[ref]
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(msgspec.Struct, frozen=True):
     """An order that was sent a moment ago."""
 
     symbol: str
@@ -99,8 +98,7 @@ class Sent:
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Desk:
+class Desk(msgspec.Struct, frozen=True):
     """Everything that resolving, previewing and completing a line needs.
 
     Attributes:
@@ -131,7 +129,7 @@ class Desk:
     equity: Decimal | None = None
     free: Decimal | None = None
     exposure: Decimal = ZERO
-    limits: GuardLimits = field(default_factory=GuardLimits)
+    limits: GuardLimits = msgspec.field(default_factory=GuardLimits)
     default_quote: str = "USDT"
     default_kind: InstrumentKind = InstrumentKind.PERP
     halted: str = ""

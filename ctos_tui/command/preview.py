@@ -6,9 +6,10 @@ A line is a list of spans, each a text and the theme role it is shown in.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
+
+import msgspec
 
 from ctos_tui.command.desk import Desk, Market
 from ctos_tui.command.words import plain
@@ -25,8 +26,7 @@ MANY: Final = 3
 """How many legs a preview names before it only counts the rest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Leg:
+class Leg(msgspec.Struct, frozen=True):
     """One order as the preview shows it.
 
     Attributes:

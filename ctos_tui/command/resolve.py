@@ -5,7 +5,7 @@ Nothing is sent here, and nothing is remembered: the same intent is resolved aga
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
@@ -264,9 +264,11 @@ def _flatten(intent: Flatten, desk: Desk) -> Staged:
     decision = Decision(Level.L1)
     for market in held:
         command, priced = _closing(intent, market, desk)
-        facts = replace(_facts(command, market, priced.worst, desk), focused=True)
+        facts = structs.replace(_facts(command, market, priced.worst, desk), focused=True)
         own = decide(facts, desk.limits)
-        reasons = tuple(replace(reason, rule=f"{market.instrument.base} {reason.rule}") for reason in own.reasons)
+        reasons = tuple(
+            structs.replace(reason, rule=f"{market.instrument.base} {reason.rule}") for reason in own.reasons
+        )
         decision = Decision(max(decision.level, own.level), decision.reasons + reasons)
         commands.append(command)
         legs.append(_leg(facts, market, priced, flags, (priced.note,)))
@@ -344,7 +346,7 @@ def _amended(
     facts = _facts(as_new, market, priced.worst, desk, order.client_id)
     decision = decide_amend(order.side, old, priced.worst, order.quantity, quantity, decide(facts, desk.limits))
     confirm = plain(quantity) if decision.level is Level.L2 else ""
-    leg = replace(_leg(facts, market, priced, NO_FLAGS, (priced.note, note)), quantity=quantity)
+    leg = structs.replace(_leg(facts, market, priced, NO_FLAGS, (priced.note, note)), quantity=quantity)
     line = preview.amend_line(order, leg, decision, desk, confirm)
     command = AmendCommand(
         order.client_id,

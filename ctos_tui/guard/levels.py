@@ -5,10 +5,11 @@ The rules here are a courtesy to the operator; the engine repeats every check an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import IntEnum
 from typing import Final
+
+import msgspec
 
 from engine.kernel.orders import Side
 from engine.runtime.accounts import AccountLimits
@@ -30,8 +31,7 @@ class Level(IntEnum):
     """Refused."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(msgspec.Struct, frozen=True):
     """One rule that raised the level.
 
     Attributes:
@@ -55,8 +55,7 @@ class Reason:
         return " ".join(part for part in (self.rule, self.value or self.limit) if part)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """The level of a command and every rule behind it, gravest first."""
 
     level: Level
@@ -75,8 +74,7 @@ class Decision:
         return min(sizes) if sizes and len(sizes) == len(hard) else None
 
 
-@dataclass(frozen=True, slots=True)
-class GuardLimits:
+class GuardLimits(msgspec.Struct, frozen=True):
     """Where a command starts to need confirmation, and where it is refused. Money in the quote currency.
 
     Attributes:
@@ -120,8 +118,7 @@ def guard_limits(account: AccountLimits) -> GuardLimits:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class OrderFacts:
+class OrderFacts(msgspec.Struct, frozen=True):
     """What is known about one order when it is judged. Quantities in base coins, money in quote.
 
     Attributes:

@@ -8,9 +8,10 @@ without an event loop. Market and account streams call plain handlers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
+
+import msgspec
 
 from engine.kernel.account import Balance, FundingPayment, Position
 from engine.kernel.errors import CtosError
@@ -38,8 +39,7 @@ BookEvent = BookUpdate | BookSynced | BookInvalid
 AccountEvent = OrderUpdate | Fill | Position | Balance | FundingPayment
 
 
-@dataclass(slots=True, frozen=True)
-class ExchangeLimits:
+class ExchangeLimits(msgspec.Struct, frozen=True):
     """Steps and limits of an instrument, as `exchange_limits` reports them."""
 
     symbol: str
@@ -51,8 +51,7 @@ class ExchangeLimits:
     max_leverage: Decimal
 
 
-@dataclass(slots=True, frozen=True)
-class PriceNow:
+class PriceNow(msgspec.Struct, frozen=True):
     """Current prices of an instrument; None where the venue has none."""
 
     symbol: str
@@ -63,8 +62,7 @@ class PriceNow:
     mark: Decimal | None
 
 
-@dataclass(slots=True, frozen=True)
-class BookLevels:
+class BookLevels(msgspec.Struct, frozen=True):
     """The best levels of a book as (price, quantity), best first."""
 
     symbol: str
@@ -73,8 +71,7 @@ class BookLevels:
     asks: list[tuple[Decimal, Decimal]]
 
 
-@dataclass(slots=True, frozen=True)
-class Fees:
+class Fees(msgspec.Struct, frozen=True):
     """Trading fees and funding of an instrument; rates are fractions."""
 
     symbol: str

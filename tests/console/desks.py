@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 
+from msgspec import structs
+
 from ctos_tui.command.desk import Desk, Market
 from ctos_tui.guard.levels import GuardLimits
 from engine.kernel.instruments import Instrument, InstrumentKind, canonical_symbol
@@ -121,4 +123,4 @@ def desk(**fields: object) -> Desk:
         limits=GuardLimits(soft_order=D(50_000), hard_order=D(100_000), hard_exposure=D(200_000)),
         armed_all=True,
     )
-    return replace(made, **fields)  # type: ignore[arg-type]
+    return structs.replace(made, **fields)  # type: ignore[arg-type]

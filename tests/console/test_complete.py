@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 from enum import Enum
 from statistics import median
@@ -10,6 +9,7 @@ from typing import Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from pydantic import BaseModel, Field
 
 from ctos_tui.command.candidates import InstanceInfo, StrategyInfo, Vocabulary

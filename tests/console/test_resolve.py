@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ctos_tui.command.commands import AmendCommand, CancelCommand, PlaceCommand, TargetCommand
 from ctos_tui.command.desk import Market, ResolveError, Sent
