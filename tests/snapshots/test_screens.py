@@ -100,7 +100,7 @@ def going(pane: str) -> Scene:
     async def scene(app, pilot):
         app.activate(pane)
 
-    scene.__name__ = pane
+    scene.__name__ = f"{pane}_tab"
     return scene
 
 
