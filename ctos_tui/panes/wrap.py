@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from ctos_tui.command.preview import SEPARATOR
@@ -9,6 +10,8 @@ from ctos_tui.panes.cells import Span, Spans, fit, spans_width
 from ctos_tui.text import width
 
 _DOT = SEPARATOR[0]
+_WORD_ENDS = re.compile(r"(?<= )(?![$>])")
+"""Where a line may break: an amount keeps its unit."""
 
 
 def wrapped(spans: Spans, cells: int, most: int) -> list[Spans]:
@@ -45,7 +48,7 @@ def _parts(spans: Spans) -> Iterator[list[Span]]:
 
 def _add_words(lines: list[list[Span]], part: list[Span], cells: int, most: int) -> None:
     for text, role in part:
-        for word in text.replace(" ", " \0").split("\0"):
+        for word in _WORD_ENDS.split(text):
             full = spans_width(tuple(lines[-1])) + width(word.rstrip()) > cells
             if full and lines[-1] and len(lines) < most:
                 lines.append([])
