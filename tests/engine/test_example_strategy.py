@@ -10,7 +10,7 @@ import pytest
 from engine.boot.strategies import load_strategies
 from engine.io.paths import Paths
 from engine.io.templates import write_templates
-from tests.rig import PERP, Rig
+from tests.rig import Rig
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ MARK_BAND_BP = Decimal(200)
 
 
 def check_market(instrument: Instrument, view: RiskView) -> Quote:
-    """Refuse while the instrument does not trade or its data is missing, older than 10 s or broken; return the touch."""
+    """Refuse while the instrument does not trade or its data is missing, old or broken; return the touch."""
     symbol = instrument.symbol
     if instrument.status is not InstrumentStatus.TRADING:
         raise RiskReject("instrument_status", "", f"{symbol} is {instrument.status.value}")
