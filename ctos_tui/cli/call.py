@@ -53,7 +53,11 @@ def command(syscall: str | None, arguments: tuple[str, ...], **options: Any) -> 
         return
     if syscall not in SYSCALLS:
         raise ConfigError(f"no syscall {syscall!r}; there are: {', '.join(SYSCALLS)}")
-    given = dict(_split(argument) for argument in arguments)
+    given: dict[str, str] = {}
+    for name, value in map(_split, arguments):
+        if name in given:
+            raise ConfigError(f"{name}= is given twice: {given[name]!r} and {value!r}")
+        given[name] = value
     write_line(asyncio.run(_call(syscall, given, SystemOptions(**options))))
 
 
@@ -114,7 +118,14 @@ def _value(name: str, text: str, annotation: str) -> Any:
             if kind.__name__ in annotation:
                 return kind(text.lower())
     except (InvalidOperation, ValueError, KeyError):
-        allowed = {"Side": "buy or sell", "InstrumentKind": "spot or perp", "OrderType": ", ".join(OrderType)}
-        meant = next((words for kind, words in allowed.items() if kind in annotation), f"of type {annotation}")
+        allowed = {
+            "Decimal": "a number",
+            "bool": "true or false",
+            "int": "a whole number",
+            "Side": "buy or sell",
+            "InstrumentKind": "spot or perp",
+            "OrderType": ", ".join(OrderType),
+        }
+        meant = next(words for kind, words in allowed.items() if kind in annotation)
         raise ConfigError(f"{name}={text!r}: must be {meant}") from None
-    return text
+    return text.upper() if name == "currency" else text

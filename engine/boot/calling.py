@@ -70,6 +70,8 @@ class CallDesk:
         self, order_id: str, symbol: str, price: Decimal | None = None, size: Decimal | None = None
     ) -> OrderUpdate:
         """Amend an order; `size` is the new total."""
+        if price is None and size is None:
+            raise InvalidOrder("nothing to amend: give price=, size= or both")
         order = self._find(order_id, symbol)
         self._engine.amend(order.client_id, price, size)
         amended = await self._answer(order.client_id, lambda order: order.pending is Pending.NONE)
@@ -90,6 +92,43 @@ class CallDesk:
         for order in self._engine.tracker.working(symbol=symbol):
             canceled.append(await self.revoke_order(order.client_id, order.symbol))
         return canceled
+
+    async def close_all_positions(
+        self,
+        symbol: str | None = None,
+        mode: str = "market",
+        price_offset: Decimal = Decimal(0),
+        side: Side | None = None,
+    ) -> list[OrderUpdate]:
+        """Close the account's positions reduce-only, by `market`, or by `limit` at the mark moved away by a fraction.
+
+        `side` buy closes long positions only, sell short ones. Limit reductions by hand that still rest give way.
+        """
+        if mode not in ("market", "limit"):
+            raise InvalidOrder(f"mode={mode!r}: must be market or limit")
+        if not 0 <= price_offset < 1:
+            raise InvalidOrder(f"price_offset={price_offset}: must be a fraction of the price, from 0 to below 1")
+        closed = []
+        for position in await self._driver.get_position(symbol):
+            held = Side.BUY if position.quantity > 0 else Side.SELL
+            if side in (None, held):
+                price = None
+                await self._wait_for_market(position.symbol)
+                await self._clear_reductions(position.symbol, held.opposite)
+                if mode == "limit":
+                    instrument = self._system.instruments[position.symbol]
+                    price = instrument.round_price(held.opposite, position.mark_price * (1 + price_offset * held.sign))
+                kind = OrderType.MARKET if price is None else OrderType.LIMIT
+                quantity = abs(position.quantity)
+                closed.append(
+                    await self.place_order(position.symbol, held.opposite, kind, quantity, price, reduce_only=True)
+                )
+        return closed
+
+    async def _clear_reductions(self, symbol: str, side: Side) -> None:
+        for order in self._engine.tracker.working(symbol, MANUAL):
+            if order.reduce_only and order.side is side and order.type is not OrderType.STOP:
+                await self.revoke_order(order.client_id, symbol)
 
     def _find(self, order_id: str, symbol: str) -> Order:
         for order in self._engine.tracker.working(symbol=symbol):
@@ -120,14 +159,19 @@ class CallDesk:
 
 
 def _order_type(order_type: OrderType, post_only: bool, time_in_force: str | None) -> OrderType:
-    if post_only:
-        return OrderType.POST_ONLY
     named = {"gtc": order_type, "ioc": OrderType.IOC, "fok": OrderType.FOK}
-    if time_in_force is None:
-        return order_type
-    if time_in_force.lower() not in named:
+    asked = (time_in_force or "gtc").lower()
+    if asked not in named:
         raise InvalidOrder(f"time_in_force={time_in_force!r}: must be gtc, ioc or fok")
-    return named[time_in_force.lower()]
+    kinds = {order_type, named[asked]} | ({OrderType.POST_ONLY} if post_only else set())
+    if len(kinds) > 1:
+        kinds.discard(OrderType.LIMIT)
+    if len(kinds) > 1:
+        words = " and ".join(sorted(kind.value for kind in kinds))
+        raise InvalidOrder(
+            f"an order cannot be {words}: order_type=, post_only= and time_in_force= contradict each other"
+        )
+    return kinds.pop()
 
 
 def _typed(order: Order) -> CtosError:

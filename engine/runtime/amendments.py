@@ -74,6 +74,8 @@ class Amendments:
         core = self._core
         order = core.known(client_id)
         _refuse(order)
+        if quantity is not None and quantity < 0:
+            raise InvalidOrder(f"{order.symbol}: quantity {quantity} must not be negative; 0 cancels the order")
         if quantity is not None and quantity <= order.filled:
             self._cancel(client_id)
             return

@@ -13,6 +13,8 @@ ZERO = Decimal(0)
 BP = Decimal("0.0001")
 SLIPPAGE_BP = Decimal(30)
 """How far beyond the touch a market order may trade."""
+MAX_STEP_DIGITS = 20
+"""Digits of a price or quantity counted in steps; far more than any order has, within what decimals hold exactly."""
 
 
 def market_cap(instrument: Instrument, side: Side, quote: Quote, slippage_bp: Decimal = SLIPPAGE_BP) -> Decimal:
@@ -73,6 +75,7 @@ def check_price_step(instrument: Instrument, side: Side, price: Decimal, what: s
     """
     if not price.is_finite() or price <= ZERO:
         raise InvalidOrder(f"{instrument.symbol}: {what} {price} must be a positive number")
+    _check_steps(instrument, what, price, instrument.tick_size)
     if price % instrument.tick_size:
         near = instrument.round_price(side, price)
         raise InvalidOrder(
@@ -88,11 +91,18 @@ def check_quantity_step(instrument: Instrument, quantity: Decimal) -> None:
     """
     if not quantity.is_finite() or quantity <= ZERO:
         raise InvalidOrder(f"{instrument.symbol}: quantity {quantity} must be a positive number of {instrument.base}")
+    _check_steps(instrument, "quantity", quantity, instrument.lot_size)
     if quantity % instrument.lot_size:
         near = instrument.floor_quantity(quantity)
         raise InvalidOrder(
             f"{instrument.symbol}: quantity {quantity} is no multiple of the lot {instrument.lot_size}; {near} would do"
         )
+
+
+def _check_steps(instrument: Instrument, what: str, value: Decimal, step: Decimal) -> None:
+    """Refuse a number of so many digits that it cannot be counted in steps exactly."""
+    if value.adjusted() - step.adjusted() > MAX_STEP_DIGITS:
+        raise InvalidOrder(f"{instrument.symbol}: {what} {value:.3e} is larger than any order")
 
 
 def check_minimum(instrument: Instrument, quantity: Decimal, price: Decimal) -> None:

@@ -129,6 +129,42 @@ def test_bad_usage_is_one_clear_message(tmp_path: Path, arguments: list[str], co
     assert done.returncode == code
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        ("place_order symbol=btc side=buy order_type=limit size=1e999 price=50000", 1, "larger than any order"),
+        ("place_order symbol=btc side=buy order_type=limit size=0.01 price=1e400000", 1, "larger than any order"),
+        (
+            "place_order symbol=btc side=buy order_type=post_only size=1 price=1 time_in_force=ioc",
+            1,
+            "ioc and post_only",
+        ),
+        ("place_order symbol=btc side=buy order_type=market size=true", 2, "must be a number"),
+        ("amend_order order_id=#1 symbol=btc", 1, "nothing to amend"),
+        ("close_all_positions price_offset=5", 1, "must be a fraction"),
+        ("get_position symbol=btc symbol=eth", 2, "given twice"),
+    ],
+)
+def test_odd_arguments_of_a_call_are_refused_in_words(tmp_path: Path, words: str, code: int, says: str) -> None:
+    syscall, *arguments = words.split()
+    done = ctos("call", "--config", str(tmp_path), syscall, *arguments)
+    assert says in done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+    assert done.returncode == code
+
+
+def test_close_all_positions_goes_through_the_engine_and_ends_flat(tmp_path: Path) -> None:
+    def call(syscall: str, *arguments: str) -> object:
+        return lines(ctos("call", "--config", str(tmp_path), syscall, *arguments))[0]
+
+    call("place_order", "symbol=btc", "side=buy", "order_type=market", "size=0.02")
+    call("place_order", "symbol=btc", "side=sell", "order_type=limit", "size=0.01", "price=90000", "reduce_only=true")
+    closed = call("close_all_positions")
+    assert [(row["state"], row["filled"], row["client_id"][4:8]) for row in closed] == [("filled", "0.02", "manu")]
+    assert call("get_position") == call("get_open_orders") == []
+    assert [row["currency"] for row in call("fetch_balance", "currency=usdt")] == ["USDT"]
+
+
 def test_decode_reports_rubbish_and_goes_on(shared_dir: Path) -> None:
     trade = (
         b'1 {"stream":"btcusdt@trade","data":{"e":"trade","E":2,"T":2,"s":"BTCUSDT","t":3,'
