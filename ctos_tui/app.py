@@ -80,6 +80,7 @@ class ConsoleApp(TerminalApp[None]):
         self.operator = Operator(self.session, self)
         self.news = News(self.session, self.bell)
         self.first_frame = asyncio.Event()
+        self._is_filled = False
         self.active = "ladder"
         self.card: Card | None = None
         self.farewell = ""
@@ -147,7 +148,15 @@ class ConsoleApp(TerminalApp[None]):
 
     def _after_first_frame(self) -> None:
         self._repaint()
-        self.call_after_refresh(self.first_frame.set)
+        self._is_filled = True
+        # There is a frame to come even when nothing has changed since the last one.
+        self.desk_screen.pane("status").refresh()
+
+    def post_display_hook(self) -> None:
+        """Take note of the first frame that shows what the panes have to say."""
+        super().post_display_hook()
+        if self._is_filled:
+            self.first_frame.set()
 
     def look(self) -> None:
         """Keep the session in step with the system and the terminal."""
