@@ -262,6 +262,8 @@ class ConsoleApp(TerminalApp[None]):
         if old != name:
             screen.pane(old).on_blur()
         pane = screen.pane(name)
+        # A tab that was hidden has no rows yet, and the first of them is to be selected.
+        self._pull(pane)
         screen.set_focus(pane, scroll_visible=False)
         pane.on_focus()
 

@@ -35,9 +35,9 @@ class Strategies(Pane):
             Column("state", 10, "left"),
             Column("PnL", 9),
             Column("held", 6, priority=4),
-            Column("ord", 3, priority=1),
+            Column("ord", 3, priority=3),
             Column("tick", 4, priority=7),
-            Column("why not / last word", 18, "left", priority=2, grow=1),
+            Column("why not / last word", 12, "left", priority=1, grow=1),
         )
     )
 

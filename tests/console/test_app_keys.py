@@ -212,6 +212,17 @@ async def test_a_size_typed_and_a_staged_order_moved_by_the_cursor():
         assert app.ticket is None
 
 
+async def test_a_tab_that_was_hidden_has_its_first_row_selected():
+    port = busy_port()
+    app = console(port)
+    async with opened(app, (80, 24)) as pilot:
+        populate(port)
+        await press(pilot, "8", "p")
+        assert ("pause", "g1") in port.calls
+        await press(pilot, "6", "x")
+        assert "cancelling 1 order" in app.session.note.text
+
+
 async def test_foreign_text_is_shown_inert():
     port = busy_port()
     app = console(port)
