@@ -144,13 +144,10 @@ class Terminal:
         view = memoryview(data)
         while view:
             ready = select.select([self.master], [self.master], [], 5)
-            if ready[0] and not self._read_only_output():
+            if ready[0] and not self._read():
                 return
             if ready[1]:
                 view = view[os.write(self.master, view[:1024]) :]
-
-    def _read_only_output(self) -> bool:
-        return self._read()
 
     def press(self, *keys: str) -> None:
         """Press keys one after the other, at a person's pace."""
@@ -168,12 +165,29 @@ class Terminal:
         self.press(":")
         self.wait_for(r"(?m)^ ?: ")
         self.send(text.encode())
-        self.wait_for(lambda: text in self.lines[-1])
+        self.wait_for(lambda: text[-60:] in self.lines[-1])
 
     def command(self, text: str) -> None:
         """Type a line in the prompt and press Enter."""
         self.line(text)
         self.press("enter")
+
+    def order(self, text: str) -> None:
+        """Type an order, read its preview, send it; type what a confirmation asks for."""
+        self.command(text)
+        self.wait_for(r"Enter sends|type \S+ to send: ")
+        asked = re.search(r"type (\S+) to send: ", self.text)
+        if asked is None:
+            self.press("enter")
+            return
+        self.send(asked[1].encode())
+        self.wait_for(rf"to send: {re.escape(asked[1])}")
+        self.answer("enter")
+
+    def arm(self) -> None:
+        """Let orders pass."""
+        self.press("A")
+        self.wait_for(r" ARMED")
 
     def resize(self, columns: int, lines: int) -> None:
         """Give the terminal another size."""

@@ -13,23 +13,6 @@ pytestmark = pytest.mark.pty
 Start = Callable[..., Terminal]
 
 
-def confirm(terminal: Terminal) -> None:
-    """Type what a confirmation asks for, and send it."""
-    terminal.wait_for(r"type \S+ to send: ")
-    asked = re.search(r"type (\S+) to send: ", terminal.text)
-    assert asked is not None
-    terminal.send(asked[1].encode())
-    terminal.wait_for(rf"to send: {re.escape(asked[1])}")
-    terminal.answer("enter")
-
-
-def send_line(terminal: Terminal, line: str) -> None:
-    """Type an order, read its preview, send it."""
-    terminal.command(line)
-    terminal.wait_for("Enter sends")
-    terminal.press("enter")
-
-
 def test_an_order_from_the_ladder_is_amended_and_cancelled(start: Start) -> None:
     terminal = start()
     terminal.press("3", "down", "enter")
@@ -46,7 +29,7 @@ def test_an_order_from_the_ladder_is_amended_and_cancelled(start: Start) -> None
     terminal.wait_for(r"ORDERS 1")
     terminal.wait_for(r"#1 +BTC-PERP B +0.007")
     terminal.wait_for(r"◂#1")
-    send_line(terminal, "mv #1 0.009 @ best -100t")
+    terminal.order("mv #1 0.009 @ best -100t")
     terminal.wait_for(r"#1 +BTC-PERP B +0.009")
     terminal.command("x #1")
     terminal.wait_for(r"ORDERS 0")
@@ -54,13 +37,11 @@ def test_an_order_from_the_ladder_is_amended_and_cancelled(start: Start) -> None
 
 def test_a_market_order_fills_is_valued_and_closed(start: Start) -> None:
     terminal = start()
-    terminal.press("A")
-    terminal.wait_for(r" ARMED")
+    terminal.arm()
     terminal.command("buy 500$ btc")
     terminal.wait_for("no price|price")
     terminal.press("escape")
-    terminal.command("buy 500$ btc @ mkt")
-    confirm(terminal)
+    terminal.order("buy 500$ btc @ mkt")
     terminal.wait_for(r"POSITIONS 1")
     terminal.wait_for(r"FILLS 1")
     terminal.wait_for(r"eq 19,99\d|eq 20,0\d\d\.[1-9]")
@@ -72,8 +53,6 @@ def test_a_market_order_fills_is_valued_and_closed(start: Start) -> None:
         return len(seen - {None}) > 1
 
     terminal.wait_for(profit_changed, 20)
-    terminal.command("flat btc")
-    terminal.wait_for("Enter sends|to send:")
-    confirm(terminal) if "to send:" in terminal.text else terminal.press("enter")
+    terminal.order("flat btc")
     terminal.wait_for(r"POSITIONS 0")
     terminal.wait_for(r"FILLS 2")
