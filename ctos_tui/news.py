@@ -32,6 +32,7 @@ class News:
         self._bell = bell
         self._told: dict[str, OrderState] = {}
         self._declined: dict[str, str] = {}
+        self._halt = ""
         bus = session.port.bus
         bus.subscribe(FillBooked, self._on_fill)
         bus.subscribe(OrderChanged, self._on_order)
@@ -69,7 +70,9 @@ class News:
             self._session.say(f"{done.kind} {done.symbol} {done.status}: {clean(done.reason)}", "danger")
 
     def _on_panic(self, event: PanicProgress) -> None:
-        self._session.say(f"PANIC: {event.text}", "good" if event.confirmed else "danger")
+        if event.text != self._halt:
+            self._halt = event.text
+            self._session.say(f"PANIC: {event.text}", "good" if event.confirmed else "danger")
 
     def _on_anomaly(self, event: AnomalyChanged) -> None:
         anomaly = event.anomaly

@@ -30,7 +30,7 @@ def assert_same(terminal: Terminal) -> None:
     terminal.wait_for("ORDERS 3", 15)
     terminal.wait_for(r"#1 +BTC-PERP B")
     terminal.wait_for(r"ETH-PERP +L")
-    terminal.wait_for(r"g1 +dyn_grid")
+    terminal.wait_for(r"g1 .*RUNNING")
 
 
 def test_quit_and_come_back(start: Start) -> None:
