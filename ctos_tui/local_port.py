@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 from ctos_tui.command.commands import AmendCommand, CancelCommand, Command, PlaceCommand, TargetCommand
@@ -103,6 +104,10 @@ class LocalPort:
     def age_ms(self, symbol: str) -> int | None:
         """Return the age of an instrument's data; None before the first message."""
         return self._market.age_ms(symbol)
+
+    def leverage(self, symbol: str) -> Decimal:
+        """Return the leverage at which an instrument's orders take margin."""
+        return self._system.driver.leverage(symbol)
 
     def is_stale(self, symbol: str) -> bool:
         """Return whether an instrument's data cannot be trusted now."""

@@ -119,6 +119,11 @@ class PaperDriver:
         self.exchange.reset()
         self._commit()
 
+    def leverage(self, symbol: str) -> Decimal:
+        """Return the leverage at which an instrument's orders take margin, 1 on spot."""
+        instrument = self.exchange.market(symbol).instrument
+        return self.exchange.margin.leverage(instrument)
+
     def audit(self) -> list[AuditLine]:
         """Return the proof of every currency's cash."""
         return self.exchange.audit()

@@ -189,6 +189,9 @@ class ScriptedPort:
     def age_ms(self, symbol: str) -> int | None:
         return 14_000 if symbol in self.stale else 12
 
+    def leverage(self, symbol: str) -> Decimal:
+        return Decimal(10)
+
     def is_stale(self, symbol: str) -> bool:
         return symbol in self.stale
 
