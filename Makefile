@@ -33,7 +33,7 @@ lint: $(DEV)
 	$(BIN)/lint-imports
 
 bench: $(DEV)
-	$(BIN)/pytest tests/benchmarks -s
+	$(BIN)/pytest tests/benchmarks -q
 
 lock: $(DEV)
 	$(PIP_COMPILE) --output-file requirements.lock pyproject.toml

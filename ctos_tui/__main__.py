@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -63,6 +64,7 @@ def cli(context: click.Context, **options: Any) -> None:
     """CTOS: run trading strategies from a terminal. Without a command the console opens, on paper money by default."""
     if context.invoked_subcommand is None:
         gc.disable()  # until the first frame: nothing that importing makes is garbage
+        os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # none is meant, and the search for them is slow
         from ctos_tui.console import open_console
 
         theme = options.pop("theme")

@@ -22,8 +22,10 @@ import pytest
 from drivers.binance import make_decoder
 from engine.kernel.market import BookUpdate
 from engine.kernel.orderbook import OrderBook
+from tests.benchmarks.table import Table
 
 REPETITIONS = 11
+MOST = 1.3
 DEPTH = 1000
 pytestmark = pytest.mark.bench
 
@@ -165,7 +167,7 @@ def cpu_seconds(run: Callable[[list[bytes]], Any], payloads: list[bytes]) -> flo
     return time.process_time() - start
 
 
-def compare(name: str, payloads: list[bytes]) -> float:
+def compare(name: str, payloads: list[bytes], table: Table) -> None:
     assert our_run(payloads) == floor_run(payloads)
     ratios, ours, floors = [], [], []
     for _ in range(REPETITIONS):
@@ -173,11 +175,14 @@ def compare(name: str, payloads: list[bytes]) -> float:
         ours.append(cpu_seconds(our_run, payloads))
         ratios.append(ours[-1] / floors[-1])
     scale = 1e6 / len(payloads)
-    print(
-        f"\nbook {name}: {len(payloads)} messages, ours {median(ours) * scale:.2f} us, "
-        f"floor {median(floors) * scale:.2f} us, ratio {median(ratios):.2f}"
+    table.add(
+        f"book, {name}, {len(payloads):,} messages",
+        f"{median(ours) * scale:.1f} µs",
+        f"<= {MOST} x",
+        median(ratios) <= MOST,
+        f"{median(floors) * scale:.1f} µs",
+        median(ratios),
     )
-    return median(ratios)
 
 
 @pytest.fixture(scope="module")
@@ -189,9 +194,9 @@ def recordings(shared_dir: Path) -> Iterator[dict[str, list[bytes]]]:
 
 
 @pytest.mark.parametrize("kind", ["usdm", "spot"])
-def test_recorded_book(recordings: dict[str, list[bytes]], kind: str):
-    assert compare(f"recorded {kind}", recordings[kind]) <= 1.3
+def test_recorded_book(recordings: dict[str, list[bytes]], kind: str, table: Table):
+    compare(f"recorded {kind}", recordings[kind], table)
 
 
-def test_deep_book():
-    assert compare("synthetic deep", deep_messages()) <= 1.3
+def test_deep_book(table: Table):
+    compare("synthetic deep", deep_messages(), table)

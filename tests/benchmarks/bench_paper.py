@@ -25,8 +25,11 @@ from engine.kernel.clock import NS_PER_S, Rng, VirtualClock
 from engine.kernel.instruments import Instrument, InstrumentKind
 from engine.kernel.market import BookUpdate, MarketEvent, Quote, Trade
 from engine.kernel.orders import OrderRequest, OrderType, Side
+from tests.benchmarks.table import Table
 
 REPETITIONS = 7
+MOST = 12.0
+LEAST_MADE = 20_000
 START_NS = 1_767_225_600 * NS_PER_S
 BTC = "BTC-USDT-PERP"
 BUSY = (BTC, "ETH-USDT-PERP", "SOL-USDT-PERP")
@@ -145,7 +148,7 @@ def place_ladder(driver: PaperDriver, symbol: str, number: int, orders: int) -> 
             driver.gateway.place(request, lambda answer: None)
 
 
-def report(name: str, instruments: list[Instrument], batches: Batches, most: float) -> None:
+def report(name: str, instruments: list[Instrument], batches: Batches, table: Table) -> None:
     count = sum(len(events) for _, events in batches)
 
     def middle(run: Callable[[], float]) -> float:
@@ -163,26 +166,31 @@ def report(name: str, instruments: list[Instrument], batches: Batches, most: flo
         return took
 
     idle, busy = middle(lambda: played(0)), middle(lambda: played(4))
-    print(f"\n{name}: {count:,} events, floor {count / floor:,.0f}/s ({floor / count * 1e6:.2f} µs)")
-    for what, took in (("no own orders", idle), (f"8 own orders a symbol, {fills[0]} fills", busy)):
-        print(f"  paper, {what}: {count / took:,.0f}/s ({took / count * 1e6:.2f} µs), {took / floor:.1f} x floor")
-    assert busy / floor < most
+    for what, took in (("no own orders", idle), (f"8 own orders a symbol, {fills[0]:,} fills", busy)):
+        table.add(
+            f"paper matching, {name}, {what}",
+            f"{count / took:,.0f}/s",
+            f"<= {MOST:.0f} x",
+            took / floor <= MOST,
+            f"{count / floor:,.0f}/s",
+            took / floor,
+        )
 
 
-def test_synthetic_market() -> None:
-    report("synthetic, 36 books", *synthetic_events(3_000, 30), most=12.0)
+def test_synthetic_market(table: Table) -> None:
+    report("synthetic, 36 books", *synthetic_events(3_000, 30), table)
 
 
-def test_recorded_market(shared_dir: Path) -> None:
-    report("recorded BTC perpetual", *recorded_events(shared_dir), most=12.0)
+def test_recorded_market(shared_dir: Path, table: Table) -> None:
+    report("recorded BTC perpetual", *recorded_events(shared_dir), table)
 
 
-def test_generator() -> None:
+def test_generator(table: Table) -> None:
     """How fast the synthetic market itself makes events."""
     rates = []
     for _ in range(3):
         started = time.process_time()
         _, batches = synthetic_events(10_000, 5)
         rates.append(sum(len(events) for _, events in batches) / (time.process_time() - started))
-    print(f"\nsynthetic generator: {median(rates):,.0f} events/s ({1e6 / median(rates):.1f} µs)")
-    assert median(rates) > 20_000
+    rate = median(rates)
+    table.add("synthetic market, events made", f"{rate:,.0f}/s", f">= {LEAST_MADE:,}/s", rate >= LEAST_MADE)

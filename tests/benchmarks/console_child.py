@@ -19,7 +19,7 @@ from typing import Any
 
 import engine.boot.system as boot
 from ctos_tui import console
-from ctos_tui.app import ConsoleApp
+from ctos_tui.key_presses import KeyPresses
 from drivers.paper.markets.replay import Batch, ReplayMarket
 from drivers.paper.markets.synthetic import SyntheticMarket
 from engine.boot.markets import MarketSource
@@ -126,14 +126,14 @@ async def run(kind: str, events: Path, report: Path, config: str) -> None:
             probe.system = build_system(options, loop)
             return probe.system
 
-        take_key = ConsoleApp.take_key
+        take_key = KeyPresses.take_key
 
-        def timed(app: ConsoleApp, event: Any) -> None:
+        def timed(keys: KeyPresses, key: str, character: str | None, read_at: float) -> None:
             probe.keys.append(time.monotonic())
-            take_key(app, event)
+            take_key(keys, key, character, read_at)
 
         console.build_system = build  # type: ignore[assignment]
-        ConsoleApp.take_key = timed  # type: ignore[method-assign]
+        KeyPresses.take_key = timed  # type: ignore[method-assign]
         await console._run(None, options)
     await measuring
 
