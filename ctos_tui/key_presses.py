@@ -94,6 +94,7 @@ class KeyPresses:
             self._stop_jumping()
             console.do_action(action.id)
         elif dropped:
+            console.prompt.dropped = dropped
             console.session.say(dropped, "warn", log=False)
         elif self.jumping:
             self._jump_to(key)

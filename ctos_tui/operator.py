@@ -211,6 +211,7 @@ class Operator:
     def submit(self) -> None:
         """Do what Enter does in the prompt."""
         prompt = self.prompt
+        prompt.dropped = ""
         if prompt.on_answer is not None:
             answer, text = prompt.on_answer, prompt.edit.text
             prompt.close()

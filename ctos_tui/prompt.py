@@ -94,6 +94,7 @@ class Prompt(msgspec.Struct):
         chosen: Which completion is marked.
         staged_line: The line that Enter has staged; empty while it is edited.
         on_answer: Takes the answer of a question.
+        dropped: Why the last Enter was not taken; empty once something else is typed.
     """
 
     mode: PromptMode = PromptMode.CLOSED
@@ -103,6 +104,7 @@ class Prompt(msgspec.Struct):
     staged_line: str = ""
     on_answer: Callable[[str], None] | None = None
     completion: Completion | None = None
+    dropped: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -129,12 +131,12 @@ class Prompt(msgspec.Struct):
 
     def _reset(self, mode: PromptMode, label: str, text: str) -> None:
         self.mode, self.label, self.chosen, self.staged_line = mode, label, 0, ""
-        self.on_answer, self.completion = None, None
+        self.on_answer, self.completion, self.dropped = None, None, ""
         self.edit.set(text)
 
     def edited(self) -> None:
         """Take back what stood on the old text."""
-        self.staged_line, self.chosen, self.completion = "", 0, None
+        self.staged_line, self.chosen, self.completion, self.dropped = "", 0, None, ""
 
     def complete(self, desk: Desk, vocabulary: Vocabulary) -> Completion:
         """Return what could stand at the cursor; kept until the text changes."""

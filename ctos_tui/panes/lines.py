@@ -181,6 +181,8 @@ class PreviewLine(FixedLine):
         note = self.session.current_note()
         if reading is None or not prompt.edit.text.strip():
             return (("type a command: buy 500$ btc @ best · flat btc · run dyn_grid · help", "dim"),)
+        if prompt.dropped:
+            return ((f"{prompt.dropped}: press Enter again", "warn"), SEPARATOR, *reading.preview)
         if reading.sendable and prompt.staged_line and prompt.staged_line == prompt.edit.text:
             send = self.host.keymap.label("prompt.submit")
             return (*reading.preview, SEPARATOR, (send, "key"), (" sends", "dim"))

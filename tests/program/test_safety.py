@@ -79,6 +79,16 @@ def test_pasted_rubbish_sends_nothing_and_breaks_nothing(start: Start) -> None:
     assert "POSITIONS 0" in terminal.text
 
 
+def test_a_line_typed_as_fast_as_a_paste_is_not_sent_and_says_so(start: Start) -> None:
+    terminal = start(size=(80, 24))
+    terminal.arm()
+    terminal.press(":")
+    terminal.send(b"buy 300$ btc @ best\r")
+    terminal.wait_for("key dropped: too many keys at once")
+    terminal.press("enter")
+    terminal.wait_for("Enter sends")
+
+
 def test_random_keys_and_sizes_while_trading(start: Start) -> None:
     terminal = start(size=(120, 40))
     terminal.arm()

@@ -81,7 +81,7 @@ def test_a_grid_launched_by_a_line_trades(start: Start) -> None:
     steps = "buy_grid_step=0.9993 sell_grid_step=1.0007 buy_move_step=0.9994 sell_move_step=1.0006"
     terminal.command(f"run dyn_grid btc base_amount=200 max_inventory=1000 {steps} as g1")
     terminal.wait_for(r"FILLS [1-9]", 30)
-    terminal.wait_for(r"g1 .*BTC", 5)
+    terminal.wait_for(r"g1 .*RUNNING", 5)
     terminal.command("halt g1 flat")
     terminal.wait_for("STOPPED", 15)
     terminal.wait_for("POSITIONS 0", 15)
