@@ -37,6 +37,7 @@ KEYS = {
     "ctrl+p": "\x10",
     "ctrl+u": "\x15",
 }
+PROMPT = re.compile(r" : (?!prompt)")
 FINGER_S = 0.12
 """A person's pause before a key that sends: shorter gaps are taken for a paste or a held key."""
 READ_S = 0.4
@@ -160,29 +161,36 @@ class Terminal:
         self.pump(READ_S)
         self.press(*keys)
 
+    def enter(self) -> None:
+        """Press Enter; again where the guard says that it took the key for a mistake, as on a busy machine."""
+        for _ in range(5):
+            self.press("enter")
+            self.pump(FINGER_S)
+            if "key dropped" not in self.text:
+                return
+
     def line(self, text: str) -> None:
         """Open the prompt and type a line, not yet sent."""
         self.press(":")
-        self.wait_for(r"(?m)^ ?: ")
+        self.wait_for(lambda: PROMPT.match(self.lines[-1]))
         self.send(text.encode())
         self.wait_for(lambda: text[-60:] in self.lines[-1])
 
     def command(self, text: str) -> None:
         """Type a line in the prompt and press Enter."""
         self.line(text)
-        self.press("enter")
+        self.enter()
 
     def order(self, text: str) -> None:
         """Type an order, read its preview, send it; type what a confirmation asks for."""
         self.command(text)
         self.wait_for(r"Enter sends|type \S+ to send: ")
         asked = re.search(r"type (\S+) to send: ", self.text)
-        if asked is None:
-            self.press("enter")
-            return
-        self.send(asked[1].encode())
-        self.wait_for(rf"to send: {re.escape(asked[1])}")
-        self.answer("enter")
+        if asked is not None:
+            self.send(asked[1].encode())
+            self.wait_for(rf"to send: {re.escape(asked[1])}")
+            self.pump(READ_S)
+        self.enter()
 
     def arm(self) -> None:
         """Let orders pass."""
