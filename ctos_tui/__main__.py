@@ -6,6 +6,7 @@ need. Errors come out as one line: bad usage and bad files exit with 2, everythi
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import os
@@ -14,7 +15,15 @@ from typing import Any
 
 import click
 
-from engine.kernel.errors import ConfigError, CtosError, StateLocked, UnknownAccount, UnknownStrategy, UnknownVenue
+from engine.kernel.errors import (
+    ConfigError,
+    CtosError,
+    StateLocked,
+    StorageError,
+    UnknownAccount,
+    UnknownStrategy,
+    UnknownVenue,
+)
 
 _COMMANDS = {
     "run": ("ctos_tui.cli.run", "The same engine with no screen; JSON lines on stdout."),
@@ -77,8 +86,14 @@ def cli(context: click.Context, **options: Any) -> None:
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
+    if sys.stdout is None:  # closed by the caller
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     try:
         cli.main(prog_name="ctos-tui", standalone_mode=False)
+        from ctos_tui.cli.jsonlines import naming_stdout
+
+        with naming_stdout():
+            sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         sys.exit(2)
@@ -86,10 +101,23 @@ def main() -> None:
         sys.exit(130)
     except CtosError as error:
         click.echo(f"ctos-tui: {error.__class__.__name__}: {error}", err=True)
+        if isinstance(error, StorageError):
+            _forget_stdout()
         sys.exit(2 if isinstance(error, _USAGE_ERRORS) else 1)
     except BrokenPipeError:
-        sys.stderr.close()
+        _forget_stdout()
         sys.exit(1)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        click.echo(f"ctos-tui: cannot write: {error.strerror}", err=True)
+        _forget_stdout()
+        sys.exit(1)
+
+
+def _forget_stdout() -> None:
+    """Let nothing that waits in stdout's buffer fail again when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

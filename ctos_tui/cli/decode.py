@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ctos_tui.cli.jsonlines import write_line
+from ctos_tui.cli.jsonlines import naming_stdout, write_line
 from engine.boot.decoding import decode_stream
 from engine.io.raw_files import open_raw, raw_lines
 
@@ -21,5 +21,6 @@ def command(venue: str, file: Path | None) -> None:
         stream = decode_stream(venue, raw_lines(source, str(file or "stdin")))
         for event in stream.events:
             write_line(event)
-    sys.stdout.flush()
+    with naming_stdout():
+        sys.stdout.flush()
     click.echo(stream.summary(), err=True)

@@ -7,12 +7,15 @@ import enum
 import json
 import math
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from engine.io.event_lines import decimal_text
+from engine.kernel.errors import StorageError
 
 
 def plain(value: Any) -> Any:
@@ -42,5 +45,28 @@ def to_json(value: Any) -> str:
 
 
 def write_line(value: Any) -> None:
-    """Write one line of JSON to stdout."""
-    sys.stdout.write(to_json(value) + "\n")
+    """Write one line of JSON to stdout.
+
+    Raises:
+        BrokenPipeError: Nobody reads any more.
+        StorageError: The file behind stdout cannot take it.
+    """
+    text = to_json(value) + "\n"
+    with naming_stdout():
+        sys.stdout.write(text)
+
+
+@contextmanager
+def naming_stdout() -> Iterator[None]:
+    """Turn a failure of what is behind stdout into one that says so.
+
+    Raises:
+        BrokenPipeError: Nobody reads any more.
+        StorageError: The file behind stdout cannot take more.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StorageError(f"cannot write to stdout: {error.strerror}") from error

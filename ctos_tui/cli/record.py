@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ctos_tui.cli.options import Duration, system_options
-from ctos_tui.cli.waiting import Ending
+from ctos_tui.cli.waiting import Ending, watch_signals
 from engine.boot.full_speed import run_at_full_speed
 from engine.boot.options import SystemOptions
 from engine.boot.system import System, build_system
@@ -33,7 +33,7 @@ def command(folder: Path, symbols: str, duration: float | None, **options: Any) 
     if chosen.is_full_speed:
         system = build_system(chosen, None)
         try:
-            run_at_full_speed(system, lambda: session.begin(system), duration)
+            run_at_full_speed(system, lambda: session.begin(system), duration, watch_signals())
             session.end()
         finally:
             system.close()

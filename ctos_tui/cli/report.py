@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ctos_tui.cli.jsonlines import write_line
 from engine.boot.system import System
+from engine.kernel.errors import StorageError
 from engine.runtime.anomalies import AnomalyChanged
 from engine.runtime.events import (
     CommandRefused,
@@ -19,9 +21,16 @@ from engine.runtime.events import (
 
 
 class EventWriter:
-    """Writes what the engine publishes to stdout, one JSON object a line with `type` and `ts` (ms)."""
+    """Writes what the engine publishes to stdout, one JSON object a line with `type` and `ts` (ms).
+
+    Attributes:
+        failure: Why stdout takes no more; nothing is written after it.
+        on_failure: Called once when stdout fails.
+    """
 
     def __init__(self, system: System) -> None:
+        self.failure: BrokenPipeError | StorageError | None = None
+        self.on_failure: Callable[[], object] = lambda: None
         self._clock = system.clock
         bus = system.bus
         bus.subscribe(OrderChanged, self._order)
@@ -34,7 +43,24 @@ class EventWriter:
         bus.subscribe(LogLine, self._log)
 
     def _write(self, type: str, **fields: Any) -> None:
-        write_line({"type": type, "ts": self._clock.now_ms(), **fields})
+        if self.failure is not None:
+            return
+        try:
+            write_line({"type": type, "ts": self._clock.now_ms(), **fields})
+        except (BrokenPipeError, StorageError) as error:
+            self.failure = error
+            self.on_failure()
+
+    def close(self, summary: dict[str, Any]) -> None:
+        """Write the last line.
+
+        Raises:
+            BrokenPipeError: Nobody reads any more.
+            StorageError: The file behind stdout cannot take more.
+        """
+        if self.failure is not None:
+            raise self.failure
+        write_line(summary)
 
     def _order(self, event: OrderChanged) -> None:
         order = event.order

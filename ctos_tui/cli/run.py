@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import Any
 
 import click
 
-from ctos_tui.cli.jsonlines import write_line
 from ctos_tui.cli.options import Duration, system_options
 from ctos_tui.cli.report import EventWriter
-from ctos_tui.cli.waiting import Ending
+from ctos_tui.cli.waiting import Ending, watch_signals
 from engine.boot.full_speed import run_at_full_speed
 from engine.boot.options import SystemOptions
 from engine.boot.summary import Tally, summary
@@ -29,23 +27,26 @@ def command(strategies: tuple[str, ...], duration: float | None, **options: Any)
     system_options_ = SystemOptions(**options)
     if system_options_.is_full_speed:
         system = build_system(system_options_, None)
-        EventWriter(system)
+        writer = EventWriter(system)
         tally = Tally(system.bus)
+        is_told = watch_signals()
         try:
-            run_at_full_speed(system, lambda: _launch(system, wanted), duration)
-            write_line(summary(system, tally))
+            run_at_full_speed(
+                system, lambda: _launch(system, wanted), duration, lambda: is_told() or writer.failure is not None
+            )
+            writer.close(summary(system, tally))
         finally:
             system.close()
     else:
         asyncio.run(_run(system_options_, wanted, duration))
-    sys.stdout.flush()
 
 
 async def _run(options: SystemOptions, wanted: list[tuple[str, str, dict[str, str]]], duration: float | None) -> None:
     loop = asyncio.get_running_loop()
     system = build_system(options, loop)
     ending = Ending(loop)
-    EventWriter(system)
+    writer = EventWriter(system)
+    writer.on_failure = ending.tell
     tally = Tally(system.bus)
     try:
         await system.start()
@@ -55,7 +56,7 @@ async def _run(options: SystemOptions, wanted: list[tuple[str, str, dict[str, st
     finally:
         closing = summary(system, tally)
         await system.stop()
-    write_line(closing)
+    writer.close(closing)
 
 
 def _launch(system: System, wanted: list[tuple[str, str, dict[str, str]]]) -> None:

@@ -4,8 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable
+from types import FrameType
 
 from engine.kernel.clock import Clock, sleep
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def watch_signals() -> Callable[[], bool]:
+    """Return what tells whether a signal asked this process to end; a second signal ends it at once."""
+    told: list[int] = []
+
+    def tell(number: int, frame: FrameType | None) -> None:
+        told.append(number)
+        for other in _SIGNALS:
+            signal.signal(other, signal.SIG_DFL)
+
+    for number in _SIGNALS:
+        signal.signal(number, tell)
+    return lambda: bool(told)
 
 
 class Ending:
@@ -17,7 +35,7 @@ class Ending:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._told = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in _SIGNALS:
             loop.add_signal_handler(number, self._told.set)
 
     def tell(self) -> None:

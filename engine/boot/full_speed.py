@@ -9,14 +9,23 @@ from engine.kernel.clock import NS_PER_S, VirtualClock
 from engine.kernel.errors import ConfigError
 from engine.runtime.shell import run_to_end
 
+_LOOK_NS = 10 * NS_PER_S
+"""Market time between two looks at whether the run was told to end."""
 
-def run_at_full_speed(system: System, launch: Callable[[], object], duration_s: float | None) -> None:
-    """Play the market until `duration_s` of its time has passed or it ends.
+
+def run_at_full_speed(
+    system: System,
+    launch: Callable[[], object],
+    duration_s: float | None,
+    is_ended: Callable[[], bool] = lambda: False,
+) -> None:
+    """Play the market until `duration_s` of its time has passed, it ends, or the run is told to end.
 
     Args:
         system: Built without a loop.
         launch: Starts strategies when the account is armed.
         duration_s: Market time; needed where the market never ends.
+        is_ended: Whether the run was told to end.
 
     Raises:
         ConfigError: The market never ends and no duration is given.
@@ -30,8 +39,10 @@ def run_at_full_speed(system: System, launch: Callable[[], object], duration_s: 
     system.engine.arm("run")
     launch()
     driver = system.driver
-    if until_ns is not None:
+    while not is_ended() and (due := driver.next_event_ns()) is not None:
+        look_ns = due + (NS_PER_S if until_ns is None else _LOOK_NS)
+        if until_ns is not None and look_ns >= until_ns:
+            break
+        driver.run_virtual(clock, look_ns)
+    if until_ns is not None and not is_ended():
         driver.run_virtual(clock, until_ns)
-    else:
-        while (due := driver.next_event_ns()) is not None:
-            driver.run_virtual(clock, due + NS_PER_S)

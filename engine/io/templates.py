@@ -43,8 +43,12 @@ def _write_new(path: Path, content: bytes) -> bool:
         return False
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}; choose another folder with --config") from error
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+    except OSError as error:
+        path.unlink()
+        raise StorageError(f"cannot write {path}: {error.strerror}; free some space and try again") from error
     return True

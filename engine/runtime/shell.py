@@ -43,6 +43,7 @@ class LoopShell:
         task = self._loop.create_task(carry_out())
         self._tasks.add(task)
         task.add_done_callback(self._finished)
+        task.add_done_callback(lambda _: work.close())  # a task cancelled before its first step never awaits it
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

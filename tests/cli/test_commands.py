@@ -208,6 +208,32 @@ def test_a_strategy_file_that_does_not_load_is_named(tmp_path: Path) -> None:
     assert b"broken.py: does not load: ModuleNotFoundError" in listed.stderr
 
 
+def test_a_signal_ends_a_run_at_full_speed_with_its_summary(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    options = ["--config", str(tmp_path), "--market", "synthetic:3", "--speed", "max", "--for", "240h"]
+    command = [sys.executable, "-m", "ctos_tui", "run", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as running:
+        assert running.stdout is not None
+        running.stdout.readline()
+        running.terminate()
+        out, errors = running.communicate(timeout=30)
+    assert running.returncode == 0, errors.decode()
+    assert_adds_up(json.loads(out.splitlines()[-1]))
+
+
+def test_a_run_whose_reader_goes_away_ends_quietly(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    options = ["--config", str(tmp_path), "--market", "synthetic:3", "--speed", "max", "--for", "240h"]
+    command = [sys.executable, "-m", "ctos_tui", "run", *options, "--strategy", GRID]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.readline()
+        running.stdout.close()
+        assert running.stderr.read() == b""
+        assert running.wait(timeout=30) == 1
+
+
 def test_two_processes_cannot_hold_one_state(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "ctos_tui", "run", "--config", str(tmp_path)]
