@@ -141,6 +141,7 @@ class ConsoleApp(TerminalApp[None]):
         self.session.on_focus = self._repaint
         self.look()
         self.activate(self.active)
+        self.gate.close()  # nothing is painted before the panes have said what they know
         self.call_after_refresh(self._after_first_frame)
 
     def _visible(self, pane: Pane) -> Callable[[], bool]:
@@ -148,6 +149,10 @@ class ConsoleApp(TerminalApp[None]):
 
     def _after_first_frame(self) -> None:
         self._repaint()
+        self.gate.open()
+        self.call_after_refresh(self._await_frame)
+
+    def _await_frame(self) -> None:
         self._is_filled = True
         # There is a frame to come even when nothing has changed since the last one.
         self.desk_screen.pane("status").refresh()
