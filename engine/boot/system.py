@@ -192,16 +192,18 @@ class System:
         """Store everything and release the state directory."""
         self.ready = False
         self.watch.stop()
-        self.manager.save_all()
-        self.space.stop()
-        self.monitor.stop_position_monitoring()
-        self.shell.close()
-        self.bars.close()
-        self.engine.stop()
-        self.logs.close()
-        self.journal.close()
-        self.writer.close()
-        self._lock.release()
+        try:
+            self.manager.save_all()
+            self.space.stop()
+            self.monitor.stop_position_monitoring()
+            self.shell.close()
+            self.bars.close()
+            self.engine.stop()
+            self.logs.close()
+            self.journal.close()
+            self.writer.close()
+        finally:
+            self._lock.release()
 
     def _focus(self) -> tuple[str, ...]:
         """Return the symbols meant by `symbols=focus`: the watch list, else the largest of the market."""

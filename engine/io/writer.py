@@ -24,6 +24,10 @@ GATHER_S = 0.002
 """Rest after each round of work, so that what arrives meanwhile shares one flush to the disk."""
 
 
+CLOSING_ROUNDS = 20
+"""How often an outcome may ask for more work while the writer closes."""
+
+
 class WriterThread:
     """Does disk work in order and reports back on the event loop.
 
@@ -72,11 +76,16 @@ class WriterThread:
         done.wait()
 
     def close(self) -> None:
-        """Finish all queued work, deliver its outcomes and end the thread."""
+        """Finish all queued work, deliver its outcomes, finish what they ask for in turn, and end the thread."""
         if self._closed:
             return
-        self._closed = True
         self._closing.set()
+        for _ in range(CLOSING_ROUNDS):
+            self.wait()
+            if not self._outcomes:
+                break
+            self._deliver()
+        self._closed = True
         if self._thread is not None:
             self._work.put(None)
             self._thread.join()

@@ -172,3 +172,11 @@ def test_little_room_is_told_until_there_is_enough_again(tmp_path: Path, monkeyp
     clock.advance(60)
     low = (Space.LOW, 150 << 20)
     assert seen == [low, low, (Space.CRITICAL, 20 << 20), (Space.ENOUGH, 900 << 20)]
+
+
+async def test_what_an_outcome_asks_for_is_written_before_the_writer_closes() -> None:
+    done: list[str] = []
+    writer = WriterThread(asyncio.get_running_loop(), done.append)
+    writer.submit(lambda: None, lambda: writer.submit(lambda: done.append("second"), lambda: done.append("told")))
+    writer.close()
+    assert done == ["second", "told"]
