@@ -43,7 +43,7 @@ async def test_a_day_of_trading_by_keyboard(tmp_path):
         assert app.session.arming.label(app.session.now(), BTC) == "ARMED"
 
         # A limit staged on the ladder, well below the market, rests.
-        await press(pilot, "g", *["down"] * 6, "b")
+        await press(pilot, "g", *["pagedown"] * 6, "b")
         assert "sends" in screen_text(app, "preview")
         await send_staged(pilot, app)
         await until(pilot, lambda: [o for o in tracker.working() if o.state == "open"], "a resting order")
