@@ -78,9 +78,9 @@ def test_a_grid_from_the_form_is_changed_paused_and_stopped_flat(start: Start) -
 def test_a_grid_launched_by_a_line_trades(start: Start) -> None:
     terminal = start(options=("--speed", "20"))
     terminal.arm()
-    steps = "buy_grid_step=0.9993 sell_grid_step=1.0007 buy_move_step=0.9994 sell_move_step=1.0006"
+    steps = "buy_grid_step=0.9997 sell_grid_step=1.0003 buy_move_step=0.9998 sell_move_step=1.0002"
     terminal.command(f"run dyn_grid btc base_amount=200 max_inventory=1000 {steps} as g1")
-    terminal.wait_for(r"FILLS [1-9]", 30)
+    terminal.wait_for(r"FILLS [1-9]", 90)
     terminal.wait_for(r"g1 .*RUNNING", 5)
     terminal.command("halt g1 flat")
     terminal.wait_for("STOPPED", 15)
