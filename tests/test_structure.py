@@ -286,9 +286,7 @@ def test_swallow_rule_lets_pass(source: str):
     assert swallowed_errors(source) == []
 
 
-@pytest.mark.parametrize(
-    "source", ["from textual.widgets import DataTable", "widgets.RichLog()", "self.rich_style"]
-)
+@pytest.mark.parametrize("source", ["from textual.widgets import DataTable", "widgets.RichLog()", "self.rich_style"])
 def test_pane_rule_sees(source: str):
     assert slow_widgets(source)
 

@@ -17,13 +17,14 @@ from drivers.paper.markets.model import MarketModel
 from drivers.paper.pump import MarketPump
 from drivers.paper.state import decode, encode
 from drivers.paper.streams import Streams
-from engine.kernel.account import Balance, Position
+from engine.kernel.account import Balance, KeyRights, Position
 from engine.kernel.clock import Clock, Rng, VirtualClock
-from engine.kernel.errors import CtosError, InvalidOrder, OrderNotFound, VenueUnavailable
+from engine.kernel.errors import CtosError, InvalidOrder, OrderNotFound, Unsupported, VenueUnavailable
 from engine.kernel.instruments import Instrument, InstrumentKind
+from engine.kernel.links import LinkStatus
 from engine.kernel.market import Bar, Levels, MarketEvent, Trade, Unparsed
 from engine.kernel.orderbook import OrderBook
-from engine.kernel.orders import Fill, OrderRequest, OrderType, OrderUpdate, Side
+from engine.kernel.orders import Fill, OrderRequest, OrderType, OrderUpdate, Side, combined_order_type
 from engine.kernel.syscalls import (
     AccountEvent,
     BookEvent,
@@ -33,9 +34,8 @@ from engine.kernel.syscalls import (
     PriceNow,
     TickEvent,
     Unsubscribe,
+    VenueFeatures,
 )
-
-_TIME_IN_FORCE = {"gtc": OrderType.LIMIT, "ioc": OrderType.IOC, "fok": OrderType.FOK}
 
 
 class PaperDriver:
@@ -53,6 +53,7 @@ class PaperDriver:
     """
 
     venue = "paper"
+    features = VenueFeatures()
 
     def __init__(self, model: MarketModel, clock: Clock, rng: Rng, config: PaperConfig, store: PaperStore) -> None:
         self._model = model
@@ -123,6 +124,22 @@ class PaperDriver:
         """Return the leverage at which an instrument's orders take margin, 1 on spot."""
         instrument = self.exchange.market(symbol).instrument
         return self.exchange.margin.leverage(instrument)
+
+    async def check_account(self) -> list[str]:
+        """Return nothing: there is no mode that would forbid to trade on paper."""
+        return []
+
+    async def key_rights(self) -> KeyRights:
+        """Return that everything but withdrawing is possible: there is no key."""
+        return KeyRights(trade=True, withdraw=False, note="paper money needs no key")
+
+    async def cancel_all_after(self, seconds: int) -> None:
+        """Refuse: the paper venue lives and ends with this program."""
+        raise Unsupported("the paper venue has no dead-man timer: it ends with this program")
+
+    def links(self) -> list[LinkStatus]:
+        """Return nothing: there is no connection to lose."""
+        return []
 
     def audit(self) -> list[AuditLine]:
         """Return the proof of every currency's cash."""
@@ -219,7 +236,7 @@ class PaperDriver:
         trigger_price: Decimal | None = None,
     ) -> OrderUpdate:
         """Place an order and return what became of it by the time of the answer."""
-        kind = _order_type(order_type, post_only, time_in_force)
+        kind = combined_order_type(order_type, post_only, time_in_force)
         request = OrderRequest(client_id or "", "", symbol, side, kind, size, price, trigger_price, reduce_only)
         accepted = await self._request(lambda: self.exchange.place(request))
         return self.exchange.query(accepted.venue_order_id, symbol)
@@ -323,6 +340,14 @@ class PaperDriver:
         """Stream public trades."""
         return self._streams.trades(symbol, handler)
 
+    def subscribe_raw(self, handler: Callable[[bytes], None]) -> Unsubscribe:
+        """Refuse: this market has no wire.
+
+        Raises:
+            Unsupported: Always.
+        """
+        raise Unsupported("this market has no wire messages; record --raw needs --market live and a venue")
+
     def subscribe_account(self, handler: Callable[[AccountEvent], None]) -> Unsubscribe:
         """Stream order updates, fills, positions, balances and funding payments of this account."""
         return self._streams.account(handler)
@@ -351,21 +376,3 @@ def _report_failure(task: asyncio.Task[None]) -> None:
     error = None if task.cancelled() else task.exception()
     if error is not None:
         task.get_loop().call_exception_handler({"message": "the paper market stopped", "exception": error})
-
-
-def _order_type(order_type: OrderType, post_only: bool, time_in_force: str | None) -> OrderType:
-    """Return the one order type that a type, a post-only flag and a time in force mean together."""
-    wanted = order_type
-    if time_in_force is not None:
-        by_force = _TIME_IN_FORCE.get(time_in_force.lower())
-        if by_force is None:
-            raise InvalidOrder(f"time in force {time_in_force!r} is not one of gtc, ioc, fok")
-        if by_force is not OrderType.LIMIT:
-            if order_type not in (OrderType.LIMIT, by_force):
-                raise InvalidOrder(f"a {order_type} order cannot be {time_in_force}")
-            wanted = by_force
-    if post_only:
-        if wanted not in (OrderType.LIMIT, OrderType.POST_ONLY):
-            raise InvalidOrder(f"a {wanted} order cannot be post-only")
-        wanted = OrderType.POST_ONLY
-    return wanted

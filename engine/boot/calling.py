@@ -10,7 +10,7 @@ from engine.boot.system import System
 from engine.kernel import errors
 from engine.kernel.clock import NS_PER_S, sleep
 from engine.kernel.errors import CtosError, InvalidOrder, OrderNotFound, UnknownOutcome
-from engine.kernel.orders import Order, OrderState, OrderType, OrderUpdate, Pending, Side
+from engine.kernel.orders import Order, OrderState, OrderType, OrderUpdate, Pending, Side, combined_order_type
 from engine.runtime.accounts import MANUAL
 from engine.runtime.events import OrderChanged
 
@@ -59,7 +59,7 @@ class CallDesk:
         """Place an order and return what became of it by the time of the venue's answer."""
         if client_id is not None:
             raise InvalidOrder("client_id= is given by the engine, which must know every order; leave it out")
-        kind = _order_type(order_type, post_only, time_in_force)
+        kind = combined_order_type(order_type, post_only, time_in_force)
         sent = self._engine.submit(MANUAL, symbol, side, kind, size, price, trigger_price, reduce_only)
         order = await self._answer(sent, lambda order: order.state not in (OrderState.INTENT, OrderState.SENT))
         if order.state is OrderState.REJECTED:
@@ -156,22 +156,6 @@ class CallDesk:
         deadline_ns = clock.now_ns() + round(_MARKET_S * NS_PER_S)
         while self._engine.market.quote(symbol) is None and clock.now_ns() < deadline_ns:
             await sleep(clock, 0.02)
-
-
-def _order_type(order_type: OrderType, post_only: bool, time_in_force: str | None) -> OrderType:
-    named = {"gtc": order_type, "ioc": OrderType.IOC, "fok": OrderType.FOK}
-    asked = (time_in_force or "gtc").lower()
-    if asked not in named:
-        raise InvalidOrder(f"time_in_force={time_in_force!r}: must be gtc, ioc or fok")
-    kinds = {order_type, named[asked]} | ({OrderType.POST_ONLY} if post_only else set())
-    if len(kinds) > 1:
-        kinds.discard(OrderType.LIMIT)
-    if len(kinds) > 1:
-        words = " and ".join(sorted(kind.value for kind in kinds))
-        raise InvalidOrder(
-            f"an order cannot be {words}: order_type=, post_only= and time_in_force= contradict each other"
-        )
-    return kinds.pop()
 
 
 def _typed(order: Order) -> CtosError:

@@ -9,12 +9,11 @@ import re
 import sys
 import urllib.parse
 from collections.abc import Mapping
-from typing import NoReturn
 
 from engine.kernel.clock import system_random_bytes
 from engine.kernel.errors import ConfigError
+from engine.kernel.secret import MASK, Secret
 
-MASK = "***"
 SHORTEST_MASKED = 4
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s:@\"']*:[^/\s@\"']*(?=@)")
 _ENVIRONMENT = re.compile(r"^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$")
@@ -22,30 +21,6 @@ _ENVIRONMENT = re.compile(r"^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$")
 _VERSION = "enc:1:"
 _SALT_BYTES, _NONCE_BYTES = 16, 12
 _SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 1 << 17, 8, 1
-
-
-class Secret:
-    """A text that shows as `***` and cannot be pickled or compared by accident; `reveal` gives it out."""
-
-    __slots__ = ("__text",)
-
-    def __init__(self, text: str) -> None:
-        self.__text = text
-
-    def reveal(self) -> str:
-        """Return the text; only to sign or to send."""
-        return self.__text
-
-    def __bool__(self) -> bool:
-        return bool(self.__text)
-
-    def __repr__(self) -> str:
-        return MASK
-
-    __str__ = __repr__
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a secret cannot be pickled")
 
 
 def resolve(written: str, where: str, environment: Mapping[str, str], password: Secret | None = None) -> Secret:

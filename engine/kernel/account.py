@@ -49,6 +49,23 @@ class FundingPayment:
     id: str
 
 
+@dataclass(slots=True, frozen=True)
+class AccountStream:
+    """The private stream broke, or is back: what happened meanwhile must be asked for before it counts as known."""
+
+    live: bool
+    reason: str
+
+
+@dataclass(slots=True, frozen=True)
+class KeyRights:
+    """What the venue says an API key may do; None where it does not say."""
+
+    trade: bool | None
+    withdraw: bool | None
+    note: str = ""
+
+
 @dataclass(slots=True)
 class Ledger:
     """Average-cost book of one instrument.

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
+from engine.kernel.errors import InvalidOrder
+
 ZERO = Decimal(0)
 
 
@@ -53,6 +55,30 @@ class OrderType(StrEnum):
     def has_price(self) -> bool:
         """Return whether such an order needs a limit price."""
         return self not in (OrderType.MARKET, OrderType.STOP)
+
+
+_BY_FORCE = {"gtc": OrderType.LIMIT, "ioc": OrderType.IOC, "fok": OrderType.FOK}
+
+
+def combined_order_type(order_type: OrderType, post_only: bool, time_in_force: str | None) -> OrderType:
+    """Return the one order type that a type, a post-only flag and a time in force mean together.
+
+    Raises:
+        InvalidOrder: They contradict each other.
+    """
+    force = (time_in_force or "gtc").lower()
+    if force not in _BY_FORCE:
+        raise InvalidOrder(f"time_in_force={time_in_force!r}: must be gtc, ioc or fok")
+    wanted = {order_type} | ({_BY_FORCE[force]} if force != "gtc" else set())
+    wanted |= {OrderType.POST_ONLY} if post_only else set()
+    if len(wanted) > 1:
+        wanted.discard(OrderType.LIMIT)
+    if len(wanted) > 1:
+        words = " and ".join(sorted(kind.value for kind in wanted))
+        raise InvalidOrder(
+            f"an order cannot be {words}: order_type=, post_only= and time_in_force= contradict each other"
+        )
+    return wanted.pop()
 
 
 class OrderState(StrEnum):

@@ -13,9 +13,10 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from engine.kernel.account import Balance, FundingPayment, Position
+from engine.kernel.account import AccountStream, Balance, FundingPayment, KeyRights, Position
 from engine.kernel.errors import CtosError
 from engine.kernel.instruments import Instrument, InstrumentKind
+from engine.kernel.links import LinkStatus
 from engine.kernel.market import (
     Bar,
     BookInvalid,
@@ -36,7 +37,23 @@ Reply = Callable[[OrderUpdate | CtosError], None]
 Unsubscribe = Callable[[], None]
 TickEvent = Quote | Ticker | MarkPrice | FundingRate
 BookEvent = BookUpdate | BookSynced | BookInvalid
-AccountEvent = OrderUpdate | Fill | Position | Balance | FundingPayment
+AccountEvent = OrderUpdate | Fill | Position | Balance | FundingPayment | AccountStream
+
+
+class VenueFeatures(msgspec.Struct, frozen=True):
+    """What a venue does by itself, from its `arch.yaml`.
+
+    Attributes:
+        stops: It keeps reduce-only stop orders.
+        amends: It changes price and quantity of a working order in one call.
+        dead_man: It cancels our orders by itself unless a timer is set anew.
+        leverage: Leverage can be set for each instrument.
+    """
+
+    stops: bool = True
+    amends: bool = True
+    dead_man: bool = False
+    leverage: bool = True
 
 
 class ExchangeLimits(msgspec.Struct, frozen=True):
@@ -110,8 +127,16 @@ class Driver(Protocol):
     def gateway(self) -> OrderGateway:
         """Return the engine's way to place orders."""
 
+    @property
+    def features(self) -> VenueFeatures:
+        """Return what the venue does by itself."""
+
     async def start(self) -> None:
-        """Connect and begin streaming."""
+        """Connect and be ready for every call; called before any other.
+
+        Raises:
+            CtosError: The venue cannot be reached, or refuses the key; the message names the remedy.
+        """
 
     async def stop(self) -> None:
         """Disconnect and release everything."""
@@ -197,6 +222,29 @@ class Driver(Protocol):
     async def set_leverage(self, symbol: str, leverage: Decimal) -> Decimal:
         """Set and return the leverage of an instrument."""
 
+    def leverage(self, symbol: str) -> Decimal | None:
+        """Return the leverage of an instrument as last heard of, 1 on spot; None while it is not known."""
+
+    async def check_account(self) -> list[str]:
+        """Return what forbids trading on this account (hedge mode, margin mode, a key without rights), with remedies.
+
+        Raises:
+            CtosError: The venue could not be asked.
+        """
+
+    async def key_rights(self) -> KeyRights:
+        """Return what the venue says the key may do."""
+
+    async def cancel_all_after(self, seconds: int) -> None:
+        """Let the venue cancel this account's orders unless called again within `seconds`; 0 switches it off.
+
+        Raises:
+            Unsupported: The venue has no such timer.
+        """
+
+    def links(self) -> list[LinkStatus]:
+        """Return the state of every connection; empty where there is none to lose."""
+
     def book(self, symbol: str) -> OrderBook:
         """Return the live book of an instrument, kept current while it is subscribed."""
 
@@ -211,6 +259,9 @@ class Driver(Protocol):
 
     def subscribe_trades(self, symbol: str, handler: Callable[[Trade], None]) -> Unsubscribe:
         """Stream public trades."""
+
+    def subscribe_raw(self, handler: Callable[[bytes], None]) -> Unsubscribe:
+        """Stream the public wire messages as they arrive, REST snapshots among them: what `decode` reads."""
 
     def subscribe_account(self, handler: Callable[[AccountEvent], None]) -> Unsubscribe:
         """Stream order updates, fills, positions, balances and funding payments of this account."""

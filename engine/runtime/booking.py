@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 
-from engine.kernel.account import Balance, FundingPayment, Position
+from engine.kernel.account import AccountStream, Balance, FundingPayment, Position
 from engine.kernel.errors import CtosError
 from engine.kernel.orders import Fill, Order, OrderState, OrderUpdate, Pending
 from engine.kernel.syscalls import AccountEvent
@@ -34,6 +34,7 @@ class Booking:
             may still do has changed.
         on_behind: Called with an order of which the venue reported more filled than is booked.
         on_liquidation: Called with the fill when the venue closed a position by force.
+        on_stream: Called when the account's stream broke or is back.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class Booking:
         on_reduced: Callable[[str, str], None],
         on_behind: Callable[[Order], None],
         on_liquidation: Callable[[Fill], None],
+        on_stream: Callable[[AccountStream], None],
     ) -> None:
         self._core = core
         self._on_reduced = on_reduced
         self._on_behind = on_behind
         self._on_liquidation = on_liquidation
+        self._on_stream = on_stream
 
     def on_event(self, event: AccountEvent) -> None:
         """Take in one message of the account's stream."""
@@ -60,6 +63,8 @@ class Booking:
         elif isinstance(event, Balance):
             if self._core.portfolio.set_balance(event):
                 self._core.bus.publish(BalanceChanged(event.currency))
+        elif isinstance(event, AccountStream):
+            self._on_stream(event)
         else:
             self.on_funding(event)
 

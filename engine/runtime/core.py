@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -31,23 +30,11 @@ class OperationLog(Protocol):
         """Take an operation's name and its fields."""
 
 
-@dataclass(slots=True, frozen=True)
-class VenueFeatures:
-    """What a venue does by itself, from its `arch.yaml`.
-
-    Attributes:
-        stops: It keeps stop orders.
-        amends: It changes price and quantity of a working order in one call.
-    """
-
-    stops: bool = True
-    amends: bool = True
-
-
 class EngineCore:
     """Parts of the engine and the two ways out of it: the journal and the bus.
 
     Attributes:
+        obstacles: What forbids to arm, each with its remedy.
         on_order: Called with an order after its change is published; the work that it may belong to.
         risk: The gate; set once by the engine, which gives it this core as its view.
     """
@@ -62,7 +49,6 @@ class EngineCore:
         bus: EventBus,
         journal: JournalLog,
         oplog: OperationLog,
-        features: VenueFeatures,
     ) -> None:
         self.account = account
         self.driver = driver
@@ -70,12 +56,13 @@ class EngineCore:
         self.clock = clock
         self.bus = bus
         self.oplog = oplog
-        self.features = features
+        self.features = driver.features
         self.market = MarketData(driver, clock, bus)
         self.state = EngineState(journal, account.key, clock)
         self.tracker = self.state.tracker
         self.portfolio = Portfolio(self.state.books, self.market)
         self.trading = TradingState(clock, self._trading_changed)
+        self.obstacles: list[str] = []
         self.on_order: Callable[[Order], None] = _ignore
 
     def write(self, record: Record, on_durable: Callable[[], object] | None = None) -> Effect:

@@ -11,9 +11,9 @@ from decimal import Decimal
 from typing import Any
 
 from engine.io.journal import Journal
-from engine.kernel.account import Balance, Position
+from engine.kernel.account import AccountStream, Balance, Position
 from engine.kernel.clock import Clock, Rng
-from engine.kernel.errors import CtosError
+from engine.kernel.errors import CtosError, TradingHalted
 from engine.kernel.event_bus import EventBus
 from engine.kernel.instruments import Instrument
 from engine.kernel.orders import Fill, Order, OrderType, Side
@@ -23,7 +23,7 @@ from engine.runtime.accounts import MANUAL, Account
 from engine.runtime.booking import Booking
 from engine.runtime.client_ids import load_client_ids
 from engine.runtime.commands import OrderCommands
-from engine.runtime.core import EngineCore, OperationLog, VenueFeatures
+from engine.runtime.core import EngineCore, OperationLog
 from engine.runtime.day import DayRoller
 from engine.runtime.desk import EngineDesk
 from engine.runtime.missed import missed_events
@@ -56,7 +56,6 @@ class ExecutionEngine:
         journal: Keeps every change; opened and closed by whoever made it.
         shell: Runs queries.
         oplog: Writes the operation log.
-        features: What the venue does by itself.
         soft_params: The peg of soft orders.
 
     Attributes:
@@ -73,7 +72,6 @@ class ExecutionEngine:
         journal: Journal,
         shell: Shell,
         oplog: OperationLog = no_oplog,
-        features: VenueFeatures | None = None,
         soft_params: SoftParams | None = None,
     ) -> None:
         self.account = account
@@ -82,7 +80,7 @@ class ExecutionEngine:
         self.bus = bus
         self.journal = journal
         self.oplog = oplog
-        core = EngineCore(account, driver, clock, bus, journal, oplog, features or VenueFeatures())
+        core = EngineCore(account, driver, clock, bus, journal, oplog)
         self.core = core
         self.market = core.market
         self.tracker = core.tracker
@@ -93,7 +91,7 @@ class ExecutionEngine:
         )
         self._ids = load_client_ids(journal, account.key, rng)
         self._ids.register(MANUAL)
-        self.booking = Booking(core, self._reduced, self._behind, self._liquidated)
+        self.booking = Booking(core, self._reduced, self._behind, self._liquidated, self._stream_changed)
         self.resolver = Resolver(core, self.booking.on_update, self._resolved)
         self.commands = OrderCommands(core, self.booking, self.resolver)
         self.reconciler = Reconciler(core, self.booking, self.resolver, shell)
@@ -151,6 +149,7 @@ class ExecutionEngine:
             listening()
         self._account_stream = self.driver.subscribe_account(self.booking.on_event)
         self.reconciler.take_first(truth)
+        core.obstacles = await self.driver.check_account()
         for event in early:
             # Positions and balances were asked for later than these arrived.
             if not isinstance(event, Position | Balance):
@@ -300,7 +299,13 @@ class ExecutionEngine:
         return [order.client_id for order in chosen]
 
     def arm(self, who: str, seconds: float | None = None) -> None:
-        """Accept orders, for `seconds` or until disarmed."""
+        """Accept orders, for `seconds` or until disarmed.
+
+        Raises:
+            TradingHalted: The account is not fit for trading; the message says why and how to mend it.
+        """
+        if self.core.obstacles:
+            raise TradingHalted(f"cannot arm {self.account.name}: {'; '.join(self.core.obstacles)}")
         self.trading.arm(who, seconds)
 
     def disarm(self, who: str, reason: str = "") -> None:
@@ -378,6 +383,13 @@ class ExecutionEngine:
     def _liquidated(self, fill: Fill) -> None:
         self.panic_switch.halt("venue", f"{fill.symbol}: the venue liquidated {fill.quantity} at {fill.price}")
         self.transfers.take_liquidated(fill)
+
+    def _stream_changed(self, event: AccountStream) -> None:
+        """Ask for everything that may have happened while the account's stream was silent."""
+        self.core.say(f"account stream: {event.reason}", "info" if event.live else "warn")
+        if event.live:
+            self.reconciler.look_at_orders()
+            self.reconciler.look_at_account()
 
     def _behind(self, order: Order) -> None:
         self.reconciler.expect_fills(order)

@@ -144,12 +144,18 @@ class Reconciler:
         self._run("orders", ask, found)
 
     def look_at_account(self) -> None:
-        """Fetch positions and balances."""
+        """Fetch positions, balances and the account's settings."""
 
-        async def ask() -> tuple[list[Position], list[Balance]]:
-            return await self._core.driver.get_position(), await self._core.driver.fetch_balance()
+        async def ask() -> tuple[list[Position], list[Balance], list[str]]:
+            driver = self._core.driver
+            return await driver.get_position(), await driver.fetch_balance(), await driver.check_account()
 
-        self._run("account", ask, lambda answer: self._take_account(*answer))
+        def found(answer: tuple[list[Position], list[Balance], list[str]]) -> None:
+            positions, balances, obstacles = answer
+            self._take_account(positions, balances)
+            self._take_obstacles(obstacles)
+
+        self._run("account", ask, found)
 
     def look_at_instruments(self) -> None:
         """Fetch tick, lot and minimum sizes anew."""
@@ -231,6 +237,13 @@ class Reconciler:
         for balance in balances:
             if core.portfolio.set_balance(balance):
                 core.bus.publish(BalanceChanged(balance.currency))
+
+    def _take_obstacles(self, obstacles: list[str]) -> None:
+        """Keep what forbids to arm; what came up while armed is a thing to know at once."""
+        new = [text for text in obstacles if text not in self._core.obstacles]
+        self._core.obstacles = obstacles
+        for text in new:
+            self._core.alarm("account", text, severity="CRIT")
 
     def _adopt(self, truth: VenueTruth) -> None:
         """Take over what the account held before this engine first saw it, as the operator's own."""

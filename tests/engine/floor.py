@@ -19,8 +19,8 @@ from engine.kernel.instruments import Instrument
 from engine.kernel.market import FundingRate, MarkPrice, Trade
 from engine.kernel.orders import Order, OrderType, Side
 from engine.kernel.strategy import RiskParams
+from engine.kernel.syscalls import VenueFeatures
 from engine.runtime.accounts import MANUAL, Account, AccountLimits
-from engine.runtime.core import VenueFeatures
 from engine.runtime.events import (
     CommandRefused,
     EngineAlarm,
@@ -73,6 +73,8 @@ class Floor:
         self.store = store or MemoryStore()
         settings = {"balances": {"USD": Decimal(100_000)}, **FREE, **config}
         self.venue = PaperDriver(self.market, self.clock, Rng(1), PaperConfig(queue=queue, **settings), self.store)
+        if features is not None:
+            self.venue.features = features
         self.driver = driver_of(self.venue)
         self.bus = EventBus()
         self.writer = WriterThread(None, _raise)
@@ -88,7 +90,6 @@ class Floor:
             self.journal,
             ImmediateShell(),
             lambda op, **fields: self.operations.append((op, fields)),
-            features,
         )
         self.events: list[Any] = []
         kinds = (OrderChanged, FillBooked, FundingShared, WorkDone, CommandRefused, EngineAlarm, PanicProgress)

@@ -22,7 +22,7 @@ from engine.kernel.errors import (
 from engine.kernel.instruments import Instrument
 from engine.kernel.market import Quote
 from engine.kernel.orders import OrderState, OrderType, Pending
-from engine.runtime.core import VenueFeatures
+from engine.kernel.syscalls import VenueFeatures
 from engine.runtime.events import CommandRefused, FillBooked, OrderChanged
 from engine.runtime.sizing import market_cap, size_for_amount
 from tests.engine.faults import FaultyDriver

@@ -16,8 +16,8 @@ from engine.kernel.errors import CtosError, RiskReject
 from engine.kernel.market import Trade
 from engine.kernel.orders import OrderRequest, OrderState, OrderType
 from engine.kernel.scheduler import InstanceState
+from engine.kernel.syscalls import VenueFeatures
 from engine.runtime.anomalies import Anomaly, AnomalyChanged
-from engine.runtime.core import VenueFeatures
 from engine.runtime.detectors import History
 from engine.runtime.events import EngineAlarm, InstanceChanged, LogLine, PositionChanged
 from engine.runtime.monitor import SystemMonitor

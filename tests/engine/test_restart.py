@@ -14,7 +14,7 @@ from engine.io.writer import WriterThread
 from engine.kernel.clock import NS_PER_S
 from engine.kernel.errors import JournalError, TradingHalted
 from engine.kernel.orders import OrderRequest, OrderState, OrderType, Pending
-from engine.runtime.core import VenueFeatures
+from engine.kernel.syscalls import VenueFeatures
 from engine.runtime.events import FillBooked, OrderChanged
 from engine.runtime.trading_state import TradingMode
 from tests.engine.faults import FaultyDriver

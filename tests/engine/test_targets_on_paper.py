@@ -11,8 +11,8 @@ import pytest
 from engine.kernel.errors import RiskReject, TradingHalted
 from engine.kernel.orders import OrderState, OrderType
 from engine.kernel.strategy import DeadlinePolicy, Done, DoneStatus
+from engine.kernel.syscalls import VenueFeatures
 from engine.runtime.accounts import AccountLimits
-from engine.runtime.core import VenueFeatures
 from engine.runtime.events import OrderChanged, WorkDone
 from engine.runtime.work import CloseFilter
 from tests.engine.floor import BUY, MANUAL, PERP, SELL, SPOT, Floor, d

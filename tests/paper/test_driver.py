@@ -117,10 +117,10 @@ async def test_trading_syscalls():
 @pytest.mark.parametrize(
     ("kind", "flags", "text"),
     [
-        (LIMIT, {"time_in_force": "day"}, "not one of gtc, ioc, fok"),
-        (MARKET, {"time_in_force": "fok"}, "cannot be fok"),
-        (MARKET, {"post_only": True}, "cannot be post-only"),
-        (LIMIT, {"post_only": True, "time_in_force": "ioc"}, "cannot be post-only"),
+        (LIMIT, {"time_in_force": "day"}, "must be gtc, ioc or fok"),
+        (MARKET, {"time_in_force": "fok"}, "cannot be fok and market"),
+        (MARKET, {"post_only": True}, "cannot be market and post_only"),
+        (LIMIT, {"post_only": True, "time_in_force": "ioc"}, "cannot be ioc and post_only"),
     ],
 )
 async def test_contradicting_flags_are_refused(kind, flags, text):

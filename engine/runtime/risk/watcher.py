@@ -175,9 +175,7 @@ class RiskWatcher:
         is_decision = not (parent or replacing or reduces)
         if is_decision:
             self._duplicates.check(request)
-        self._rates.check(
-            request.instance, limits.max_cmds_per_min * reserve, self.limits.max_orders_per_min * reserve
-        )
+        self._rates.check(request.instance, limits.max_cmds_per_min * reserve, self.limits.max_orders_per_min * reserve)
         if not dry:
             self._rates.count(request.instance)
             if is_decision:
@@ -333,9 +331,7 @@ class RiskWatcher:
         if notional is not None:
             found.append(LimitUse(name, "max_notional_usd", notional, limits.max_notional_usd, "USD"))
         found.append(_count_use(name, "max_open_orders", orders, limits.max_open_orders, "orders"))
-        found.append(
-            _count_use(name, "max_cmds_per_min", self._rates.used(name), limits.max_cmds_per_min, "1/min")
-        )
+        found.append(_count_use(name, "max_cmds_per_min", self._rates.used(name), limits.max_cmds_per_min, "1/min"))
         return found + self.losses.instance_usage(name)
 
 
