@@ -10,6 +10,8 @@ import re
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,10 +24,21 @@ from engine.io.settings import Config, RiskConfig
 from engine.io.yaml_file import YamlDocument, read_private_yaml, read_yaml
 from engine.kernel.errors import ConfigError, UnknownAccount
 
-__all__ = ["AccountEntry", "Config", "Paths", "find_account", "find_paths", "load_accounts", "load_config"]
+__all__ = [
+    "AccountEntry",
+    "Config",
+    "Paths",
+    "built_in_account",
+    "find_account",
+    "find_paths",
+    "load_accounts",
+    "load_config",
+]
 
 PAPER = "paper"
 SECRETS = ("key", "secret", "passphrase")
+USUAL_QUOTES = {"backpack": "USDC", "gmocoin": "JPY"}
+"""Quote currency of most instruments of a venue, where it is not USDT."""
 
 _VENUE = re.compile(r"^[a-z][a-z0-9]{1,15}$")
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")
@@ -39,9 +52,16 @@ class _AccountModel(FileModel):
     key: str | None = Field(None, min_length=1, json_schema_extra=_SECRET)
     secret: str | None = Field(None, min_length=1, json_schema_extra=_SECRET)
     passphrase: str | None = Field(None, min_length=1, json_schema_extra=_SECRET)
-    default_quote: str = Field("USDT", pattern=r"^[A-Z0-9]{2,10}$", description="currency meant by a bare coin")
+    default_quote: str | None = Field(None, pattern=r"^[A-Z0-9]{2,10}$", description="currency meant by a bare coin")
     default_kind: Literal["spot", "perp"] = Field("perp", description="spot or perp, meant by a bare coin")
     limits: dict[str, Any] = Field(default_factory=dict, description="risk limits that differ from ctos.yaml")
+    leverage: Decimal | None = Field(None, ge=1, le=125, description="leverage that every traded perpetual must have")
+    withdraw_ok_until: date | None = Field(
+        None, description="a date such as 2026-12-31: until then a key that may withdraw is accepted"
+    )
+    no_withdraw_confirmed: date | None = Field(
+        None, description="the date on which you saw at the venue that the key may not withdraw, such as 2026-11-21"
+    )
 
 
 @dataclass(slots=True, frozen=True)
@@ -58,6 +78,9 @@ class AccountEntry:
         limits: Its risk limits, complete.
         written: Configured secrets, as they are written.
         where: File and place, for messages.
+        leverage: Leverage that traded perpetuals must have; None accepts what the venue has.
+        withdraw_ok_until: Until then a key that may withdraw is accepted.
+        no_withdraw_confirmed: When a person saw that the key may not withdraw; asked for where the venue does not say.
     """
 
     index: int
@@ -69,6 +92,9 @@ class AccountEntry:
     limits: RiskConfig
     written: Mapping[str, Secret] = field(default_factory=dict)
     where: str = "built in"
+    leverage: Decimal | None = None
+    withdraw_ok_until: date | None = None
+    no_withdraw_confirmed: date | None = None
 
     def secrets(self, environment: Mapping[str, str], password: Secret | None = None) -> dict[str, Secret]:
         """Return the account's secrets by name: key, secret, passphrase, as far as they are configured.
@@ -109,7 +135,7 @@ def load_accounts(paths: Paths, config: Config) -> list[AccountEntry]:
         if any(account.written for account in accounts):
             _check_folder(paths.config)
     if not any(account.venue == PAPER for account in accounts):
-        accounts.append(AccountEntry(0, PAPER, PAPER, "paper", "USDT", "perp", config.risk))
+        accounts.append(built_in_account(PAPER, config))
     return accounts
 
 
@@ -166,7 +192,30 @@ def _entry(
     written = {key: Secret(value) for key in SECRETS if (value := getattr(model, key)) is not None}
     mode = "paper" if config.mode == "paper" else model.mode
     where = f"{document.path}: {venue}.{name}"
-    return AccountEntry(index, name, venue, mode, model.default_quote, model.default_kind, limits, written, where)
+    return AccountEntry(
+        index=index,
+        name=name,
+        venue=venue,
+        mode=mode,
+        default_quote=model.default_quote or usual_quote(venue),
+        default_kind=model.default_kind,
+        limits=limits,
+        written=written,
+        where=where,
+        leverage=model.leverage,
+        withdraw_ok_until=model.withdraw_ok_until,
+        no_withdraw_confirmed=model.no_withdraw_confirmed,
+    )
+
+
+def usual_quote(venue: str) -> str:
+    """Return the currency meant by a bare coin on a venue unless an account says another."""
+    return USUAL_QUOTES.get(venue, "USDT")
+
+
+def built_in_account(venue: str, config: Config) -> AccountEntry:
+    """Return the paper account that a venue has without any file."""
+    return AccountEntry(0, PAPER, venue, "paper", usual_quote(venue), "perp", config.risk)
 
 
 def _check_folder(folder: Path) -> None:

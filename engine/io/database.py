@@ -9,7 +9,7 @@ from pathlib import Path
 from engine.io.files import PRIVATE_FILE, make_private_dir
 from engine.kernel.errors import JournalError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BUSY_TIMEOUT_S = 2.0
 
 _SQLITE_NOTADB = 26

@@ -22,7 +22,8 @@ from engine.io.writer import Call, WriterThread
 from engine.kernel.errors import JournalError
 
 FILL = "FILL"
-VALUE_TABLES = frozenset({"strategy_state", "paper_state", "anomalies", "notes", "settings"})
+VALUE_TABLES = frozenset({"strategy_state", "paper_state", "anomalies", "notes", "settings", "venue_state"})
+_NOT_OF_ONE_RUN = frozenset({"settings", "venue_state"})
 BARRIER_RECORDS = 2048
 ROWS_A_STATEMENT = 100
 
@@ -158,11 +159,12 @@ class Journal:
     def forget(self, account: str) -> None:
         """Remove all records and values of an account, for a fresh start; numbers that were given out stay used.
 
-        Values belong to an account when their name is its key, or begins with it and `/` or `#`.
+        Values belong to an account when their name is its key, or begins with it and `/` or `#`. What a venue must not
+        forget (a ban, ids that were used) stays.
         """
         for table in ("journal", "checkpoints", "fills"):
             self._add(_Statement((table, account), f"DELETE FROM {table} WHERE account = ?", (account,), None))
-        for table in sorted(VALUE_TABLES - {"settings"}):
+        for table in sorted(VALUE_TABLES - _NOT_OF_ONE_RUN):
             sql = f"DELETE FROM {table} WHERE key = ?1 OR substr(key, 1, length(?1) + 1) IN (?1 || '/', ?1 || '#')"
             self._add(_Statement((table, account), sql, (account,), None))
 

@@ -37,6 +37,12 @@ def m002_values(db: Database) -> None:
         db.table(table).create({"key": str, "value": bytes}, pk="key", not_null={"value"})
 
 
+@migrations()
+def m003_venue_state(db: Database) -> None:
+    """Create the table of what drivers must not forget: bans, ids that were used, symbols that were traded."""
+    db.table("venue_state").create({"key": str, "value": bytes}, pk="key", not_null={"value"})
+
+
 def migrate(connection: sqlite3.Connection, version: int) -> None:
     """Bring the tables of an open database up to date and stamp it with the schema version."""
     migrations.apply(Database(connection, execute_plugins=False))

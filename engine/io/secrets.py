@@ -148,6 +148,10 @@ class Redactor:
         return self._pattern.sub(MASK, text) if self._pattern is not None else text
 
 
+process_redactor = Redactor()
+"""Knows every secret that this process has resolved; whatever leaves the process as text passes through it."""
+
+
 def _base64_forms(raw: bytes) -> set[str]:
     """Return the base64 texts of a secret that stands at any offset of what was encoded."""
     forms = set()

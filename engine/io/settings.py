@@ -128,13 +128,35 @@ class ConsoleConfig(FileModel):
     keys: dict[str, Chords] = Field(default_factory=dict, description="chords by action, as `panic: f9`")
 
 
-class VenueConfig(FileModel):
-    """Other hosts for one venue: demo, testnet, a proxy, an emulator."""
+RestUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+")]
+WsUrl = Annotated[str, StringConstraints(pattern=r"^wss?://[^\s/]+")]
+_REST, _WS = "http:// or https:// address", "ws:// or wss:// address"
 
-    rest_url: str | None = Field(None, pattern=r"^https?://[^\s/]+", description="http:// or https:// address")
-    ws_public_url: str | None = Field(None, pattern=r"^wss?://[^\s/]+", description="ws:// or wss:// address")
-    ws_private_url: str | None = Field(None, pattern=r"^wss?://[^\s/]+", description="ws:// or wss:// address")
-    ws_trade_url: str | None = Field(None, pattern=r"^wss?://[^\s/]+", description="ws:// or wss:// address")
+
+class VenueConfig(FileModel):
+    """How one venue is reached: its environment, and other hosts (a proxy, an emulator)."""
+
+    environment: Literal["live", "demo", "testnet"] = Field("live", description="live, demo or testnet")
+    rest_url: RestUrl | None = Field(None, description=_REST)
+    ws_public_url: WsUrl | None = Field(None, description=_WS)
+    ws_private_url: WsUrl | None = Field(None, description=_WS)
+    ws_trade_url: WsUrl | None = Field(None, description=_WS)
+    ws_business_url: WsUrl | None = Field(None, description=_WS)
+    spot_rest_url: RestUrl | None = Field(None, description=_REST)
+    spot_ws_public_url: WsUrl | None = Field(None, description=_WS)
+    spot_ws_private_url: WsUrl | None = Field(None, description=_WS)
+    spot_ws_trade_url: WsUrl | None = Field(None, description=_WS)
+    trusted_hosts: list[str] = Field(
+        default_factory=list, description="host names that may get keys beside the venue's own"
+    )
+    ca_file: str | None = Field(None, min_length=1, description="PEM file of the authority to trust, from this folder")
+    trade_over_ws: bool = Field(False, description="orders go over the trading socket while it is up")
+    dead_man: bool = Field(True, description="live: the venue cancels our orders when this program is gone for 60 s")
+
+    def overrides(self) -> dict[str, str]:
+        """Return the hosts that are given, by field."""
+        given = self.model_dump(exclude_none=True)
+        return {name: url for name, url in given.items() if name.endswith("_url")}
 
 
 class PaperFees(FileModel):
@@ -182,12 +204,12 @@ class Config(FileModel):
     mode: Literal["paper"] | None = Field(
         None, description="paper makes every account trade on paper; live is said by each account in accounts.yaml"
     )
-    market: str = Field("synthetic:1", min_length=1, description="synthetic:SEED, replay:FILE or live")
+    market: str = Field("synthetic:1", min_length=1, description="synthetic:SEED, replay:FILE, live or live:VENUE")
     log_level: Literal["debug", "info", "warn", "error"] = Field("info", description="least level that is logged")
     risk: RiskConfig = Field(default_factory=RiskConfig)
     monitor: MonitorConfig = Field(default_factory=MonitorConfig)
     console: ConsoleConfig = Field(default_factory=ConsoleConfig)
-    venues: dict[Venue, VenueConfig] = Field(default_factory=dict, description="other hosts by venue")
+    venues: dict[Venue, VenueConfig] = Field(default_factory=dict, description="environment and hosts by venue")
     paper: PaperSettings = Field(default_factory=PaperSettings)
     strategies: StrategiesConfig = Field(default_factory=StrategiesConfig)
     data: DataConfig = Field(default_factory=DataConfig)
@@ -198,6 +220,6 @@ class Config(FileModel):
         source, _, detail = value.partition(":")
         if source == "synthetic" and detail.isdecimal():
             return value
-        if (source == "replay" and detail) or value == "live":
+        if (source == "replay" and detail) or (source == "live" and value != "live:"):
             return value
-        raise wrong(f"{value!r} must be synthetic:SEED with a whole number, replay:FILE, or live")
+        raise wrong(f"{value!r} must be synthetic:SEED with a whole number, replay:FILE, live or live:VENUE")
