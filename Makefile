@@ -33,12 +33,17 @@ lint: $(DEV)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(DEV)
+bench: $(DEV) .peers/.installed
 	$(BIN)/pytest tests/benchmarks -q
 
 lock: $(DEV)
 	$(PIP_COMPILE) --output-file requirements.lock pyproject.toml
 	$(PIP_COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+
+.peers/.installed: tests/benchmarks/peers/requirements.txt | $(BIN)/python
+	@$(BIN)/python -m venv .peers
+	@.peers/bin/python -m pip --disable-pip-version-check --no-input -qq install --requirement $<
+	@touch $@
 
 $(BIN)/python:
 	@for python in $(PYTHONS); do \

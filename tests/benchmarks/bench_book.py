@@ -22,10 +22,13 @@ import pytest
 from drivers.binance import make_decoder
 from engine.kernel.market import BookUpdate
 from engine.kernel.orderbook import OrderBook
+from tests.benchmarks.peers import run_peer
 from tests.benchmarks.table import Table
 
 REPETITIONS = 11
 MOST = 1.3
+PEER_ROUNDS = 3
+PEER_REPETITIONS = 2
 DEPTH = 1000
 pytestmark = pytest.mark.bench
 
@@ -185,6 +188,28 @@ def compare(name: str, payloads: list[bytes], table: Table) -> None:
     )
 
 
+def compare_peer(name: str, payloads: list[bytes], table: Table, tmp_path: Path, most: float) -> None:
+    """The same messages through the C package `order-book` in its own process, alternating with ours."""
+    file = tmp_path / "messages"
+    file.write_bytes(b"\n".join(payloads))
+    ratios, ours, theirs = [], [], []
+    for _ in range(PEER_ROUNDS):
+        peer = run_peer("book_peer.py", file, PEER_REPETITIONS)
+        assert tuple(peer["best"]) == our_run(payloads)
+        theirs.append(median(peer["cpu_s"]))
+        ours.append(median(cpu_seconds(our_run, payloads) for _ in range(PEER_REPETITIONS)))
+        ratios.append(ours[-1] / theirs[-1])
+    scale = 1e6 / len(payloads)
+    table.add(
+        f"book, {name}, beside order-book (C)",
+        f"{median(ours) * scale:.1f} µs",
+        f"<= {most:g} x",
+        median(ratios) <= most,
+        f"{median(theirs) * scale:.1f} µs",
+        median(ratios),
+    )
+
+
 @pytest.fixture(scope="module")
 def recordings(shared_dir: Path) -> Iterator[dict[str, list[bytes]]]:
     captures = shared_dir / "captures"
@@ -200,3 +225,12 @@ def test_recorded_book(recordings: dict[str, list[bytes]], kind: str, table: Tab
 
 def test_deep_book(table: Table):
     compare("synthetic deep", deep_messages(), table)
+
+
+@pytest.mark.parametrize("kind", ["usdm", "spot"])
+def test_recorded_book_beside_the_peer(recordings: dict[str, list[bytes]], kind: str, table: Table, tmp_path: Path):
+    compare_peer(f"recorded {kind}", recordings[kind], table, tmp_path, 1.0)
+
+
+def test_deep_book_beside_the_peer(table: Table, tmp_path: Path):
+    compare_peer("synthetic deep", deep_messages(), table, tmp_path, 0.5)
