@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from drivers.paper.account import AuditLine
@@ -60,16 +60,27 @@ class PaperDriver:
         self._clock = clock
         self._config = config
         self._store = store
-        saved = store.load()
-        instruments = [config.with_fees(instrument) for instrument in model.instruments()]
-        self.exchange = Exchange(instruments, config, clock, decode(saved) if saved is not None else None)
-        channels = {symbol: Channel(market) for symbol, market in self.exchange.markets.items()}
-        self._candles = Candles(channels, model, clock)
-        self._streams = Streams(channels, self._candles, clock)
-        self._feed = MarketFeed(self.exchange, channels, self._commit, self._streams.on_unparsed)
+        self.exchange = Exchange((), config, clock)
+        self._channels: dict[str, Channel] = {}
+        self._candles = Candles(self._channels, model, clock)
+        self._streams = Streams(self._channels, self._candles, clock)
+        self._feed = MarketFeed(self.exchange, self._channels, self._commit, self._streams.on_unparsed)
         self._pump = MarketPump(model, self._feed, clock, config.speed)
         self._task: asyncio.Task[None] | None = None
         self.gateway = PaperGateway(self.exchange, clock, rng, config, self._pump.pump_now, self._commit)
+        if listed := model.instruments():
+            self._open([config.with_fees(instrument) for instrument in listed])
+
+    def _open(self, instruments: Sequence[Instrument]) -> None:
+        """Begin with the saved account on these instruments."""
+        saved = self._store.load()
+        self.exchange.open(instruments, decode(saved) if saved is not None else None)
+        self._add_channels()
+
+    def _add_channels(self) -> None:
+        for symbol, market in self.exchange.markets.items():
+            if symbol not in self._channels:
+                self._channels[symbol] = Channel(market)
 
     async def start(self) -> None:
         """Begin to play the market as the clock goes."""

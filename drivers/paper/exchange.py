@@ -52,14 +52,33 @@ class Exchange:
         self.clock = clock
         self.config = config
         self.touch_mode = config.queue is QueueModel.TOUCH
-        self.instruments = {instrument.symbol: instrument for instrument in instruments}
-        self.markets = {symbol: SymbolMarket(instrument) for symbol, instrument in self.instruments.items()}
-        fresh = state or PaperState(VERSION, base36(clock.now_ms()), 1, 1, Money(), {}, {}, {}, [], [], [])
+        self.instruments: dict[str, Instrument] = {}
+        self.markets: dict[str, SymbolMarket] = {}
+        self.open(instruments, state)
+
+    def open(self, instruments: Sequence[Instrument], state: PaperState | None) -> None:
+        """Begin with these instruments and this state; before it, an exchange without instruments has no business.
+
+        Raises:
+            ConfigError: The saved state holds something that this market does not list.
+        """
+        self.add_instruments(instruments)
+        fresh = state or PaperState(VERSION, base36(self.clock.now_ms()), 1, 1, Money(), {}, {}, {}, [], [], [])
         _check_listed(fresh, self.instruments)
         self._begin(fresh)
         if state is None:
-            for currency, amount in config.balances.items():
+            for currency, amount in self.config.balances.items():
                 self.account.deposit(currency, amount)
+
+    def add_instruments(self, instruments: Sequence[Instrument]) -> None:
+        """Take over what is traded and its newest steps; what was listed before stays."""
+        for instrument in instruments:
+            self.instruments[instrument.symbol] = instrument
+            market = self.markets.get(instrument.symbol)
+            if market is None:
+                self.markets[instrument.symbol] = SymbolMarket(instrument)
+            else:
+                market.instrument = instrument
 
     def _begin(self, state: PaperState) -> None:
         self.account = PaperAccount(self.instruments, state.money, state.ledgers, state.perp_flow)

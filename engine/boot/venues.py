@@ -35,14 +35,6 @@ PACKAGES = {"okx": "drivers.okx", "binance": "drivers.binance", "backpack": "dri
 PAPER = "paper"
 STATE_TABLE = "venue_state"
 _SECURE = ("https", "wss")
-_SPREADS = {
-    "ws_business_url": "ws_public_url",
-    "spot_rest_url": "rest_url",
-    "spot_ws_public_url": "ws_public_url",
-    "spot_ws_private_url": "ws_private_url",
-    "spot_ws_trade_url": "ws_trade_url",
-}
-"""Hosts that follow another one when only that one is overridden: an emulator or proxy serves both."""
 
 
 class JournalVenueStore:
@@ -151,17 +143,12 @@ def venue_hosts(venue: str, config: VenueConfig, where: str) -> dict[str, str]:
         UnknownVenue: There is no such driver.
         ConfigError: The venue has no such environment.
     """
-    environments = venue_arch(venue).hosts
-    if config.environment not in environments:
-        raise ConfigError(
-            f"{where}: venues.{venue}.environment: {venue} has no {config.environment!r}; "
-            f"it has: {', '.join(environments)}"
-        )
-    hosts, overrides = dict(environments[config.environment]), config.overrides()
-    for name, source in _SPREADS.items():
-        if name in hosts and name not in overrides and source in overrides:
-            hosts[name] = overrides[source] if source == "rest_url" else _origin(overrides[source])
-    return hosts | overrides
+    from drivers.transport.setup import choose_hosts
+
+    try:
+        return choose_hosts(venue_arch(venue), config.environment, config.overrides())
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def check_hosts(venue: str, config: VenueConfig, hosts: Mapping[str, str], where: str) -> None:
@@ -254,12 +241,6 @@ def make_driver(venue: str, setup: VenueSetup) -> VenueDriver:
     return driver
 
 
-def _origin(url: str) -> str:
-    """Return an address without its path."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
-
-
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
@@ -278,7 +259,8 @@ def _trust(config: VenueConfig, paths: Paths, venue: str) -> ssl.SSLContext | No
         return ssl.create_default_context(cafile=str(path))
     except OSError as error:
         raise ConfigError(
-            f"{paths.config_file}: venues.{venue}.ca_file: cannot read {path}: {error.strerror or error}; name a PEM file"
+            f"{paths.config_file}: venues.{venue}.ca_file: cannot read {path}: {error.strerror or error}; "
+            "name a PEM file"
         ) from error
 
 
