@@ -48,6 +48,9 @@ class Clock(Protocol):
     def stopwatch_ns(self) -> int:
         """Return a monotonic reading for measuring how long work takes (virtual clocks return virtual time)."""
 
+    def wall_ns(self) -> int:
+        """Return the system's wall clock, only to notice that it stepped (virtual clocks return virtual time)."""
+
 
 async def sleep(clock: Clock, seconds: float) -> None:
     """Wait for `seconds` of the clock's time."""
@@ -94,6 +97,10 @@ class VirtualClock:
 
     def stopwatch_ns(self) -> int:
         """Return the virtual time: work takes no time here."""
+        return self._now_ns
+
+    def wall_ns(self) -> int:
+        """Return the virtual time: no other clock can step against it."""
         return self._now_ns
 
     def call_at(self, when_ns: int, function: Callable[..., object], *args: Any) -> TimerHandle:
@@ -156,6 +163,10 @@ class LoopClock:
     def stopwatch_ns(self) -> int:
         """Return the process's monotonic time, whatever the speed."""
         return time.perf_counter_ns()
+
+    def wall_ns(self) -> int:
+        """Return the system's wall clock, whatever the speed."""
+        return time.time_ns()
 
     def call_at(self, when_ns: int, function: Callable[..., object], *args: Any) -> TimerHandle:
         """Schedule a call on the loop."""

@@ -1,0 +1,267 @@
+"""Signed requests over one HTTP session a venue.
+
+Nothing is ever sent twice by itself. What was certainly not sent and what may have been carried out are told apart by
+the type of the error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl as tls
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from drivers.transport.rate_limits import Cost, RateLimiter, Urgency
+from engine.kernel.clock import NS_PER_MS, NS_PER_S, Clock, TimerHandle
+from engine.kernel.errors import CtosError, UnknownOutcome, VenueUnavailable
+from engine.kernel.links import LinkState, LinkStatus
+
+MAX_ANSWER_BYTES = 32 << 20
+PROVEN_S = 8.0
+"""A connection that was idle for longer is not used again: it may be dead without our knowing."""
+WARM_EVERY_S = 5.0
+_AUTOMATIC_HEADERS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+
+T = TypeVar("T")
+
+
+class WireRequest(msgspec.Struct):
+    """A request exactly as it is sent.
+
+    Attributes:
+        method: GET, POST ...
+        path: Path and query, byte for byte as they were signed.
+        headers: All headers but Host, Connection and Content-Length.
+        body: Bytes of the body.
+    """
+
+    method: str
+    path: str
+    headers: dict[str, str] = {}
+    body: bytes = b""
+
+
+class HttpReply(msgspec.Struct):
+    """A complete answer, whatever its status."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    rtt_ms: float
+
+
+class Undecodable(Exception):
+    """An answer is not what it should be; the text shows its beginning."""
+
+
+def reply_json(reply: HttpReply, type: type[T]) -> T:
+    """Decode the body of an answer.
+
+    Raises:
+        Undecodable: It is no JSON, or not of this shape. After an order was sent, that is an unknown outcome.
+    """
+    try:
+        return msgspec.json.decode(reply.body, type=type)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        shown = reply.body[:200].decode("utf-8", "replace")
+        raise Undecodable(f"HTTP {reply.status}: {error}; the answer begins {shown!r}") from error
+
+
+def retry_after_s(reply: HttpReply) -> float | None:
+    """Return the seconds of the header Retry-After, None when there is none that could be read."""
+    text = reply.headers.get("Retry-After", "").strip()
+    return float(text) if text.replace(".", "", 1).isdigit() else None
+
+
+class HttpClient:
+    """Sends requests to one address.
+
+    Args:
+        venue: Name for messages.
+        base_url: Scheme, host, port, and the path before every request's path, if any.
+        clock: Time and timers.
+        limiter: Lets requests pass; an answer 429 slows it down.
+        ssl: TLS settings; None for the system's trust.
+        timeout_s: How long a request may take in all.
+    """
+
+    def __init__(
+        self,
+        venue: str,
+        base_url: str,
+        clock: Clock,
+        limiter: RateLimiter,
+        *,
+        ssl: tls.SSLContext | None = None,
+        timeout_s: float = 10.0,
+    ) -> None:
+        self._venue = venue
+        self._base = base_url.rstrip("/")
+        self._host = URL(self._base).authority
+        self._clock = clock
+        self._limiter = limiter
+        self._ssl = ssl
+        self._timeout_s = timeout_s
+        self._timeouts = {timeout_s: _timeout(timeout_s)}
+        self._session: aiohttp.ClientSession | None = None
+        self._warmer: TimerHandle | None = None
+        self._warming: asyncio.Task[None] | None = None
+        self._answered_ns = 0
+        self._status = LinkStatus("rest", LinkState.CONNECTING, clock.now_ns())
+
+    @property
+    def status(self) -> LinkStatus:
+        """Return whether the last request got an answer."""
+        return self._status
+
+    async def start(self) -> None:
+        """Open the session; connections are made when they are needed."""
+        if self._session is not None:
+            return
+        connector = aiohttp.TCPConnector(
+            limit=64, keepalive_timeout=PROVEN_S, ssl=self._ssl if self._ssl is not None else True
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=_AUTOMATIC_HEADERS,
+            trust_env=False,
+            timeout=self._timeouts[self._timeout_s],
+        )
+        # aiohttp would send a PUT or DELETE once more when a kept connection turns out to be dead.
+        self._session._retry_connection = False
+
+    async def stop(self) -> None:
+        """Close the session."""
+        if self._warmer is not None:
+            self._warmer.cancel()
+            self._warmer = None
+        if self._warming is not None:
+            self._warming.cancel()
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def send(
+        self, build: Callable[[], WireRequest], urgency: Urgency, cost: Cost, timeout_s: float | None = None
+    ) -> HttpReply:
+        """Send a request once and return its complete answer, whatever its status.
+
+        Args:
+            build: Makes and signs the request; called once the limiter let it pass, so that its time is fresh.
+            urgency: What it is for.
+            cost: What it takes of the venue's budgets.
+            timeout_s: How long it may take, waiting for the budget included.
+
+        Raises:
+            RateLimited: Certainly not sent: no budget in time, or a ban.
+            VenueUnavailable: Certainly not sent; for anything but an order also: no complete answer came.
+            UnknownOutcome: An order may have been sent, and no complete answer came.
+        """
+        session = self._session
+        if session is None:
+            raise VenueUnavailable(f"{self._venue}: the connection is not started, or closed; nothing was sent")
+        seconds = self._timeout_s if timeout_s is None else timeout_s
+        if not self._limiter.try_acquire(cost, urgency):
+            deadline_ns = self._clock.now_ns() + int(seconds * NS_PER_S)
+            await self._limiter.acquire(cost, urgency, deadline_ns)
+            seconds = max(0.1, (deadline_ns - self._clock.now_ns()) / NS_PER_S)
+        timeout = self._timeouts.get(seconds)
+        if timeout is None:
+            timeout = _timeout(seconds)
+            if timeout_s == seconds:
+                self._timeouts[seconds] = timeout
+        request = build()
+        began_ns = self._clock.stopwatch_ns()
+        try:
+            async with session.request(
+                request.method,
+                URL(self._base + request.path, encoded=True),
+                data=request.body or None,
+                headers=request.headers,
+                allow_redirects=False,
+                timeout=timeout,
+            ) as response:
+                body = await _read(response)
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise self._unsent(f"the certificate of {self._host} is not trusted: {error.certificate_error}") from error
+        except aiohttp.ClientConnectorDNSError as error:
+            raise self._unsent(f"the name of {self._host} is not found: {error.os_error}") from error
+        except aiohttp.ClientConnectorError as error:
+            raise self._unsent(f"no connection to {self._host}: {error.os_error}") from error
+        except aiohttp.ConnectionTimeoutError as error:
+            raise self._unsent(f"no connection to {self._host} within {timeout.connect:.1f} s") from error
+        except (aiohttp.InvalidURL, aiohttp.ServerFingerprintMismatch) as error:
+            raise self._unsent(f"{self._host}: {error}") from error
+        except TimeoutError as error:
+            raise self._unanswered(urgency, f"no answer within {seconds:.1f} s") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._unanswered(urgency, f"the connection broke: {_words(error)}") from error
+        rtt_ms = (self._clock.stopwatch_ns() - began_ns) / NS_PER_MS
+        reply = HttpReply(response.status, response.headers, body, rtt_ms)
+        self._answered_ns = self._clock.now_ns()
+        self._set_status(LinkState.LIVE, rtt_ms=rtt_ms)
+        if response.status == 429:
+            self._limiter.slow_down(retry_after_s(reply))
+        return reply
+
+    def keep_warm(self, ask: Callable[[], Awaitable[object]], every_s: float = WARM_EVERY_S) -> None:
+        """Make a cheap request whenever none was answered for `every_s`, so that an order finds an open connection."""
+        if self._warmer is not None:
+            self._warmer.cancel()
+        self._warmer = self._clock.call_later(every_s, self._warm, ask, every_s)
+
+    def _warm(self, ask: Callable[[], Awaitable[object]], every_s: float) -> None:
+        idle_ns = self._clock.now_ns() - self._answered_ns
+        if idle_ns >= every_s * NS_PER_S * 0.9 and self._warming is None:
+            self._warming = asyncio.get_running_loop().create_task(self._ask_once(ask), name=f"{self._venue} keep warm")
+        self._warmer = self._clock.call_later(every_s, self._warm, ask, every_s)
+
+    async def _ask_once(self, ask: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await ask()
+        except CtosError as error:
+            self._set_status(self._status.state, detail=str(error))
+        finally:
+            self._warming = None
+
+    def _unsent(self, text: str) -> VenueUnavailable:
+        self._set_status(LinkState.DOWN, detail=text)
+        return VenueUnavailable(f"{self._venue}: {text}; nothing was sent")
+
+    def _unanswered(self, urgency: Urgency, text: str) -> UnknownOutcome | VenueUnavailable:
+        self._set_status(LinkState.STALE, detail=text)
+        if urgency is Urgency.ORDER:
+            return UnknownOutcome(f"{self._venue}: {text}; whether the order was taken is not known")
+        return VenueUnavailable(f"{self._venue}: {text}")
+
+    def _set_status(self, state: LinkState, detail: str = "", rtt_ms: float | None = None) -> None:
+        before = self._status
+        since_ns = before.since_ns if before.state is state else self._clock.now_ns()
+        self._status = LinkStatus("rest", state, since_ns, before.rtt_ms if rtt_ms is None else rtt_ms, detail)
+
+
+def _timeout(seconds: float) -> aiohttp.ClientTimeout:
+    """Connecting ends before the whole does: an error while connecting then proves that nothing was sent."""
+    return aiohttp.ClientTimeout(total=seconds, connect=seconds / 2, ceil_threshold=3600)
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    length = response.content_length
+    if length is not None and length <= MAX_ANSWER_BYTES and "Content-Encoding" not in response.headers:
+        return await response.read()
+    parts, size = [], 0
+    async for part in response.content.iter_any():
+        size += len(part)
+        if size > MAX_ANSWER_BYTES:
+            raise aiohttp.ClientPayloadError(f"the answer is larger than {MAX_ANSWER_BYTES >> 20} MB")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _words(error: BaseException) -> str:
+    return str(error) or type(error).__name__

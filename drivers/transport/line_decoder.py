@@ -1,0 +1,111 @@
+"""From raw lines of a venue's sockets to events: what the decoders of all venues share.
+
+A line is one message as JSON, optionally after its receive time in nanoseconds and a space.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Protocol
+
+from engine.kernel.account import Balance, Position
+from engine.kernel.clock import NS_PER_MS
+from engine.kernel.errors import UnknownSymbol
+from engine.kernel.market import MarketEvent, Unparsed
+from engine.kernel.orders import Fill, OrderUpdate
+
+DecodedEvent = MarketEvent | OrderUpdate | Fill | Position | Balance
+
+MAX_LINE_BYTES = 8 << 20
+"""A longer line that does not begin as a message is reported, not searched; the largest REST snapshot has 0.3 MB."""
+RAW_SHOWN = 200
+"""How many characters of an undecodable line are shown."""
+
+
+class Undecodable(Exception):
+    """A payload is not a message of this venue; the text says why, `symbol` is its native name where known."""
+
+    def __init__(self, reason: str, symbol: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.symbol = symbol
+
+
+class MessageDecoder(Protocol):
+    """What a venue adds: one message to events, and the state of its books."""
+
+    def take(self, payload: bytes, received_ms: int | None) -> tuple[str, list[Any]]:
+        """Return the message's name for the counts and the events (`DecodedEvent`) that it leads to.
+
+        Raises:
+            Undecodable: It is no message of this venue.
+            UnknownSymbol: Its symbol is none that can be named.
+        """
+
+    def symbol_of(self, native: str) -> str | None:
+        """Return the canonical symbol of a native name met before, None when there is not exactly one."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what `summary` tells beside the counts: `books` and whatever else the venue keeps."""
+
+
+class LineDecoder:
+    """Turns raw lines into events. Never raises on data.
+
+    Args:
+        messages: The venue's own decoder.
+
+    Attributes:
+        ts_ns: Time of the last line: receive time when given, else venue time; 0 before the first.
+        counts: Messages by type: the venue's own names and `unparsed`.
+    """
+
+    def __init__(self, messages: MessageDecoder) -> None:
+        self.ts_ns = 0
+        self.counts: Counter[str] = Counter()
+        self._messages = messages
+        self._take = messages.take
+        self._received_ms: int | None = None
+
+    def feed(self, line: bytes) -> list[DecodedEvent]:
+        """Decode one line.
+
+        Returns:
+            The events it leads to: none for a reply, several when a book comes into step; what cannot be understood
+            is one `Unparsed` with the reason.
+        """
+        self._received_ms = None
+        try:
+            payload = line if line.startswith(b"{") else self._payload(line)
+            name, events = self._take(payload, self._received_ms)
+        except Undecodable as error:
+            return [self._unparsed(line, error.reason, error.symbol)]
+        except UnknownSymbol as error:
+            return [self._unparsed(line, error.message, None)]
+        self.counts[name] += 1
+        if self._received_ms is None and events:
+            self.ts_ns = (getattr(events[-1], "ts", 0) or 0) * NS_PER_MS or self.ts_ns
+        return events
+
+    def summary(self) -> dict[str, Any]:
+        """Return the counts, and each book's final state: `synced`, `invalid`, or `no snapshot`."""
+        return {"messages": dict(sorted(self.counts.items())), **self._messages.state()}
+
+    def _payload(self, line: bytes) -> bytes:
+        """Strip the receive time off a line and keep it."""
+        if len(line) > MAX_LINE_BYTES:
+            raise Undecodable(f"line of {len(line)} bytes, longer than {MAX_LINE_BYTES}")
+        received, _, payload = line.strip().partition(b" ")
+        if not received:
+            raise Undecodable("empty line")
+        if payload and received.isdigit() and len(received) <= 19:
+            self.ts_ns = int(received)
+            self._received_ms = self.ts_ns // NS_PER_MS
+            return payload
+        return line
+
+    def _unparsed(self, line: bytes, reason: str, native: str | None) -> Unparsed:
+        self.counts["unparsed"] += 1
+        raw = line[: 4 * RAW_SHOWN].decode("utf-8", "backslashreplace").rstrip("\r\n")
+        symbol = None if native is None else self._messages.symbol_of(native)
+        return Unparsed(reason, raw if len(raw) <= RAW_SHOWN else raw[:RAW_SHOWN] + "…", self._received_ms, symbol)

@@ -1,0 +1,119 @@
+"""The venue's time: the offset from our clock, measured where the round trip was shortest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from drivers.transport.setup import Log
+from engine.kernel.clock import NS_PER_MS, Clock, TimerHandle
+from engine.kernel.errors import CtosError
+
+REFRESH_S = 300.0
+RETRY_S = 30.0
+STEP_MS = 500
+"""A wall clock that moved by more than this against ours: the host slept, or somebody set the time."""
+UNSURE_MS = 250.0
+
+
+class ServerClock:
+    """Tells the venue's time.
+
+    Args:
+        clock: Our time.
+        ask: Asks the venue for its time in ms.
+        log: Takes lines for the operator.
+
+    Attributes:
+        offset_ms: The venue's time less ours.
+        uncertainty_ms: Largest possible error of the offset: half the round trip; infinite before the first answer.
+    """
+
+    def __init__(self, clock: Clock, ask: Callable[[], Awaitable[int]], log: Log) -> None:
+        self._clock = clock
+        self._ask = ask
+        self._log = log
+        self._wall_lead_ns = clock.wall_ns() - clock.now_ns()
+        self._timer: TimerHandle | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._started = False
+        self.offset_ms = 0.0
+        self.uncertainty_ms = float("inf")
+
+    def now_ms(self) -> int:
+        """Return the venue's time; asks for it anew when the wall clock stepped since the last time."""
+        now_ns = self._clock.now_ns()
+        lead_ns = self._clock.wall_ns() - now_ns
+        if abs(lead_ns - self._wall_lead_ns) > STEP_MS * NS_PER_MS:
+            step_s = (lead_ns - self._wall_lead_ns) / 1e9
+            self._wall_lead_ns = lead_ns
+            self._log("warning", f"the system's time stepped by {step_s:+.1f} s; asking the venue for its time")
+            self.suspect()
+        return int(now_ns / NS_PER_MS + self.offset_ms)
+
+    async def sync(self, samples: int = 8) -> None:
+        """Ask the venue `samples` times and keep the answer of the shortest round trip.
+
+        Raises:
+            CtosError: No answer came at all.
+        """
+        best: tuple[int, float] | None = None
+        failure: CtosError | None = None
+        for _ in range(samples):
+            sent_ns = self._clock.now_ns()
+            try:
+                venue_ms = await self._ask()
+            except CtosError as error:
+                failure = error
+                continue
+            took_ns = self._clock.now_ns() - sent_ns
+            if best is None or took_ns < best[0]:
+                best = took_ns, venue_ms - (sent_ns + took_ns / 2) / NS_PER_MS
+        if best is None:
+            assert failure is not None
+            raise failure
+        self.uncertainty_ms, self.offset_ms = best[0] / 2 / NS_PER_MS, best[1]
+        if self.uncertainty_ms > UNSURE_MS:
+            text = f"the venue's time is known to {self.uncertainty_ms:.0f} ms only: the connection is slow"
+            self._log("warning", text)
+
+    def start(self) -> None:
+        """Ask again every five minutes, and whenever the time is suspect."""
+        self._started = True
+        self._plan(REFRESH_S)
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._started = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._running is not None:
+            self._running.cancel()
+
+    def suspect(self) -> None:
+        """Ask at once: the venue refused a time stamp, or the host slept."""
+        if self._running is None:
+            self._running = asyncio.get_running_loop().create_task(self._resample(), name="venue time")
+
+    async def settled(self) -> None:
+        """Wait while the venue is being asked, so that the next request is signed with the right time."""
+        if self._running is not None:
+            await asyncio.wait([self._running])
+
+    async def _resample(self) -> None:
+        again_s = REFRESH_S
+        try:
+            await self.sync()
+        except CtosError as error:
+            again_s = RETRY_S
+            self._log("warning", f"the venue's time could not be asked: {error}")
+        finally:
+            self._running = None
+            if self._started:
+                self._plan(again_s)
+
+    def _plan(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._clock.call_later(seconds, self.suspect)

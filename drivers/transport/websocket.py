@@ -1,0 +1,497 @@
+"""One lasting WebSocket to a venue: connects, logs in, subscribes again, notices silence, backs off, never leaks."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl as tls
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidURI, WebSocketException
+
+from drivers.transport.setup import Log, log_to_python
+from engine.kernel.clock import NS_PER_MS, NS_PER_S, Clock, Rng, TimerHandle, sleep
+from engine.kernel.errors import AuthError, CtosError, VenueUnavailable
+from engine.kernel.links import LinkState, LinkStatus
+
+FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.25, 30.0
+STABLE_S = 60.0
+"""A connection that lasted so long sets the back-off to its beginning."""
+_CLOSE_S = 2.0
+
+Send = Callable[[str], Awaitable[None]]
+
+
+class WsHandler(Protocol):
+    """Who speaks over the socket."""
+
+    async def on_open(self, send: Send) -> None:
+        """Log in and subscribe on a new connection, through `send`; messages come to `on_message` meanwhile.
+
+        It is called without an `on_lost` before it when a connection is replaced before the venue ends it. A
+        `CtosError` closes the connection and it is tried again later; an `AuthError` as seldom as possible.
+        """
+
+    def on_message(self, payload: bytes) -> None:
+        """Take a message."""
+
+    def on_lost(self, reason: str) -> None:
+        """Hear that the connection broke or fell silent, in the tick in which that was noticed; once a connection."""
+
+
+def _always() -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class WsPolicy:
+    """How a venue's socket is kept alive.
+
+    Attributes:
+        ping_text: Text message that the venue answers with `pong` (OKX: `ping`); None for ping frames.
+        ping_every_s: Time between pings.
+        transport_silence_s: Longest time without any frame, pongs included.
+        content_silence_s: Longest time without a message (pongs are none); None where silence is normal.
+        expects_data: Whether messages can be expected now, e.g. because something is subscribed.
+        max_age_s: A new connection takes over before this one is so old; None where the venue sets no end.
+        both_in_overlap: Whether, while a new connection logs in, the old one's messages are still handed on.
+        max_message_bytes: A longer message breaks the connection.
+        open_timeout_s: Longest time for connecting, and again for `on_open`.
+    """
+
+    ping_text: str | None = None
+    ping_every_s: float = 10.0
+    transport_silence_s: float = 20.0
+    content_silence_s: float | None = None
+    expects_data: Callable[[], bool] = _always
+    max_age_s: float | None = None
+    both_in_overlap: bool = True
+    max_message_bytes: int = 16 << 20
+    open_timeout_s: float = 10.0
+
+
+class _Link:
+    """One connection and its reader."""
+
+    __slots__ = ("content_ns", "frame_ns", "heard", "lost", "opened_ns", "ping_sent_ns", "reader", "socket")
+
+    def __init__(self, socket: ClientConnection, now_ns: int) -> None:
+        self.socket = socket
+        self.reader: asyncio.Task[None] | None = None
+        self.heard = True
+        self.opened_ns = self.frame_ns = self.content_ns = self.ping_sent_ns = now_ns
+        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def lose(self, reason: str) -> None:
+        if not self.lost.done():
+            self.lost.set_result(reason)
+
+
+class WsClient:
+    """Keeps a socket open until it is stopped.
+
+    Args:
+        name: What it carries, for `LinkStatus`: `public`, `private` ...
+        url: Its address, or a call that gets one for each connection (Binance's listen keys).
+        handler: Who speaks over it.
+        clock: Time and timers.
+        rng: Jitter of the back-off.
+        policy: How it is kept alive.
+        ssl: TLS settings; None for the system's trust.
+        log: Takes lines for the operator.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        url: str | Callable[[], Awaitable[str]],
+        handler: WsHandler,
+        clock: Clock,
+        rng: Rng,
+        policy: WsPolicy,
+        *,
+        ssl: tls.SSLContext | None = None,
+        log: Log = log_to_python,
+    ) -> None:
+        self._name = name
+        self._url = url
+        self._handler = handler
+        self._clock = clock
+        self._rng = rng
+        self._policy = policy
+        self._ssl = ssl
+        self._log = log
+        self._link: _Link | None = None
+        self._told_lost = True
+        self._failures = 0
+        self._task: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._watch: TimerHandle | None = None
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._refused: CtosError | None = None
+        self._status = LinkStatus(name, LinkState.DOWN, clock.now_ns(), detail="not started")
+
+    @property
+    def status(self) -> LinkStatus:
+        """Return how far the connection can be trusted."""
+        return self._status
+
+    def start(self) -> None:
+        """Begin to connect; does nothing when that was done."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run(), name=f"websocket {self._name}")
+            self._task.add_done_callback(_report_failure)
+
+    async def stop(self) -> None:
+        """Close the connection and stay closed; wins over everything else."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        self._lose("stopped")
+        if self._closing:
+            await asyncio.wait(list(self._closing))
+        self._set_status(LinkState.DOWN, "stopped")
+        self._fail_waiters(VenueUnavailable(f"{self._name} socket: stopped"))
+
+    def reconnect(self, reason: str) -> None:
+        """Give the present connection up and open another; nothing when there is none."""
+        if self._link is not None:
+            self._lose(reason)
+
+    async def send(self, text: str) -> None:
+        """Send a message over the present connection.
+
+        Raises:
+            VenueUnavailable: There is no connection, or it broke; the message may have left in the second case only.
+        """
+        link = self._link
+        if link is None or link.lost.done():
+            raise VenueUnavailable(f"{self._name} socket: not connected; nothing was sent")
+        await self._send_over(link, text)
+
+    async def wait_live(self, timeout_s: float) -> None:
+        """Wait until the connection is open, logged in and subscribed.
+
+        Raises:
+            AuthError: The venue refused the key.
+            VenueUnavailable: It took longer than `timeout_s`.
+        """
+        if self._status.state is LinkState.LIVE:
+            return
+        if isinstance(self._refused, AuthError):
+            raise self._refused
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def too_late() -> None:
+            if not waiter.done():
+                detail = self._status.detail or self._status.state.value
+                text = f"{self._name} socket: not live within {timeout_s:.0f} s: {detail}"
+                waiter.set_exception(VenueUnavailable(text))
+
+        timer = self._clock.call_later(timeout_s, too_late)
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+            self._waiters.discard(waiter)
+
+    async def _run(self) -> None:
+        """Connect, stay, and come again after the back-off."""
+        link: _Link | None = None
+        while True:
+            if link is None:
+                self._set_status(LinkState.CONNECTING, self._status.detail)
+                link = await self._try_open(replacing=None)
+            if link is None:
+                continue
+            reason = await self._stay(link)
+            if reason is None:
+                following = await self._try_open(replacing=link)
+                if following is not None:
+                    link = following
+                continue
+            lasted_s = (self._clock.now_ns() - link.opened_ns) / NS_PER_S
+            link = None
+            if lasted_s >= STABLE_S:
+                self._failures = 0
+            await self._back_off(reason)
+
+    async def _stay(self, link: _Link) -> str | None:
+        """Return why the connection was lost, None when it is time for another to take over."""
+        age_s = self._policy.max_age_s
+        if age_s is None:
+            return await asyncio.shield(link.lost)
+        left_s = age_s - (self._clock.now_ns() - link.opened_ns) / NS_PER_S
+        old = asyncio.ensure_future(sleep(self._clock, max(1.0, left_s)))
+        try:
+            await _first(old, link.lost)
+        finally:
+            old.cancel()
+        return link.lost.result() if link.lost.done() else None
+
+    async def _try_open(self, replacing: _Link | None) -> _Link | None:
+        """Return a connection that is logged in and subscribed; None after a failure and its back-off."""
+        link: _Link | None = None
+        try:
+            link = await self._open_link()
+            if replacing is None:
+                self._link = link
+                self._told_lost = False
+                self._set_status(LinkState.SYNCING, "logging in and subscribing")
+            elif not self._policy.both_in_overlap:
+                replacing.heard = False
+            await self._log_in(link)
+        except CtosError as error:
+            await self._failed(link, replacing, error)
+            return None
+        except BaseException:
+            if link is not None and replacing is not None:
+                self._close(link)
+            raise
+        self._refused = None
+        if replacing is not None:
+            if self._link is not replacing or replacing.lost.done():
+                # The old one broke meanwhile and that was told; this one stands in its place.
+                self._told_lost = False
+            replacing.heard = False
+            self._link = link
+            self._close(replacing)
+        self._plan_watch()
+        self._set_status(LinkState.LIVE)
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        return link
+
+    async def _failed(self, link: _Link | None, replacing: _Link | None, error: CtosError) -> None:
+        if replacing is not None:
+            replacing.heard = True
+            if link is not None:
+                self._close(link)
+            self._log("warning", f"{self._name} socket: no connection to take over: {error}")
+            if not replacing.lost.done():
+                await self._back_off(str(error), during=replacing)
+            return
+        if isinstance(error, AuthError):
+            self._refused = error
+            self._fail_waiters(error)
+            self._failures = 32
+        self._lose(str(error))
+        await self._back_off(str(error))
+
+    async def _open_link(self) -> _Link:
+        policy = self._policy
+        url = self._url if isinstance(self._url, str) else await self._url()
+        try:
+            socket = await connect(
+                url,
+                ssl=self._ssl if url.startswith("wss:") else None,
+                compression=None,
+                proxy=None,
+                user_agent_header=None,
+                open_timeout=policy.open_timeout_s,
+                ping_interval=None,
+                close_timeout=_CLOSE_S,
+                max_size=policy.max_message_bytes,
+                max_queue=1024,
+            )
+        except tls.SSLCertVerificationError as error:
+            text = f"the certificate of {_host(url)} is not trusted: {error.verify_message}"
+            raise VenueUnavailable(f"{self._name} socket: {text}") from error
+        except InvalidURI as error:
+            raise VenueUnavailable(f"{self._name} socket: {error}") from error
+        except (OSError, TimeoutError, WebSocketException) as error:
+            text = str(error) or type(error).__name__
+            raise VenueUnavailable(f"{self._name} socket: no connection to {_host(url)}: {text}") from error
+        link = _Link(socket, self._clock.now_ns())
+        link.reader = asyncio.get_running_loop().create_task(self._read(link), name=f"websocket {self._name} reader")
+        return link
+
+    async def _log_in(self, link: _Link) -> None:
+        """Let the handler speak first; ends when it is done, when the connection breaks, or when it takes too long."""
+
+        async def send(text: str) -> None:
+            await self._send_over(link, text)
+
+        async def opening() -> None:
+            await self._handler.on_open(send)
+
+        limit_s = self._policy.open_timeout_s
+        login = asyncio.get_running_loop().create_task(opening(), name=f"websocket {self._name} login")
+        too_late = self._clock.call_later(limit_s, link.lose, f"no login and subscription within {limit_s:.0f} s")
+        try:
+            await _first(login, link.lost)
+        finally:
+            too_late.cancel()
+            if not login.done():
+                login.cancel()
+                await asyncio.wait([login])
+        if not login.cancelled():
+            login.result()
+        if link.lost.done():
+            raise VenueUnavailable(f"{self._name} socket: {link.lost.result()}")
+
+    async def _read(self, link: _Link) -> None:
+        socket, policy, clock = link.socket, self._policy, self._clock
+        pong = b"pong" if policy.ping_text is not None else None
+        try:
+            while not link.lost.done():
+                payload = await socket.recv(decode=False)
+                link.frame_ns = now_ns = clock.now_ns()
+                if payload == pong:
+                    self._answered(link)
+                    continue
+                link.content_ns = now_ns
+                if link.heard:
+                    self._handler.on_message(payload)
+        except ConnectionClosed as closed:
+            self._broke(link, _close_words(closed))
+        except Exception as error:
+            context = {"message": f"{self._name} socket: a message could not be handled", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
+            self._broke(link, f"a message could not be handled: {type(error).__name__}")
+
+    def _broke(self, link: _Link, reason: str) -> None:
+        """A connection ended: tell it when it is the one in use."""
+        if link is self._link:
+            self._lose(reason)
+        else:
+            link.lose(reason)
+
+    def _lose(self, reason: str) -> None:
+        link, self._link = self._link, None
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        if link is None:
+            return
+        link.heard = False
+        link.lose(reason)
+        self._set_status(LinkState.STALE, reason)
+        self._close(link)
+        if not self._told_lost:
+            self._told_lost = True
+            self._handler.on_lost(reason)
+
+    def _close(self, link: _Link) -> None:
+        """Close a connection in the background; it is not heard any more."""
+        link.heard = False
+        link.lose("closed")
+        task = asyncio.get_running_loop().create_task(_shut(link), name=f"websocket {self._name} closing")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    def _plan_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        self._watch = self._clock.call_later(self._watch_s(), self._look)
+
+    def _watch_s(self) -> float:
+        silences = [self._policy.transport_silence_s, self._policy.ping_every_s]
+        if self._policy.content_silence_s is not None:
+            silences.append(self._policy.content_silence_s)
+        return min(1.0, min(silences) / 4)
+
+    def _look(self) -> None:
+        """Ping when it is time, and lose a connection that is silent for too long."""
+        link, policy, now_ns = self._link, self._policy, self._clock.now_ns()
+        self._watch = None
+        if link is None:
+            return
+        if now_ns - link.frame_ns > policy.transport_silence_s * NS_PER_S:
+            self._lose(f"no answer to pings for {policy.transport_silence_s:.0f} s")
+            return
+        if not policy.expects_data():
+            link.content_ns = now_ns
+        elif policy.content_silence_s is not None and now_ns - link.content_ns > policy.content_silence_s * NS_PER_S:
+            self._lose(f"no data for {policy.content_silence_s:.0f} s")
+            return
+        if now_ns - link.ping_sent_ns >= policy.ping_every_s * NS_PER_S:
+            link.ping_sent_ns = now_ns
+            task = asyncio.get_running_loop().create_task(self._ping(link), name=f"websocket {self._name} ping")
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+        self._plan_watch()
+
+    async def _ping(self, link: _Link) -> None:
+        try:
+            if self._policy.ping_text is not None:
+                await link.socket.send(self._policy.ping_text)
+                return
+            pong = asyncio.ensure_future(await link.socket.ping())
+            await _first(pong, link.lost)
+            if pong.done() and not pong.cancelled() and pong.exception() is None:
+                link.frame_ns = self._clock.now_ns()
+                self._answered(link)
+        except ConnectionClosed as closed:
+            self._broke(link, _close_words(closed))
+
+    def _answered(self, link: _Link) -> None:
+        if link is self._link:
+            rtt_ms = (self._clock.now_ns() - link.ping_sent_ns) / NS_PER_MS
+            self._status = LinkStatus(
+                self._name, self._status.state, self._status.since_ns, rtt_ms, self._status.detail
+            )
+
+    async def _send_over(self, link: _Link, text: str) -> None:
+        try:
+            await link.socket.send(text)
+        except ConnectionClosed as closed:
+            raise VenueUnavailable(f"{self._name} socket: {_close_words(closed)}") from closed
+
+    async def _back_off(self, reason: str, during: _Link | None = None) -> None:
+        longest_s = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(self._failures, 16))
+        self._failures += 1
+        wait_s = longest_s * self._rng.uniform(0.5, 1.0)
+        if during is None:
+            down = isinstance(self._refused, AuthError) or self._failures > 3
+            state = LinkState.DOWN if down else LinkState.CONNECTING
+            self._set_status(state, f"{reason}; next try in {wait_s:.1f} s")
+            self._log("warning", f"{self._name} socket: {reason}; next try in {wait_s:.1f} s")
+            await sleep(self._clock, wait_s)
+            return
+        waiting = asyncio.ensure_future(sleep(self._clock, wait_s))
+        await _first(waiting, during.lost)
+        waiting.cancel()
+
+    def _fail_waiters(self, error: CtosError) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
+
+    def _set_status(self, state: LinkState, detail: str = "") -> None:
+        before = self._status
+        since_ns = before.since_ns if before.state is state else self._clock.now_ns()
+        self._status = LinkStatus(self._name, state, since_ns, before.rtt_ms, detail)
+
+
+async def _first(*futures: asyncio.Future[Any]) -> None:
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def _shut(link: _Link) -> None:
+    await link.socket.close()
+    if link.reader is not None:
+        await asyncio.wait([link.reader])
+
+
+def _close_words(closed: ConnectionClosed) -> str:
+    if closed.rcvd is not None:
+        return f"the venue closed it: {closed.rcvd.code} {closed.rcvd.reason}".rstrip()
+    if closed.sent is not None:
+        return f"closed by us: {closed.sent.code} {closed.sent.reason}".rstrip()
+    return "the connection broke"
+
+
+def _host(url: str) -> str:
+    return url.partition("://")[2].partition("/")[0].partition("?")[0]
+
+
+def _report_failure(task: asyncio.Task[None]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        task.get_loop().call_exception_handler({"message": f"{task.get_name()} stopped", "exception": error})
