@@ -1,13 +1,14 @@
-"""Binance: USD-M futures and spot; here the codec of the public market data."""
+"""Binance: USD-M futures and spot in one driver."""
 
 from __future__ import annotations
 
-from drivers.binance.decode import Decoder
+from drivers.binance.market_messages import MarketMessages
 from drivers.binance.symbols import default_instruments
+from drivers.transport.line_decoder import LineDecoder
 
 __all__ = ["default_instruments", "make_decoder"]
 
 
-def make_decoder() -> Decoder:
+def make_decoder() -> LineDecoder:
     """Return a decoder of raw lines from this venue's sockets."""
-    return Decoder()
+    return LineDecoder(MarketMessages())

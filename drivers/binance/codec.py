@@ -14,6 +14,8 @@ from typing import Annotated, Any, Protocol, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from drivers.transport.line_decoder import Undecodable
+
 Price = Annotated[float, Meta(gt=0, le=1e18)]
 Size = Annotated[float, Meta(ge=0, le=1e18)]
 Time = Annotated[int, Meta(ge=0, le=1 << 62)]
@@ -144,15 +146,6 @@ class Reply(Struct, forbid_unknown_fields=True):
 
 Event = DepthUpdate | BookTicker | TradePrint | AggregateTrade | MarkPriceUpdate | Kline | DayTicker
 Message = Event | DepthSnapshot | Reply
-
-
-class Undecodable(Exception):
-    """A payload is not a public message of this venue; the text says why."""
-
-    def __init__(self, reason: str, symbol: str | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.symbol = symbol
 
 
 class _Wrapped(Struct, gc=False):

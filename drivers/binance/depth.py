@@ -32,7 +32,7 @@ class DepthSync:
         gaps: How many times a synced book was lost.
     """
 
-    __slots__ = ("_buffer", "_first_id", "_futures", "_snapshot", "_symbol", "gaps", "last_id", "synced")
+    __slots__ = ("_buffer", "_first_id", "_futures", "_needed", "_snapshot", "_symbol", "gaps", "last_id", "synced")
 
     def __init__(self, symbol: str, futures: bool) -> None:
         self._symbol = symbol
@@ -43,6 +43,7 @@ class DepthSync:
         self.last_id: int | None = None
         self.synced = False
         self.gaps = 0
+        self._needed: int | None = None  # what the first update after a snapshot that was current must cover
 
     def update(self, message: DepthUpdate) -> list[MarketEvent]:
         """Take the next message of the stream.
@@ -57,6 +58,8 @@ class DepthSync:
             return [BookUpdate(self._symbol, message.T or message.E, message.b, message.a)]
         if message.u == last and self._first_id == message.U:
             return []
+        if self._needed is not None:
+            return self._first_after(message, self._needed)
         self._first_id, self.last_id = message.U, message.u
         events: list[MarketEvent] = []
         if not follows:
@@ -66,10 +69,49 @@ class DepthSync:
         self._buffer.append(message)
         return events + self._try()
 
-    def snapshot(self, message: DepthSnapshot) -> list[MarketEvent]:
-        """Take a REST snapshot; one that the book has already passed is not needed and changes nothing."""
+    def snapshot(self, message: DepthSnapshot, current: bool = False) -> list[MarketEvent]:
+        """Take a REST snapshot; one that the book has already passed is not needed and changes nothing.
+
+        Args:
+            message: The snapshot.
+            current: Whether it was asked for after the stream was subscribed. When no update has come that goes
+                beyond it, it is the book as it is, and the next update must follow it: a quiet market need not wait.
+        """
         self._snapshot = message
-        return [] if self.synced else self._try()
+        if self.synced:
+            return []
+        events = self._try()
+        if events or not current:
+            return events
+        self._snapshot, self._first_id, self.last_id = None, None, None
+        self._needed = message.lastUpdateId if self._futures else message.lastUpdateId + 1
+        self.synced = True
+        self._buffer.clear()
+        ts = message.T or message.E or 0
+        whole = BookUpdate(self._symbol, ts, message.bids, message.asks, snapshot=True)
+        return [BookSynced(self._symbol, ts or None), whole]
+
+    def reset(self) -> None:
+        """Forget everything but the count of gaps: the stream broke off."""
+        self._buffer.clear()
+        self._snapshot, self._first_id, self.last_id, self._needed = None, None, None, None
+        self.synced = False
+
+    def _first_after(self, message: DepthUpdate, needed: int) -> list[MarketEvent]:
+        """Take an update after a snapshot that was taken as the book at once.
+
+        On futures, ids between `pu` and `U` are of other symbols, so that an update covers what lies after `pu`.
+        """
+        if message.u < needed:
+            return []
+        self._needed = None
+        begins = message.U if message.pu is None else min(message.pu, message.U)
+        self._first_id, self.last_id = message.U, message.u
+        if begins <= needed:
+            return [BookUpdate(self._symbol, message.T or message.E, message.b, message.a)]
+        events: list[MarketEvent] = [self._lose(message, needed)]
+        self._buffer.append(message)
+        return events
 
     def _lose(self, message: DepthUpdate, last: int | None) -> BookInvalid:
         self.synced = False

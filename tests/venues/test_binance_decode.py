@@ -147,7 +147,7 @@ def test_one_trade_by_two_streams_is_one_trade():
     aggregate = b'{"e":"aggTrade","E":1,"s":"BTCUSDT","a":7,"p":"5","q":"2","f":1,"l":2,"T":12,"m":true}'
     assert len(decoder.feed(MESSAGES["perp trade"][0].encode())) == 1
     assert decoder.feed(aggregate) == []
-    assert decoder.counts["repeated"] == 1
+    assert decoder.summary()["repeated_trades"] == 1
 
 
 def test_snapshots_without_a_symbol_find_their_books():

@@ -1,11 +1,7 @@
-"""From raw lines of Binance's sockets to market events: the decoder behind `decode`, `replay:` and recordings.
-
-A line is one message as JSON, optionally after its receive time in nanoseconds and a space.
-"""
+"""From Binance's public messages to market events, live and from recordings."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -19,14 +15,12 @@ from drivers.binance.codec import (
     MarkPriceUpdate,
     Reply,
     TradePrint,
-    Undecodable,
     WireLevels,
     decode,
 )
 from drivers.binance.depth import DepthSync
 from drivers.binance.symbols import arch, parse_native
-from engine.kernel.clock import NS_PER_MS
-from engine.kernel.errors import UnknownSymbol
+from drivers.transport.line_decoder import Undecodable
 from engine.kernel.instruments import InstrumentKind
 from engine.kernel.market import (
     TIMEFRAME_MS,
@@ -37,14 +31,9 @@ from engine.kernel.market import (
     Quote,
     Ticker,
     Trade,
-    Unparsed,
 )
 from engine.kernel.orders import Side
 
-MAX_LINE_BYTES = 8 << 20
-"""A longer line that does not begin as a message is reported, not searched; the largest REST snapshot has 0.3 MB."""
-RAW_SHOWN = 200
-"""How many characters of an undecodable line are shown."""
 _MICROSECONDS_FROM = 100_000_000_000_000
 _WAITING_SNAPSHOTS = 50
 
@@ -62,22 +51,25 @@ class _Market:
         self.prints: type | None = None
 
 
-class Decoder:
-    """Turns raw lines into market events, keeping each symbol's depth sequence. Never raises on data.
+class MarketMessages:
+    """Turns messages into market events, keeping each symbol's depth sequence.
 
     Args:
         kind: What a message counts as whose shape futures and spot share (candles) before its symbol was met.
-
-    Attributes:
-        ts_ns: Time of the last line: receive time when given, else venue time; 0 before the first.
-        counts: Messages by type: the venue's event names, `snapshot`, `reply`, `unparsed`; `repeated` counts
-            trades left out because the symbol's trades already come by the other trade stream.
+        only: Whether every message is of that kind, because the socket is.
+        period_h: Tells the hours between an instrument's funding payments.
     """
 
-    def __init__(self, kind: InstrumentKind = InstrumentKind.PERP) -> None:
-        self.ts_ns = 0
-        self.counts: Counter[str] = Counter()
+    def __init__(
+        self,
+        kind: InstrumentKind = InstrumentKind.PERP,
+        only: bool = False,
+        period_h: Callable[[str], int] | None = None,
+    ) -> None:
+        self.repeated = 0
         self._futures_by_default = kind is InstrumentKind.PERP
+        self._only = only
+        self._period_h = period_h or (lambda symbol: arch()["funding_period_h"])
         self._received_ms: int | None = None
         self._markets: dict[tuple[str, bool], _Market] = {}
         self._waiting: list[DepthSnapshot] = []
@@ -93,29 +85,43 @@ class Decoder:
             Reply: ("reply", self._on_reply),
         }
 
-    def feed(self, line: bytes) -> list[MarketEvent]:
-        """Decode one line.
+    def take(self, payload: bytes, received_ms: int | None) -> tuple[str, list[MarketEvent]]:
+        """Return a message's name and the events it leads to: none for a reply, several when a book comes into step.
 
-        Returns:
-            The events it leads to: none for a reply, several when a book comes into step; what cannot be
-            understood is one `Unparsed` with the reason.
+        Raises:
+            Undecodable: It is no public message of this venue.
+            UnknownSymbol: It names what is neither a perpetual nor a spot pair.
         """
-        self._received_ms = None
-        try:
-            message = decode(line if line.startswith(b"{") else self._payload(line))
-            name, handler = self._handlers[type(message)]
-            events = handler(message)
-        except Undecodable as error:
-            return [self._unparsed(line, error.reason, error.symbol)]
-        except UnknownSymbol as error:
-            return [self._unparsed(line, error.message, None)]
-        self.counts[name] += 1
-        if self._received_ms is None and events:
-            self.ts_ns = (events[-1].ts or 0) * NS_PER_MS or self.ts_ns
-        return events
+        self._received_ms = received_ms
+        message = decode(payload)
+        name, handler = self._handlers[type(message)]
+        return name, handler(message)
 
-    def summary(self) -> dict[str, Any]:
-        """Return the counts and each book's final state: `synced`, `invalid`, or `no snapshot`."""
+    def take_snapshot(self, native: str, payload: bytes) -> list[MarketEvent]:
+        """Take the REST depth reply asked for a symbol after its stream was subscribed; see `DepthSync.snapshot`.
+
+        Raises:
+            Undecodable: It is none.
+        """
+        message = decode(payload)
+        if not isinstance(message, DepthSnapshot):
+            raise Undecodable(f"depth of {native}: the venue answered with something else", native)
+        market = self._market(native, self._futures_by_default)
+        return market.sync.snapshot(_scaled(message, market.multiplier), current=True)
+
+    def lose(self, native: str, reason: str) -> None:
+        """Forget a symbol's book: its stream broke or ended."""
+        market = self._markets.get((native, self._futures_by_default))
+        if market is not None:
+            market.sync.reset()
+
+    def symbol_of(self, native: str) -> str | None:
+        """Return the canonical symbol of a native name met before, None when there is not exactly one."""
+        met = [market.symbol for (name, _), market in self._markets.items() if name == native]
+        return met[0] if len(met) == 1 else None
+
+    def state(self) -> dict[str, Any]:
+        """Return each book's state, `synced`, `invalid` or `no snapshot`, and what was left out."""
         books = {
             market.symbol: {
                 "state": "synced" if market.sync.synced else "invalid" if market.sync.gaps else "no snapshot",
@@ -124,36 +130,12 @@ class Decoder:
             for market in self._markets.values()
             if market.sync.last_id is not None
         }
-        return {
-            "messages": dict(sorted(self.counts.items())),
-            "books": books,
-            "unplaced_snapshots": len(self._waiting),
-        }
-
-    def _payload(self, line: bytes) -> bytes:
-        """Strip the receive time off a line and keep it."""
-        if len(line) > MAX_LINE_BYTES:
-            raise Undecodable(f"line of {len(line)} bytes, longer than {MAX_LINE_BYTES}")
-        received, _, payload = line.strip().partition(b" ")
-        if not received:
-            raise Undecodable("empty line")
-        if payload and received.isdigit() and len(received) <= 19:
-            self.ts_ns = int(received)
-            self._received_ms = self.ts_ns // NS_PER_MS
-            return payload
-        return line
-
-    def _unparsed(self, line: bytes, reason: str, native: str | None) -> Unparsed:
-        self.counts["unparsed"] += 1
-        raw = line[: 4 * RAW_SHOWN].decode("utf-8", "backslashreplace").rstrip("\r\n")
-        symbol = None
-        if native is not None:
-            met = [market.symbol for (name, _), market in self._markets.items() if name == native]
-            symbol = met[0] if len(met) == 1 else None
-        return Unparsed(reason, raw if len(raw) <= RAW_SHOWN else raw[:RAW_SHOWN] + "…", self._received_ms, symbol)
+        return {"books": books, "unplaced_snapshots": len(self._waiting), "repeated_trades": self.repeated}
 
     def _market(self, native: str, futures: bool | None) -> _Market:
-        if futures is None:
+        if self._only:
+            futures = self._futures_by_default
+        elif futures is None:
             futures = self._futures_by_default
             if (native, futures) not in self._markets and (native, not futures) in self._markets:
                 futures = not futures
@@ -235,7 +217,7 @@ class Decoder:
             number = message.a
         if market.prints is not type(message):
             if market.prints is not None:
-                self.counts["repeated"] += 1
+                self.repeated += 1
                 return []
             market.prints = type(message)
         price, size = message.p, message.q
@@ -256,8 +238,8 @@ class Decoder:
                 raise Undecodable(f"markPriceUpdate: r {message.r[:20]!r} is not a number", message.s) from error
             if not -1 <= rate <= 1:
                 raise Undecodable(f"markPriceUpdate: funding rate {message.r[:20]!r} is out of range", message.s)
-            period_h = arch()["funding_period_h"]
-            events.append(FundingRate(market.symbol, ts, rate, period_h, self._time(message.T)))
+            next_time = self._time(message.T)
+            events.append(FundingRate(market.symbol, ts, rate, self._period_h(market.symbol), next_time))
         return events
 
     def _on_kline(self, message: Kline) -> list[MarketEvent]:
