@@ -104,7 +104,7 @@ async def test_a_certificate_that_nobody_vouches_for(clock, tmp_path):
 @pytest.mark.parametrize(
     ("status", "text", "advice"),
     [
-        (451, "Service unavailable from a restricted location", "does not serve this region"),
+        (451, "", "does not serve this region"),
         (403, "The Amazon CloudFront distribution is configured to block access from your country", "this region"),
         (403, "Forbidden", "firewall refuses this address"),
         (429, "", "too many requests"),

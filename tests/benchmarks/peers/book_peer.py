@@ -1,4 +1,4 @@
-"""Runs in the peers' environment: keeps a book with the C package `order-book` and prints CPU seconds, one a repetition.
+"""Runs in the peers' environment: a book kept by the C package `order-book`; prints CPU seconds, one a repetition.
 
 argv: a file of depth messages (one a line, the REST snapshot first), repetitions.
 """
