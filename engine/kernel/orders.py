@@ -308,7 +308,11 @@ class Fill:
 
 @dataclass(slots=True, frozen=True)
 class OrderUpdate:
-    """What a venue says about an order: a reply, a stream message or the row of a query."""
+    """What a venue says about an order: a reply, a stream message or the row of a query.
+
+    Attributes:
+        error: Class name of the typed error behind a rejection that came after the acknowledgement, if any.
+    """
 
     client_id: str
     venue_order_id: str
@@ -324,3 +328,4 @@ class OrderUpdate:
     reduce_only: bool = False
     average_price: Decimal | None = None
     reason: str = ""
+    error: str = ""

@@ -250,7 +250,9 @@ def _take_status(order: Order, record: Status, ts_ns: int) -> bool:
         order.pending = Pending.NONE
     if order.advance(_state_of(update), ts_ns, update.reason):
         order.held = False
-        if not update.reason and update.state not in (OrderState.REJECTED, OrderState.EXPIRED):
+        if update.error:
+            order.error = update.error
+        elif not update.reason and update.state not in (OrderState.REJECTED, OrderState.EXPIRED):
             order.reason = order.error = ""
     order.updated_ns = ts_ns
     return True

@@ -81,6 +81,16 @@ def test_a_refused_request_leaves_the_order_and_says_why(tracker: OrderTracker):
     )  # fmt: skip
 
 
+def test_a_rejection_after_the_acknowledgement_keeps_its_class(tracker: OrderTracker):
+    tracker.apply(Status(update(OrderState.OPEN)), 2)
+    late = Status(update(OrderState.REJECTED, reason="would have matched", error="PostOnlyWouldTake"))
+    tracker.apply(decode(late.kind, encode(late)), 3)
+    order = known(tracker)
+    assert (order.state, order.reason, order.error) == (
+        OrderState.REJECTED, "would have matched", "PostOnlyWouldTake",
+    )  # fmt: skip
+
+
 def test_an_order_given_up_is_revived_by_evidence(tracker: OrderTracker):
     tracker.apply(Outcome(ID, OrderState.UNKNOWN, "no answer"), 2)
     tracker.apply(Outcome(ID, OrderState.NEVER_ACCEPTED, "not found"), 3)
