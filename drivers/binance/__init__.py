@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from drivers.binance.market_messages import MarketMessages
-from drivers.binance.symbols import default_instruments
+from drivers.binance.symbols import arch, default_instruments
 from drivers.transport.line_decoder import LineDecoder
 
-__all__ = ["default_instruments", "make_decoder"]
+__all__ = ["arch", "default_instruments", "make_decoder"]
 
 
 def make_decoder() -> LineDecoder:

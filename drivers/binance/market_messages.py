@@ -69,7 +69,7 @@ class MarketMessages:
         self.repeated = 0
         self._futures_by_default = kind is InstrumentKind.PERP
         self._only = only
-        self._period_h = period_h or (lambda symbol: arch()["funding_period_h"])
+        self._period_h = period_h or (lambda symbol: arch().extra["funding_period_h"])
         self._received_ms: int | None = None
         self._markets: dict[tuple[str, bool], _Market] = {}
         self._waiting: list[DepthSnapshot] = []

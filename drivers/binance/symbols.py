@@ -5,21 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
-from importlib import resources
-from typing import Any
 
-import yaml
-
+from drivers.transport.arch import Arch, load_arch
 from engine.kernel.errors import UnknownSymbol
 from engine.kernel.instruments import Instrument, InstrumentKind, canonical_symbol
 
 
-@cache
-def arch() -> dict[str, Any]:
-    """Return the venue's description: hosts, features, limits, rate buckets, symbol shape, default filters."""
-    text = resources.files(__package__).joinpath("arch.yaml").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = yaml.safe_load(text)
-    return loaded
+def arch() -> Arch:
+    """Return the venue's description."""
+    return load_arch("drivers.binance")
 
 
 @dataclass(slots=True, frozen=True)
@@ -45,7 +39,7 @@ class Listing:
 
 @cache
 def _quotes() -> tuple[str, ...]:
-    return tuple(sorted(arch()["symbols"]["quotes"], key=len, reverse=True))
+    return tuple(sorted(arch().symbols["quotes"], key=len, reverse=True))
 
 
 def parse_native(native: str, kind: InstrumentKind) -> Listing:
@@ -62,7 +56,7 @@ def parse_native(native: str, kind: InstrumentKind) -> Listing:
     if quote is None:
         raise UnknownSymbol(f"symbol {native!r} ends in no known quote currency")
     base, multiplier = native.removesuffix(quote), 1
-    for prefix, factor in arch()["symbols"]["multipliers"].items():
+    for prefix, factor in arch().symbols["multipliers"].items():
         coin = base.removeprefix(prefix)
         if coin != base and coin[:1].isalpha():
             base, multiplier = coin, int(factor)
@@ -81,23 +75,23 @@ def native_symbol(symbol: str) -> str:
     if not base or not quote or suffix not in ("", "PERP"):
         raise UnknownSymbol(f"symbol {symbol!r} is not in the form BTC-USDT or BTC-USDT-PERP")
     kind = InstrumentKind.PERP if suffix else InstrumentKind.SPOT
-    names = arch()["symbols"]
+    names = arch().symbols
     native: str = names["shape"].format(base=names["listed_multiplied"][kind.value].get(base, "") + base, quote=quote)
     return native
 
 
 def default_instruments() -> list[Instrument]:
     """Return the instruments whose filters `arch.yaml` holds, for recordings without an instruments file."""
-    return [_default_instrument(entry) for entry in arch()["instruments"]]
+    return [_default_instrument(entry) for entry in arch().instruments]
 
 
 def _default_instrument(entry: dict[str, str]) -> Instrument:
     kind = InstrumentKind.PERP if entry["symbol"].endswith("-PERP") else InstrumentKind.SPOT
     listing = parse_native(entry["native"], kind)
-    fees = arch()["fees"][kind.value]
+    fees = arch().fees[kind.value]
     return Instrument(
         symbol=listing.symbol,
-        venue=arch()["venue"],
+        venue=arch().venue,
         base=listing.base,
         quote=listing.quote,
         settle=listing.quote,
@@ -110,6 +104,6 @@ def _default_instrument(entry: dict[str, str]) -> Instrument:
         max_leverage=Decimal(entry["max_leverage"]),
         maker_fee=Decimal(fees["maker"]),
         taker_fee=Decimal(fees["taker"]),
-        funding_period_h=arch()["funding_period_h"] if kind is InstrumentKind.PERP else 0,
+        funding_period_h=arch().extra["funding_period_h"] if kind is InstrumentKind.PERP else 0,
         native=listing.native,
     )
