@@ -1,7 +1,8 @@
-"""Signed requests over one HTTP session a venue.
+"""Signed requests over kept-alive HTTP connections, one pool a venue.
 
 Nothing is ever sent twice by itself. What was certainly not sent and what may have been carried out are told apart by
-the type of the error.
+the type of the error. Requests go straight to aiohttp's connector: its session would send a PUT or DELETE again when a
+kept connection turns out to be dead, follow redirects, hide whether a request left, and cost a fifth more.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TypeVar
 
 import aiohttp
 import msgspec
+from aiohttp.connector import Connection
 from yarl import URL
 
 from drivers.transport.rate_limits import Cost, RateLimiter, Urgency
@@ -24,7 +26,12 @@ MAX_ANSWER_BYTES = 32 << 20
 PROVEN_S = 8.0
 """A connection that was idle for longer is not used again: it may be dead without our knowing."""
 WARM_EVERY_S = 5.0
-_AUTOMATIC_HEADERS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+MAX_CONNECTIONS = 64
+_PLAIN = {"User-Agent": "ctos", "Accept": "*/*", "Accept-Encoding": "identity"}
+_PACKED = {"User-Agent": "ctos", "Accept": "*/*", "Accept-Encoding": "gzip"}
+
+_NO_LIMIT = aiohttp.ClientTimeout()
+_MAY_BE_LARGE = (Urgency.QUERY, Urgency.RECONCILE)
 
 T = TypeVar("T")
 
@@ -87,6 +94,7 @@ class HttpClient:
         limiter: Lets requests pass; an answer 429 slows it down.
         ssl: TLS settings; None for the system's trust.
         timeout_s: How long a request may take in all.
+        name: What `status` calls it.
     """
 
     def __init__(
@@ -98,6 +106,7 @@ class HttpClient:
         *,
         ssl: tls.SSLContext | None = None,
         timeout_s: float = 10.0,
+        name: str = "rest",
     ) -> None:
         self._venue = venue
         self._base = base_url.rstrip("/")
@@ -106,12 +115,13 @@ class HttpClient:
         self._limiter = limiter
         self._ssl = ssl
         self._timeout_s = timeout_s
-        self._timeouts = {timeout_s: _timeout(timeout_s)}
-        self._session: aiohttp.ClientSession | None = None
+        self._name = name
+        self._connector: aiohttp.TCPConnector | None = None
+        self._address: aiohttp.ClientRequest | None = None
         self._warmer: TimerHandle | None = None
         self._warming: asyncio.Task[None] | None = None
         self._answered_ns = 0
-        self._status = LinkStatus("rest", LinkState.CONNECTING, clock.now_ns())
+        self._status = LinkStatus(name, LinkState.CONNECTING, clock.now_ns())
 
     @property
     def status(self) -> LinkStatus:
@@ -119,32 +129,22 @@ class HttpClient:
         return self._status
 
     async def start(self) -> None:
-        """Open the session; connections are made when they are needed."""
-        if self._session is not None:
-            return
-        connector = aiohttp.TCPConnector(
-            limit=64, keepalive_timeout=PROVEN_S, ssl=self._ssl if self._ssl is not None else True
-        )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=_AUTOMATIC_HEADERS,
-            trust_env=False,
-            timeout=self._timeouts[self._timeout_s],
-        )
-        # aiohttp would send a PUT or DELETE once more when a kept connection turns out to be dead.
-        self._session._retry_connection = False
+        """Make ready to send; connections are opened when they are needed."""
+        if self._connector is None:
+            trust = self._ssl if self._ssl is not None else True
+            self._connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=PROVEN_S, ssl=trust)
+            self._address = aiohttp.ClientRequest("GET", URL(self._base), loop=asyncio.get_running_loop())
 
     async def stop(self) -> None:
-        """Close the session."""
+        """Close all connections; what is in flight ends as it does when a connection breaks."""
         if self._warmer is not None:
             self._warmer.cancel()
             self._warmer = None
         if self._warming is not None:
             self._warming.cancel()
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        connector, self._connector = self._connector, None
+        if connector is not None:
+            await connector.close()
 
     async def send(
         self, build: Callable[[], WireRequest], urgency: Urgency, cost: Cost, timeout_s: float | None = None
@@ -152,7 +152,8 @@ class HttpClient:
         """Send a request once and return its complete answer, whatever its status.
 
         Args:
-            build: Makes and signs the request; called once the limiter let it pass, so that its time is fresh.
+            build: Makes and signs the request; called once the limiter let it pass and a connection is open, so that
+                its time stamp is fresh.
             urgency: What it is for.
             cost: What it takes of the venue's budgets.
             timeout_s: How long it may take, waiting for the budget included.
@@ -162,52 +163,46 @@ class HttpClient:
             VenueUnavailable: Certainly not sent; for anything but an order also: no complete answer came.
             UnknownOutcome: An order may have been sent, and no complete answer came.
         """
-        session = self._session
-        if session is None:
+        connector, address = self._connector, self._address
+        if connector is None or address is None:
             raise VenueUnavailable(f"{self._venue}: the connection is not started, or closed; nothing was sent")
         seconds = self._timeout_s if timeout_s is None else timeout_s
         if not self._limiter.try_acquire(cost, urgency):
             deadline_ns = self._clock.now_ns() + int(seconds * NS_PER_S)
             await self._limiter.acquire(cost, urgency, deadline_ns)
             seconds = max(0.1, (deadline_ns - self._clock.now_ns()) / NS_PER_S)
-        timeout = self._timeouts.get(seconds)
-        if timeout is None:
-            timeout = _timeout(seconds)
-            if timeout_s == seconds:
-                self._timeouts[seconds] = timeout
-        request = build()
-        began_ns = self._clock.stopwatch_ns()
+        connection: Connection | None = None
         try:
-            async with session.request(
-                request.method,
-                URL(self._base + request.path, encoded=True),
-                data=request.body or None,
-                headers=request.headers,
-                allow_redirects=False,
-                timeout=timeout,
-            ) as response:
-                body = await _read(response)
+            async with asyncio.timeout(seconds):
+                connection = await connector.connect(address, [], _NO_LIMIT)
+                began_ns = self._clock.stopwatch_ns()
+                status, headers, body = await _exchange(connection, lambda: self._prepare(build(), urgency))
         except aiohttp.ClientConnectorCertificateError as error:
             raise self._unsent(f"the certificate of {self._host} is not trusted: {error.certificate_error}") from error
         except aiohttp.ClientConnectorDNSError as error:
             raise self._unsent(f"the name of {self._host} is not found: {error.os_error}") from error
         except aiohttp.ClientConnectorError as error:
             raise self._unsent(f"no connection to {self._host}: {error.os_error}") from error
-        except aiohttp.ConnectionTimeoutError as error:
-            raise self._unsent(f"no connection to {self._host} within {timeout.connect:.1f} s") from error
-        except (aiohttp.InvalidURL, aiohttp.ServerFingerprintMismatch) as error:
-            raise self._unsent(f"{self._host}: {error}") from error
-        except TimeoutError as error:
-            raise self._unanswered(urgency, f"no answer within {seconds:.1f} s") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise self._unanswered(urgency, f"the connection broke: {_words(error)}") from error
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            if connection is None:
+                raise self._unsent(f"no connection to {self._host}: {_words(error, seconds)}") from error
+            raise self._unanswered(urgency, _words(error, seconds)) from error
         rtt_ms = (self._clock.stopwatch_ns() - began_ns) / NS_PER_MS
-        reply = HttpReply(response.status, response.headers, body, rtt_ms)
+        reply = HttpReply(status, headers, body, rtt_ms)
         self._answered_ns = self._clock.now_ns()
         self._set_status(LinkState.LIVE, rtt_ms=rtt_ms)
-        if response.status == 429:
+        if status == 429:
             self._limiter.slow_down(retry_after_s(reply))
         return reply
+
+    def _prepare(self, request: WireRequest, urgency: Urgency) -> aiohttp.ClientRequest:
+        return aiohttp.ClientRequest(
+            request.method,
+            URL(self._base + request.path, encoded=True),
+            headers={**(_PACKED if urgency in _MAY_BE_LARGE else _PLAIN), **request.headers},
+            data=request.body or None,
+            loop=asyncio.get_running_loop(),
+        )
 
     def keep_warm(self, ask: Callable[[], Awaitable[object]], every_s: float = WARM_EVERY_S) -> None:
         """Make a cheap request whenever none was answered for `every_s`, so that an order finds an open connection."""
@@ -242,12 +237,27 @@ class HttpClient:
     def _set_status(self, state: LinkState, detail: str = "", rtt_ms: float | None = None) -> None:
         before = self._status
         since_ns = before.since_ns if before.state is state else self._clock.now_ns()
-        self._status = LinkStatus("rest", state, since_ns, before.rtt_ms if rtt_ms is None else rtt_ms, detail)
+        self._status = LinkStatus(self._name, state, since_ns, before.rtt_ms if rtt_ms is None else rtt_ms, detail)
 
 
-def _timeout(seconds: float) -> aiohttp.ClientTimeout:
-    """Connecting ends before the whole does: an error while connecting then proves that nothing was sent."""
-    return aiohttp.ClientTimeout(total=seconds, connect=seconds / 2, ceil_threshold=3600)
+async def _exchange(
+    connection: Connection, prepare: Callable[[], aiohttp.ClientRequest]
+) -> tuple[int, Mapping[str, str], bytes]:
+    """Send over a connection and read the whole answer."""
+    try:
+        protocol = connection.protocol
+        assert protocol is not None
+        protocol.set_response_params()
+        response = await prepare().send(connection)
+        try:
+            await response.start(connection)
+            return response.status, response.headers, await _read(response)
+        except BaseException:
+            response.close()
+            raise
+    except BaseException:
+        connection.close()
+        raise
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -263,5 +273,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return b"".join(parts)
 
 
-def _words(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+def _words(error: BaseException, seconds: float) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {seconds:.1f} s"
+    return f"the connection broke: {str(error) or type(error).__name__}"
