@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drivers.binance.market_messages import MarketMessages
+from drivers.binance.decode import RecordedMessages
 from drivers.binance.symbols import arch, default_instruments
 from drivers.transport.line_decoder import LineDecoder
 
@@ -11,4 +11,4 @@ __all__ = ["arch", "default_instruments", "make_decoder"]
 
 def make_decoder() -> LineDecoder:
     """Return a decoder of raw lines from this venue's sockets."""
-    return LineDecoder(MarketMessages())
+    return LineDecoder(RecordedMessages())

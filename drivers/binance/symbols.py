@@ -36,6 +36,11 @@ class Listing:
     kind: InstrumentKind
     multiplier: int = 1
 
+    @property
+    def settle(self) -> str:
+        """Return the currency in which profit is paid: the quote, on USD-M futures as on spot."""
+        return self.quote
+
 
 @cache
 def _quotes() -> tuple[str, ...]:
