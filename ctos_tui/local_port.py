@@ -105,8 +105,8 @@ class LocalPort:
         """Return the age of an instrument's data; None before the first message."""
         return self._market.age_ms(symbol)
 
-    def leverage(self, symbol: str) -> Decimal:
-        """Return the leverage at which an instrument's orders take margin."""
+    def leverage(self, symbol: str) -> Decimal | None:
+        """Return the leverage at which an instrument's orders take margin; None while the venue has not said."""
         return self._system.driver.leverage(symbol)
 
     def is_stale(self, symbol: str) -> bool:

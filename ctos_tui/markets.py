@@ -65,7 +65,7 @@ def make_market(port: Port, instrument: Instrument, held: PositionRow | None, ow
         age_ms=port.age_ms(symbol) if bid is not None and ask is not None else None,
         position=held.quantity if held is not None else ZERO,
         entry=held.entry_price if held is not None and held.quantity else None,
-        leverage=port.leverage(symbol) if instrument.is_perp else Decimal(1),
+        leverage=(port.leverage(symbol) if instrument.is_perp else None) or Decimal(1),
         usual_quantity=_usual(own),
         unknown_order=any(order.state is OrderState.UNKNOWN for order in own),
         turnover=ticker.quote_volume_24h if ticker is not None else 0.0,

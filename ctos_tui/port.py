@@ -161,8 +161,8 @@ class Port(Protocol):
     def age_ms(self, symbol: str) -> int | None:
         """Return the age of an instrument's data; None before the first message."""
 
-    def leverage(self, symbol: str) -> Decimal:
-        """Return the leverage at which an instrument's orders take margin."""
+    def leverage(self, symbol: str) -> Decimal | None:
+        """Return the leverage at which an instrument's orders take margin; None while the venue has not said."""
 
     def is_stale(self, symbol: str) -> bool:
         """Return whether an instrument's data cannot be trusted now."""

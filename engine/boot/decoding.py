@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from engine.boot.venues import venue_package
 from engine.io.event_lines import LineDecoder, decode_lines
-from engine.kernel.errors import UnknownVenue
 from engine.kernel.instruments import Instrument
-
-DEFAULT_CAPTURE_VENUE = "binance"
-_DECODERS = {"binance": "drivers.binance"}
 
 
 @dataclass(slots=True)
@@ -32,17 +28,15 @@ def make_decoder(venue: str) -> LineDecoder:
     """Return a decoder of a venue's raw messages.
 
     Raises:
-        UnknownVenue: No driver of that name decodes raw messages.
+        UnknownVenue: There is no driver of that name.
     """
-    if venue not in _DECODERS:
-        raise UnknownVenue(f"no decoder for venue {venue!r}; there are: {', '.join(sorted(_DECODERS))}")
-    decoder: LineDecoder = importlib.import_module(_DECODERS[venue]).make_decoder()
+    decoder: LineDecoder = venue_package(venue).make_decoder()
     return decoder
 
 
 def default_instruments(venue: str) -> list[Instrument]:
     """Return the instruments whose filters a venue's `arch.yaml` holds."""
-    instruments: list[Instrument] = importlib.import_module(_DECODERS[venue]).default_instruments()
+    instruments: list[Instrument] = venue_package(venue).default_instruments()
     return instruments
 
 
@@ -50,7 +44,7 @@ def decode_stream(venue: str, lines: Iterable[bytes]) -> DecodeStream:
     """Return the normalised events of raw lines.
 
     Raises:
-        UnknownVenue: No driver of that name decodes raw messages.
+        UnknownVenue: There is no driver of that name.
     """
     decoder = make_decoder(venue)
     return DecodeStream(decode_lines(decoder, lines), decoder)

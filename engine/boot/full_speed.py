@@ -30,15 +30,14 @@ def run_at_full_speed(
     Raises:
         ConfigError: The market never ends and no duration is given.
     """
-    clock = system.clock
-    assert isinstance(clock, VirtualClock)
+    clock, driver = system.clock, system.paper
+    assert isinstance(clock, VirtualClock) and driver is not None
     if duration_s is None and system.source.label.startswith("synthetic"):
         raise ConfigError("--speed max on a synthetic market never ends: say how long with --for, such as --for 1h")
     until_ns = None if duration_s is None else clock.now_ns() + round(duration_s * NS_PER_S)
     run_to_end(system.begin())
     system.engine.arm("run")
     launch()
-    driver = system.driver
     while not is_ended() and (due := driver.next_event_ns()) is not None:
         look_ns = due + (NS_PER_S if until_ns is None else _LOOK_NS)
         if until_ns is not None and look_ns >= until_ns:

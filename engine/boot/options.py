@@ -19,7 +19,7 @@ class SystemOptions:
         exchange: Venue of the account.
         mode: `paper` lowers a live account to paper.
         config: Folder of the configuration files.
-        market: `synthetic:SEED` or `replay:FILE`.
+        market: `synthetic:SEED`, `replay:FILE`, `live` or `live:VENUE`; of accounts on paper.
         speed: `1`, a number, or `max`.
         seed: Seed of all randomness.
     """

@@ -1,4 +1,4 @@
-"""The closing summary of a run: what was traded, and the proof that cash, positions and fees add up."""
+"""The closing summary of a run: what was traded, and on paper the proof that cash, positions and fees add up."""
 
 from __future__ import annotations
 
@@ -38,12 +38,11 @@ def summary(system: System, tally: Tally) -> dict[str, Any]:
     """Return the account at the end of a run, with decimals exact.
 
     For each currency `deposits + realised + spot + funding + insurance - fees = cash`; `difference` is what is
-    missing, 0 unless money was lost or made without a cause. `ledgers_agree` compares the engine's ledgers with the
-    venue's positions.
+    missing, 0 unless money was lost or made without a cause; only the paper venue can be audited so, of a real one
+    the balances are told. `ledgers_agree` compares the engine's ledgers with the venue's positions.
     """
     engine = system.engine
     rows = engine.portfolio.positions()
-    audit = system.driver.audit()
     return {
         "type": "summary",
         "ts": system.clock.now_ms(),
@@ -52,22 +51,7 @@ def summary(system: System, tally: Tally) -> dict[str, Any]:
         "mode": system.account.mode,
         "orders": tally.orders,
         "fills": tally.fills,
-        "money": [
-            {
-                "currency": line.currency,
-                "deposits": line.deposits,
-                "realised": line.realised,
-                "spot": line.spot,
-                "funding": line.funding,
-                "insurance": line.insurance,
-                "fees": line.fees,
-                "cash": line.cash,
-                "unrealised": line.unrealised,
-                "equity": line.equity,
-                "difference": line.difference,
-            }
-            for line in audit
-        ],
+        **_money(system),
         "positions": [
             {
                 "symbol": row.symbol,
@@ -97,5 +81,30 @@ def summary(system: System, tally: Tally) -> dict[str, Any]:
         "open_orders": len(engine.tracker.working()),
         "equity": engine.portfolio.equity(),
         "ledgers_agree": all(row.venue_quantity in (None, row.quantity) for row in rows),
+    }
+
+
+def _money(system: System) -> dict[str, Any]:
+    """Return the audit of a paper account, the balances of a real one."""
+    if system.paper is None:
+        return {"balances": system.engine.portfolio.balances()}
+    audit = system.paper.audit()
+    return {
+        "money": [
+            {
+                "currency": line.currency,
+                "deposits": line.deposits,
+                "realised": line.realised,
+                "spot": line.spot,
+                "funding": line.funding,
+                "insurance": line.insurance,
+                "fees": line.fees,
+                "cash": line.cash,
+                "unrealised": line.unrealised,
+                "equity": line.equity,
+                "difference": line.difference,
+            }
+            for line in audit
+        ],
         "adds_up": all(line.difference == ZERO for line in audit),
     }

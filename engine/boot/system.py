@@ -4,29 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from drivers.paper.config import PaperConfig, QueueModel
 from drivers.paper.driver import PaperDriver
-from engine.boot.markets import MarketSource, market_label, open_market
+from engine.boot.fitness import AccountFitness
+from engine.boot.markets import LIVE, MarketSource, market_label, market_spec, open_market, refuse_speed
 from engine.boot.options import SystemOptions
 from engine.boot.strategies import StrategyCatalogue, load_strategies
-from engine.io.config import AccountEntry, Config, Paths, find_account, find_paths, load_accounts, load_config
+from engine.boot.trading import Choice, make_trading_driver
+from engine.boot.venues import PAPER, unknown_venue, venue_config, venue_names
+from engine.io.config import (
+    AccountEntry,
+    Config,
+    Paths,
+    built_in_account,
+    find_account,
+    find_paths,
+    load_accounts,
+    load_config,
+)
 from engine.io.files import make_private_dir
 from engine.io.journal import Journal
 from engine.io.lock import StateLock
 from engine.io.logs import AccountLogs
-from engine.io.secrets import Redactor
+from engine.io.secrets import process_redactor
 from engine.io.space import LOW_BYTES, Space, SpaceGuard
 from engine.io.writer import WriterThread
 from engine.kernel.clock import LoopClock, Rng, VirtualClock
-from engine.kernel.errors import ConfigError, CtosError, UnknownSymbol, UnknownVenue
+from engine.kernel.errors import ConfigError, CtosError, UnknownSymbol
 from engine.kernel.event_bus import EventBus, Handler
 from engine.kernel.instruments import Instrument, resolve_symbol
 from engine.runtime.accounts import Account, Mode, account_of
 from engine.runtime.data import BarFeed
+from engine.runtime.dead_man import DeadMan
 from engine.runtime.events import LogLine
 from engine.runtime.execution import ExecutionEngine
 from engine.runtime.monitor import SystemMonitor
@@ -34,26 +46,9 @@ from engine.runtime.shell import ImmediateShell, LoopShell
 from engine.runtime.strategies import StrategyManager
 from engine.runtime.watchdog import HandlerWatch
 
-PAPER = "paper"
-_PAPER_TABLE = "paper_state"
 _DISK = "disk_space"
-_FOCUS = ("BTC-USDT-PERP", "ETH-USDT-PERP", "SOL-USDT-PERP")
-
-
-class JournalPaperStore:
-    """Keeps the paper venue's state beside the journal, in order with it."""
-
-    def __init__(self, journal: Journal, key: str) -> None:
-        self._journal = journal
-        self._key = key
-
-    def load(self) -> bytes | None:
-        """Return what was saved last, None when nothing was."""
-        return self._journal.get(_PAPER_TABLE, self._key)
-
-    def save(self, state: bytes) -> None:
-        """Keep the state with the next commit."""
-        self._journal.put(_PAPER_TABLE, self._key, state)
+_MAJORS = ("BTC", "ETH", "SOL")
+_LOG_LEVELS = {"warning": "warn", "critical": "error"}
 
 
 class System:
@@ -71,22 +66,14 @@ class System:
         loop: The event loop it runs on; None on virtual time.
     """
 
-    def __init__(
-        self,
-        account: Account,
-        accounts: tuple[str, ...],
-        config: Config,
-        paths: Paths,
-        source: MarketSource,
-        lock: StateLock,
-        options: SystemOptions,
-        loop: asyncio.AbstractEventLoop | None,
-    ) -> None:
+    def __init__(self, choice: Choice, lock: StateLock, loop: asyncio.AbstractEventLoop | None) -> None:
+        account, config, paths, options = choice.account, choice.config, choice.paths, choice.options
+        self.choice = choice
         self.account = account
-        self.accounts = accounts
+        self.accounts = choice.accounts
         self.config = config
         self.paths = paths
-        self.source = source
+        self.source = source = choice.source
         self.options = options
         self.loop = loop
         self.ready = False
@@ -109,18 +96,12 @@ class System:
             account.index,
             self.clock,
             self.writer,
-            Redactor(),
+            process_redactor,
             config.log_level,
             self._on_storage_error,
         )
         self.bus.subscribe(LogLine, lambda line: self.logs.line(line.level, line.source, line.text))
-        self.driver = PaperDriver(
-            source.model,
-            self.clock,
-            self._rng.fork("venue"),
-            paper_config(config, options),
-            JournalPaperStore(self.journal, account.key),
-        )
+        self.driver = make_trading_driver(choice, self.clock, self._rng.fork("venue"), self.journal, self._log)
         self.engine = ExecutionEngine(
             account,
             self.driver,
@@ -134,14 +115,20 @@ class System:
         self.bars = BarFeed(self.driver, self.clock, self.shell, self._on_query_error)
         self.watch = HandlerWatch()
         self.monitor = SystemMonitor(self.engine, config.monitor, self.writer, paths.logs)
-        self.engine.risk.check_entry = self.monitor.check_entry
+        self.engine.risk.check_entry = self._check_entry
+        self.dead_man: DeadMan | None = None
+        if choice.is_live:
+            fitness = AccountFitness(self.driver, choice.entry, self.clock, self._traded_perpetuals)
+            self.engine.core.check_account = fitness.obstacles
+            if venue_config(config, account.venue).dead_man and self.driver.features.dead_man:
+                self.dead_man = DeadMan(self.engine, self.shell)
         self.space = SpaceGuard(paths.state, self.clock, self.writer, self._on_space)
         self.manager = StrategyManager(
             self.engine,
             self.bars,
             {},
             self._rng.fork("strategies"),
-            self._focus(),
+            self._focus(source.model.instruments()) if source.model is not None else (),
             self.monitor.raise_anomaly,
             self.watch,
         )
@@ -153,8 +140,18 @@ class System:
 
     @property
     def market_label(self) -> str:
-        """Return the name of the market the paper venue plays."""
+        """Return the name of the market: of the paper venue, or the real one's environment."""
         return self.source.label
+
+    @property
+    def paper(self) -> PaperDriver | None:
+        """Return the paper venue; None when the account trades on the real one."""
+        return self.driver if isinstance(self.driver, PaperDriver) else None
+
+    @property
+    def may_arm_itself(self) -> bool:
+        """Return whether a command without a screen may arm the account: on paper, never with real orders."""
+        return not self.choice.is_live
 
     def resolve(self, typed: str) -> Instrument:
         """Return the instrument a person means; raises `UnknownSymbol`."""
@@ -167,26 +164,43 @@ class System:
         self.manager.classes.update(self.catalogue.classes)
         self.manager.restore()
         await self.engine.start()
-        for warning in self.source.warnings:
+        if self.source.model is None:
+            self.manager.focus = self._focus(list(self.instruments.values()))
+        for warning in (*self.source.warnings, *self.engine.core.obstacles):
             self.engine.say(warning, "warn")
         for path, failure in self.catalogue.failures.items():
             self.engine.say(f"strategy file {path} does not load: {failure}", "error")
         self.manager.start_restored()
         self.monitor.start_position_monitoring()
         self.space.start()
+        if self.dead_man is not None:
+            self.dead_man.start()
         self.ready = True
 
     async def start(self) -> None:
-        """Begin in real time: the market plays on the loop."""
+        """Begin in real time: connect to the venue, or play the market on the loop.
+
+        Raises:
+            CtosError: The venue cannot be reached or refuses the key, or a file is wrong.
+        """
         self.watch.start()
-        self.driver.pump_until(self.clock.now_ns())
-        await self.begin()
-        await self.driver.start()
+        if self.source.model is None:
+            await self.driver.start()
+            await self.begin()
+        else:
+            assert self.paper is not None
+            self.paper.pump_until(self.clock.now_ns())
+            await self.begin()
+            await self.driver.start()
 
     async def stop(self) -> None:
-        """Stop the market, then store everything; resting orders, positions and strategies wait for the next start."""
-        await self.driver.stop()
-        self.close()
+        """Disconnect, then store everything; resting orders, positions and strategies wait for the next start."""
+        try:
+            if self.dead_man is not None:
+                await self.dead_man.stop()
+            await self.driver.stop()
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Store everything and release the state directory."""
@@ -205,17 +219,43 @@ class System:
         finally:
             self._lock.release()
 
-    def _focus(self) -> tuple[str, ...]:
-        """Return the symbols meant by `symbols=focus`: the watch list, else the largest of the market."""
-        listed = {instrument.symbol: instrument for instrument in self.source.model.instruments()}
-        wanted = self.config.console.watchlist or [symbol for symbol in _FOCUS if symbol in listed] or list(listed)[:1]
-        account = self.account
-        try:
-            return tuple(
-                resolve_symbol(text, listed, account.default_quote, account.default_kind).symbol for text in wanted
-            )
-        except UnknownSymbol as error:
-            raise ConfigError(f"{self.paths.config_file}: console.watchlist: {error}") from error
+    def _focus(self, instruments: Sequence[Instrument]) -> tuple[str, ...]:
+        """Return the symbols meant by `symbols=focus`: the watch list, else the largest of the market.
+
+        One watch list serves every venue: on a real one, what it does not list is left out with a warning.
+        """
+        account, listed = self.account, {instrument.symbol: instrument for instrument in instruments}
+        majors = [f"{coin}-{account.default_quote}-PERP" for coin in _MAJORS]
+        usual = [symbol for symbol in majors if symbol in listed] or list(listed)[:1]
+        found = []
+        for text in self.config.console.watchlist:
+            try:
+                found.append(resolve_symbol(text, listed, account.default_quote, account.default_kind).symbol)
+            except UnknownSymbol as error:
+                if self.source.model is not None:
+                    raise ConfigError(f"{self.paths.config_file}: console.watchlist: {error}") from error
+                self.engine.say(f"console.watchlist: {account.venue} does not list {text}", "warn")
+        return tuple(found or usual)
+
+    def _traded_perpetuals(self) -> list[str]:
+        """Return the perpetuals of the watch list, and those that are held or worked."""
+        engine = self.engine
+        symbols = set(self._focus(list(self.instruments.values())) if self.instruments else ())
+        symbols.update(symbol for _, symbol, _ in engine.core.ledgers())
+        symbols.update(order.symbol for order in engine.tracker.working())
+        return sorted(name for name in symbols if name in self.instruments and self.instruments[name].is_perp)
+
+    def _check_entry(self, instance: str, symbol: str) -> None:
+        """Refuse an increase while a critical anomaly covers it, or while the account's stream is not to be trusted."""
+        self.monitor.check_entry(instance, symbol)
+        self.engine.stream.check()
+
+    def _log(self, level: str, text: str) -> None:
+        """Take a line of the venue's driver."""
+        line = LogLine(
+            self.clock.now_ns(), _LOG_LEVELS.get(level, level), self.account.venue, process_redactor.clean(text)
+        )
+        self.bus.publish(line)
 
     def _on_handler_error(self, handler: Handler, event: object, error: Exception) -> None:
         name = getattr(handler, "__qualname__", repr(handler))
@@ -254,47 +294,56 @@ def build_system(options: SystemOptions, loop: asyncio.AbstractEventLoop | None)
     Raises:
         CtosError: A file, flag or account is wrong, or another process holds the state.
     """
-    paths, config, entries, entry = _choose(options)
-    source = open_market(options.market or config.market, options)
-    make_private_dir(paths.state)
-    lock = StateLock(paths.state)
+    choice = choose(options)
+    make_private_dir(choice.paths.state)
+    lock = StateLock(choice.paths.state)
     try:
-        account = replace(account_of(entry), mode=Mode.PAPER, market=source.label)
-        names = tuple(other.name for other in entries if other.venue == entry.venue)
-        return System(account, names, config, paths, source, lock, options, loop)
+        return System(choice, lock, loop)
     except BaseException:
         lock.release()
         raise
 
 
-def _choose(options: SystemOptions) -> tuple[Paths, Config, list[AccountEntry], AccountEntry]:
-    """Return folders, settings, all accounts, and the one that is meant."""
+def choose(options: SystemOptions) -> Choice:
+    """Return what options and files mean.
+
+    Raises:
+        CtosError: A file, flag, venue or account is wrong.
+    """
+    paths, config, entries, entry = find_entry(options)
+    if options.mode == Mode.LIVE and entry.mode != Mode.LIVE:
+        raise ConfigError(f"--mode live: account {entry.name!r} is on paper; --mode can only lower live to paper")
+    mode = Mode(options.mode or entry.mode)
+    environment = venue_config(config, entry.venue).environment if entry.venue != PAPER else LIVE
+    if mode is Mode.LIVE:
+        if options.market is not None:
+            raise ConfigError(f"--market is for paper, and account {entry.name!r} is live; add --mode paper")
+        refuse_speed(options)
+        source = MarketSource(None, environment, venue=entry.venue)
+        kept_apart = "" if environment == LIVE else environment
+    else:
+        source = open_market(market_spec(options, config, entry.venue), options, config, entry.venue)
+        kept_apart = source.label
+    account = replace(account_of(entry), mode=mode, market=kept_apart, environment=environment)
+    names = tuple(other.name for other in entries if other.venue == entry.venue)
+    return Choice(account, entry, names, config, paths, source, options)
+
+
+def find_entry(options: SystemOptions) -> tuple[Paths, Config, list[AccountEntry], AccountEntry]:
+    """Return folders, settings, all accounts, and the one that is meant; a venue without any has one on paper.
+
+    Raises:
+        CtosError: A file, flag, venue or account is wrong.
+    """
     paths = find_paths(options.config, os.environ)
     config = load_config(paths)
     entries = load_accounts(paths, config)
-    entry = find_account(entries, options.account, options.exchange or config.exchange)
-    if entry.venue != PAPER:
-        raise UnknownVenue(f"venue {entry.venue!r} has no trading driver here; accounts of {PAPER!r} can trade")
-    if options.mode == Mode.LIVE and entry.mode != Mode.LIVE:
-        raise ConfigError(f"--mode live: account {entry.name!r} is on paper; --mode can only lower live to paper")
-    return paths, config, entries, entry
-
-
-def paper_config(config: Config, options: SystemOptions) -> PaperConfig:
-    """Return the paper venue's settings."""
-    paper = config.paper
-    return PaperConfig(
-        balances=paper.balances,
-        latency_ms=paper.latency_ms,
-        jitter_ms=paper.jitter_ms,
-        queue=QueueModel(paper.queue),
-        leverage=paper.leverage,
-        speed=options.speed_factor,
-        perp_maker=paper.fees.perp_maker,
-        perp_taker=paper.fees.perp_taker,
-        spot_maker=paper.fees.spot_maker,
-        spot_taker=paper.fees.spot_taker,
-    )
+    venue = options.exchange or config.exchange
+    if venue not in (PAPER, *venue_names()):
+        raise unknown_venue(venue, (PAPER, *venue_names()))
+    if not any(entry.venue == venue for entry in entries):
+        entries.append(built_in_account(venue, config))
+    return paths, config, entries, find_account(entries, options.account, venue)
 
 
 @asynccontextmanager
@@ -314,8 +363,11 @@ def reset_account(options: SystemOptions) -> Account:
     Raises:
         CtosError: A file, flag or account is wrong, or another process holds the state.
     """
-    paths, config, _, entry = _choose(options)
-    account = replace(account_of(entry), mode=Mode.PAPER, market=market_label(options.market or config.market))
+    paths, config, _, entry = find_entry(options)
+    if Mode(options.mode or entry.mode) is Mode.LIVE:
+        raise ConfigError(f"account {entry.name!r} is live: only paper accounts begin anew; add --mode paper")
+    label = market_label(market_spec(options, config, entry.venue), config, entry.venue)
+    account = replace(account_of(entry), mode=Mode.PAPER, market=label)
     make_private_dir(paths.state)
     with StateLock(paths.state):
         writer = WriterThread(None, _raise)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,9 +115,13 @@ def venue_package(venue: str) -> Any:
         UnknownVenue: There is no driver of that name; the message lists what there is.
     """
     if venue not in PACKAGES:
-        known = ", ".join([PAPER, *PACKAGES])
-        raise UnknownVenue(f"no driver for venue {venue!r}{nearest(venue, PACKAGES)}; there are: {known}")
+        raise unknown_venue(venue, PACKAGES)
     return importlib.import_module(PACKAGES[venue])
+
+
+def unknown_venue(venue: str, known: Collection[str]) -> UnknownVenue:
+    """Return the error that a venue has no driver; it lists those that have."""
+    return UnknownVenue(f"no driver for venue {venue!r}{nearest(venue, known)}; there are: {', '.join(known)}")
 
 
 def venue_arch(venue: str) -> Arch:

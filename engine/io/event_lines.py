@@ -1,4 +1,4 @@
-"""Market events as JSON lines: what `ctos-tui decode` prints for every venue.
+"""Market and account events as JSON lines: what `ctos-tui decode` prints for every venue.
 
 Prices and sizes are strings with the digits that the venue sent, without trailing zeros.
 """
@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any, Protocol
 
+from engine.kernel.account import AccountStream, Balance, FundingPayment, Position
+from engine.kernel.clock import NS_PER_MS
 from engine.kernel.market import (
     Bar,
     BookInvalid,
     BookSynced,
     BookUpdate,
     FundingRate,
-    MarketEvent,
     MarkPrice,
     Quote,
     Ticker,
@@ -23,10 +24,11 @@ from engine.kernel.market import (
     Unparsed,
 )
 from engine.kernel.orderbook import OrderBook
+from engine.kernel.orders import Fill, OrderUpdate
 
 
 class LineDecoder(Protocol):
-    """Turns raw lines of one venue into market events; every venue's driver offers one.
+    """Turns raw lines of one venue into market and account events; every venue's driver offers one.
 
     Attributes:
         ts_ns: Time of the last line: receive time when the line has one, else venue time.
@@ -34,7 +36,7 @@ class LineDecoder(Protocol):
 
     ts_ns: int
 
-    def feed(self, line: bytes) -> list[MarketEvent]:
+    def feed(self, line: bytes) -> list[Any]:
         """Decode one line; what cannot be understood is an `Unparsed`, never an exception."""
 
     def summary(self) -> dict[str, Any]:
@@ -58,13 +60,20 @@ class EventLines:
     def __init__(self) -> None:
         self._books: dict[str, OrderBook] = {}
 
-    def lines(self, events: Iterable[MarketEvent]) -> Iterator[dict[str, Any]]:
-        """Yield one dictionary an event; `book` only while the symbol's book is in step."""
+    def lines(self, events: Iterable[Any], ts_ns: int = 0) -> Iterator[dict[str, Any]]:
+        """Yield one dictionary an event; `book` only while the symbol's book is in step.
+
+        Args:
+            events: Market and account events.
+            ts_ns: Time of the line that they stand in, for what has none of its own; 0 when it is not known.
+        """
         for event in events:
             if isinstance(event, BookUpdate | BookSynced | BookInvalid):
                 line = self._book_line(event)
                 if line is not None:
                     yield line
+            elif isinstance(event, OrderUpdate | Fill | Position | Balance | FundingPayment | AccountStream):
+                yield _account_line(event, ts_ns // NS_PER_MS or None)
             else:
                 yield _line(event)
 
@@ -92,7 +101,8 @@ def decode_lines(decoder: LineDecoder, raw_lines: Iterable[bytes]) -> Iterator[d
     """Yield the dictionaries for all events of a raw recording, one pass, constant memory."""
     printer = EventLines()
     for raw_line in raw_lines:
-        yield from printer.lines(decoder.feed(raw_line))
+        events = decoder.feed(raw_line)
+        yield from printer.lines(events, decoder.ts_ns)
 
 
 def _head(kind: str, symbol: str | None, ts: int | None) -> dict[str, Any]:
@@ -139,3 +149,70 @@ def _line(event: Quote | Trade | Bar | MarkPrice | FundingRate | Ticker | Unpars
             return {**_head("ticker", event.symbol, event.ts), **numbers}
         case Unparsed():
             return {**_head("unparsed", event.symbol, event.ts), "reason": event.reason, "raw": event.raw}
+
+
+def _account_line(
+    event: OrderUpdate | Fill | Position | Balance | FundingPayment | AccountStream, ts: int | None
+) -> dict[str, Any]:
+    match event:
+        case OrderUpdate():
+            return {
+                **_head("order", event.symbol, event.ts or ts),
+                "client_id": event.client_id,
+                "venue_order_id": event.venue_order_id,
+                "state": event.state.value,
+                "side": event.side.value,
+                "order_type": event.type.value,
+                **_exact(
+                    quantity=event.quantity,
+                    price=event.price,
+                    trigger_price=event.trigger_price,
+                    filled=event.filled,
+                    average_price=event.average_price,
+                ),
+                "reduce_only": event.reduce_only,
+                "reason": event.reason,
+            }
+        case Fill():
+            return {
+                **_head("fill", event.symbol, event.ts or ts),
+                "client_id": event.client_id,
+                "venue_order_id": event.venue_order_id,
+                "trade_id": event.trade_id,
+                "side": event.side.value,
+                **_exact(price=event.price, quantity=event.quantity, fee=event.fee),
+                "fee_currency": event.fee_currency,
+                "maker": event.maker,
+                "liquidation": event.liquidation,
+            }
+        case Position():
+            return {
+                **_head("position", event.symbol, ts),
+                **_exact(
+                    quantity=event.quantity,
+                    entry_price=event.entry_price,
+                    mark_price=event.mark_price,
+                    unrealised=event.unrealised,
+                    leverage=event.leverage,
+                    liquidation_price=event.liquidation_price,
+                ),
+            }
+        case Balance():
+            head = {**_head("balance", None, ts), "currency": event.currency}
+            return {**head, **_exact(total=event.total, free=event.free, locked=event.locked)}
+        case FundingPayment():
+            head = {**_head("funding_payment", event.symbol, event.ts or ts), "currency": event.currency}
+            return {**head, **_exact(amount=event.amount, rate=event.rate), "id": event.id}
+        case AccountStream():
+            return {**_head("account_stream", None, ts), "live": event.live, "reason": event.reason}
+
+
+def _exact(**values: Decimal | None) -> dict[str, str | None]:
+    """Return decimals as text, without exponent or trailing zeros."""
+    return {name: _decimal_text(value) for name, value in values.items()}
+
+
+def _decimal_text(value: Decimal | None) -> str | None:
+    if value is None:
+        return None
+    return f"{value.normalize():f}" if value else "0"

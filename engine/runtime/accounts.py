@@ -45,7 +45,9 @@ class Account:
         default_quote: Quote currency meant when a person types only a coin.
         default_kind: Spot or perpetual, likewise.
         limits: Risk limits, manual orders included.
-        market: Source of a paper account's market; the account is kept per source.
+        market: Source of a paper account's market, or a real venue's environment for trial; the account is kept per
+            source.
+        environment: `live`, or a venue's `demo` or `testnet`.
     """
 
     index: int
@@ -56,6 +58,7 @@ class Account:
     default_kind: InstrumentKind = InstrumentKind.PERP
     limits: AccountLimits = field(default_factory=AccountLimits)
     market: str = ""
+    environment: str = "live"
 
     @property
     def key(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -35,6 +35,7 @@ class EngineCore:
 
     Attributes:
         obstacles: What forbids to arm, each with its remedy.
+        check_account: Asks for the obstacles.
         on_order: Called with an order after its change is published; the work that it may belong to.
         risk: The gate; set once by the engine, which gives it this core as its view.
     """
@@ -63,6 +64,7 @@ class EngineCore:
         self.portfolio = Portfolio(self.state.books, self.market)
         self.trading = TradingState(clock, self._trading_changed)
         self.obstacles: list[str] = []
+        self.check_account: Callable[[], Coroutine[Any, Any, list[str]]] = driver.check_account
         self.on_order: Callable[[Order], None] = _ignore
 
     def write(self, record: Record, on_durable: Callable[[], object] | None = None) -> Effect:

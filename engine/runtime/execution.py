@@ -19,6 +19,7 @@ from engine.kernel.instruments import Instrument
 from engine.kernel.orders import Fill, Order, OrderType, Side
 from engine.kernel.strategy import Purpose
 from engine.kernel.syscalls import AccountEvent, Driver, Unsubscribe
+from engine.runtime.account_stream import StreamWatch
 from engine.runtime.accounts import MANUAL, Account
 from engine.runtime.booking import Booking
 from engine.runtime.client_ids import load_client_ids
@@ -60,6 +61,7 @@ class ExecutionEngine:
 
     Attributes:
         on_halt: Called with the reason when the account halts, after the gate is closed.
+        stream: Whether the account's stream can be trusted.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class ExecutionEngine:
         self.commands = OrderCommands(core, self.booking, self.resolver)
         self.reconciler = Reconciler(core, self.booking, self.resolver, shell)
         self.commands.on_refusal = self.reconciler.on_refusal
+        self.stream = StreamWatch(driver, self.reconciler, clock)
         self.transfers = Transfers(core)
         self.panic_switch = PanicSwitch(core, self.commands.cancel, shell)
         self.on_halt: list[Callable[[str], None]] = self.panic_switch.on_halt
@@ -149,7 +152,7 @@ class ExecutionEngine:
             listening()
         self._account_stream = self.driver.subscribe_account(self.booking.on_event)
         self.reconciler.take_first(truth)
-        core.obstacles = await self.driver.check_account()
+        core.obstacles = await core.check_account()
         for event in early:
             # Positions and balances were asked for later than these arrived.
             if not isinstance(event, Position | Balance):
@@ -386,6 +389,7 @@ class ExecutionEngine:
 
     def _stream_changed(self, event: AccountStream) -> None:
         """Ask for everything that may have happened while the account's stream was silent."""
+        self.stream.on_change(event)
         self.core.say(f"account stream: {event.reason}", "info" if event.live else "warn")
         if event.live:
             self.reconciler.look_at_orders()

@@ -148,7 +148,7 @@ class Reconciler:
 
         async def ask() -> tuple[list[Position], list[Balance], list[str]]:
             driver = self._core.driver
-            return await driver.get_position(), await driver.fetch_balance(), await driver.check_account()
+            return await driver.get_position(), await driver.fetch_balance(), await self._core.check_account()
 
         def found(answer: tuple[list[Position], list[Balance], list[str]]) -> None:
             positions, balances, obstacles = answer

@@ -1,0 +1,83 @@
+"""Whether a live account is fit to be armed: what its key may do, and the leverage of what it trades."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterable
+
+from engine.io.config import AccountEntry
+from engine.kernel.account import KeyRights
+from engine.kernel.clock import NS_PER_S, Clock
+from engine.kernel.syscalls import Driver
+
+_RIGHTS_EVERY_NS = 3600 * NS_PER_S
+
+
+class AccountFitness:
+    """Asks a venue what forbids to trade on a live account.
+
+    Args:
+        driver: The venue.
+        entry: The account as it stands in the file.
+        clock: The engine's time.
+        perpetuals: Returns the perpetuals that are traded.
+    """
+
+    def __init__(
+        self, driver: Driver, entry: AccountEntry, clock: Clock, perpetuals: Callable[[], Iterable[str]]
+    ) -> None:
+        self._driver = driver
+        self._entry = entry
+        self._clock = clock
+        self._perpetuals = perpetuals
+        self._rights: KeyRights | None = None
+        self._asked_ns = 0
+
+    async def obstacles(self) -> list[str]:
+        """Return what forbids to arm, each with its remedy.
+
+        Raises:
+            CtosError: The venue could not be asked.
+        """
+        found = await self._driver.check_account()
+        now_ns = self._clock.now_ns()
+        if self._rights is None or now_ns - self._asked_ns >= _RIGHTS_EVERY_NS:
+            self._rights = await self._driver.key_rights()
+            self._asked_ns = now_ns
+        today = datetime.datetime.fromtimestamp(now_ns / NS_PER_S, datetime.UTC).date()
+        return [*found, *rights_obstacles(self._rights, self._entry, today), *self._leverage_obstacles()]
+
+    def _leverage_obstacles(self) -> list[str]:
+        wanted = self._entry.leverage
+        if wanted is None or not self._driver.features.leverage:
+            return []
+        found = []
+        for symbol in self._perpetuals():
+            has = self._driver.leverage(symbol)
+            if has != wanted:
+                state = "not known" if has is None else f"{has.normalize():f}"
+                found.append(
+                    f"the leverage of {symbol} is {state}, {self._entry.where} wants {wanted.normalize():f}; run: "
+                    f"ctos-tui call set_leverage symbol={symbol} leverage={wanted.normalize():f} "
+                    f"--exchange {self._entry.venue} --account {self._entry.name}"
+                )
+        return found
+
+
+def rights_obstacles(rights: KeyRights, entry: AccountEntry, today: datetime.date) -> list[str]:
+    """Return what is wrong with the rights of a key: it must be able to trade and unable to withdraw."""
+    found = []
+    if rights.trade is False:
+        found.append(f"the key of {entry.where} may not trade; give it the right to trade at {entry.venue}")
+    if rights.withdraw and not (entry.withdraw_ok_until and today <= entry.withdraw_ok_until):
+        found.append(
+            f"the key of {entry.where} may withdraw; make one at {entry.venue} that may not, or accept this one with "
+            "withdraw_ok_until: and a date"
+        )
+    confirmed = entry.no_withdraw_confirmed
+    if rights.withdraw is None and (confirmed is None or confirmed > today):
+        found.append(
+            f"{entry.venue} does not say whether the key of {entry.where} may withdraw; look at {entry.venue}, then "
+            f"write no_withdraw_confirmed: {today.isoformat()} into the account"
+        )
+    return found
