@@ -23,7 +23,7 @@ from engine.kernel.errors import ConfigError, RateLimited
 RESERVED = 0.2
 """Share of each budget that only cancels and reconciliation may use."""
 SLOW_S = 60.0
-"""How long the rate is halved after the venue said that it was too high."""
+"""How long the rate is halved after the pause when the venue said that it was too high."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _IN_FLIGHT_S = 1.0
 _MARGIN = 0.02
@@ -59,10 +59,13 @@ class _Bucket:
 
     def __init__(self, name: str, spec: BucketSpec) -> None:
         self.name = name
-        self.limit = spec.limit
-        self.window_ns = int(spec.window_s * (1 + _MARGIN) * NS_PER_S)
+        self.set(spec)
         self._sent: deque[tuple[int, int]] = deque()
         self.used = 0
+
+    def set(self, spec: BucketSpec) -> None:
+        self.limit = spec.limit
+        self.window_ns = int(spec.window_s * (1 + _MARGIN) * NS_PER_S)
 
     def drain(self, now_ns: int) -> None:
         sent = self._sent
@@ -126,7 +129,7 @@ class RateLimiter:
         self._specs[spec.name] = spec
         for name, bucket in self._buckets.items():
             if name.partition("/")[0] == spec.name:
-                bucket.limit = spec.limit
+                bucket.set(spec)
 
     @property
     def banned_until_ms(self) -> int | None:
@@ -189,29 +192,25 @@ class RateLimiter:
             kept.add(now_ns, used - kept.used)
 
     def slow_down(self, retry_after_s: float | None) -> None:
-        """Pause and halve the rate for a minute: the venue said that it got too many requests.
+        """Pause, then halve the rate for a minute: the venue said that it got too many requests.
 
         Without a time from the venue the pause is 1 s, doubling to 60 s while it goes on. Cancels still pass, until one
         of them is refused as well.
         """
         now_ns = self._clock.now_ns()
-        again = now_ns < self._slow_until_ns
-        if not again:
+        if now_ns >= self._slow_until_ns:
             self._next_pause_s = _FIRST_PAUSE_S
-        if now_ns < self._pause_until_ns and now_ns < self._pause_began_ns + _IN_FLIGHT_S * NS_PER_S:
-            # Sent before the pause began; it only tells again what is known.
-            pause_s = retry_after_s or 0.0
-        elif retry_after_s is not None:
-            pause_s = retry_after_s
-            self._pause_began_ns = now_ns
+        pausing = now_ns < self._pause_until_ns
+        if pausing and now_ns < self._pause_began_ns + _IN_FLIGHT_S * NS_PER_S:
+            pause_s = retry_after_s or 0.0  # an answer to what was on its way when the pause began
         else:
-            pause_s = self._next_pause_s
-            self._next_pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-            if now_ns < self._pause_until_ns:
-                self._all_stop_until_ns = now_ns + int(pause_s * NS_PER_S)
+            pause_s = self._next_pause_s if retry_after_s is None else retry_after_s
+            self._next_pause_s = min(2 * self._next_pause_s, _LONGEST_PAUSE_S)
             self._pause_began_ns = now_ns
+            if pausing:
+                self._all_stop_until_ns = now_ns + int(pause_s * NS_PER_S)
         self._pause_until_ns = max(self._pause_until_ns, now_ns + int(pause_s * NS_PER_S))
-        self._slow_until_ns = now_ns + int(SLOW_S * NS_PER_S)
+        self._slow_until_ns = self._pause_until_ns + int(SLOW_S * NS_PER_S)
         self._serve()
 
     def ban_until(self, until_ms: int, reason: str) -> None:

@@ -272,7 +272,7 @@ async def test_a_certificate_must_be_trusted_and_name_the_host(tmp_path):
         if trusted and name == "localhost":
             assert (await rest.send(lambda: request("GET", body=b""), Urgency.QUERY, COST)).status == 200
         else:
-            with pytest.raises(VenueUnavailable, match="certificate of localhost:.* is not trusted"):
+            with pytest.raises(VenueUnavailable, match=r"certificate of localhost:.* is not trusted"):
                 await rest.send(request, Urgency.ORDER, COST)
         await rest.stop()
         server.close()
