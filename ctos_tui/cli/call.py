@@ -38,6 +38,9 @@ SYSCALLS = [
     "get_position",
     "close_all_positions",
     "set_leverage",
+    "check_account",
+    "key_rights",
+    "cancel_all_after",
 ]
 
 
@@ -64,7 +67,6 @@ def command(syscall: str | None, arguments: tuple[str, ...], **options: Any) -> 
 async def _call(syscall: str, given: dict[str, str], options: SystemOptions) -> Any:
     async with running(options) as system:
         values = _convert(syscall, given, system.instruments, system.account)
-        system.engine.arm("call")
         return await CallDesk(system).call(syscall, values)
 
 

@@ -37,7 +37,7 @@ def system_options(function: F) -> F:
             click.option("--exchange", metavar="X", help="Venue of the account."),
             click.option("--mode", type=click.Choice(["paper", "live"]), help="Can only lower live to paper."),
             click.option("--config", metavar="DIR", help="Folder of ctos.yaml and accounts.yaml."),
-            click.option("--market", metavar="M", help="synthetic:SEED or replay:FILE."),
+            click.option("--market", metavar="M", help="Of paper: synthetic:SEED, replay:FILE, live[:VENUE]."),
             click.option("--speed", metavar="S", help="1, N or max."),
             click.option("--seed", type=int, metavar="N", help="Seed of all randomness."),
         ]

@@ -13,7 +13,7 @@ from ctos_tui.cli.waiting import Ending, watch_signals
 from engine.boot.full_speed import run_at_full_speed
 from engine.boot.options import SystemOptions
 from engine.boot.summary import Tally, summary
-from engine.boot.system import System, build_system
+from engine.boot.system import NEVER_ARMED, System, build_system
 from engine.kernel.errors import ConfigError
 
 
@@ -48,13 +48,18 @@ async def _run(options: SystemOptions, wanted: list[tuple[str, str, dict[str, st
     writer = EventWriter(system)
     writer.on_failure = ending.tell
     tally = Tally(system.bus)
+    closing: dict[str, Any] = {}
     try:
         await system.start()
-        system.engine.arm("run")
+        if system.may_arm_itself:
+            system.engine.arm("run")
+        else:
+            system.engine.say(f"{system.account.name} is live and not armed: {NEVER_ARMED}", "warn")
         _launch(system, wanted)
         await ending.wait(system.clock, duration)
     finally:
-        closing = summary(system, tally)
+        if system.ready:
+            closing = summary(system, tally)
         await system.stop()
     writer.close(closing)
 

@@ -6,16 +6,18 @@ import asyncio
 from decimal import Decimal
 from typing import Any
 
-from engine.boot.system import System
+from engine.boot.system import NEVER_ARMED, System
 from engine.kernel import errors
 from engine.kernel.clock import NS_PER_S, sleep
-from engine.kernel.errors import CtosError, InvalidOrder, OrderNotFound, UnknownOutcome
+from engine.kernel.errors import CtosError, InvalidOrder, OrderNotFound, TradingHalted, UnknownOutcome
 from engine.kernel.orders import Order, OrderState, OrderType, OrderUpdate, Pending, Side, combined_order_type
 from engine.runtime.accounts import MANUAL
 from engine.runtime.events import OrderChanged
 
 _ANSWER_S = 10.0
 _MARKET_S = 5.0
+_ARMING = ("place_order", "amend_order")
+"""Syscalls that may increase what is held; cancels and reductions by hand pass without arming."""
 
 
 class CallDesk:
@@ -38,10 +40,19 @@ class CallDesk:
         Raises:
             CtosError: It was refused or failed.
         """
-        own = getattr(self, syscall, None)
-        if "symbol" in values:
-            await self._wait_for_market(values["symbol"])
-        return await (own or getattr(self._driver, syscall))(**values)
+        own, symbol = getattr(self, syscall, None), values.get("symbol")
+        if syscall in _ARMING and self._system.may_arm_itself:
+            self._engine.arm("call")
+        if symbol is not None and (own is not None or self._system.source.model is not None):
+            await self._wait_for_market(symbol)
+        try:
+            return await (own or getattr(self._driver, syscall))(**values)
+        except TradingHalted as error:
+            if self._system.may_arm_itself:
+                raise
+            account = self._system.account
+            where = f"ctos-tui --exchange {account.venue} --account {account.name}"
+            raise TradingHalted(f"{account.name} is live and call arms nothing: {NEVER_ARMED} ({where})") from error
 
     async def place_order(
         self,

@@ -46,6 +46,8 @@ from engine.runtime.shell import ImmediateShell, LoopShell
 from engine.runtime.strategies import StrategyManager
 from engine.runtime.watchdog import HandlerWatch
 
+NEVER_ARMED = "only a person arms a live account, in the console, by typing its name; reductions and cancels pass"
+
 _DISK = "disk_space"
 _MAJORS = ("BTC", "ETH", "SOL")
 _LOG_LEVELS = {"warning": "warn", "critical": "error"}

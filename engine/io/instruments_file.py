@@ -125,15 +125,31 @@ def read_instruments(path: Path, fees: Fees | None = None) -> list[ListedInstrum
     return [ListedInstrument(e.instrument(fees or Fees()), tuple(e.recordings)) for e in entries]
 
 
+def add_recording(path: Path, recording: str, instruments: Iterable[Instrument]) -> None:
+    """Write that a recording beside an instruments file holds these; what the file says of others stays.
+
+    Raises:
+        ConfigError: There is such a file, and it is wrong.
+        OSError: The disk refused.
+    """
+    known = read_instruments(path) if path.exists() else []
+    _write(path, [*known, *(ListedInstrument(one, (recording,)) for one in instruments)])
+
+
 def write_instruments(path: Path, instruments: Iterable[Instrument]) -> None:
     """Write an instruments file that `read_instruments` reads back as the same instruments.
 
     Raises:
         OSError: The disk refused.
     """
+    _write(path, [ListedInstrument(one) for one in instruments])
+
+
+def _write(path: Path, listed: Iterable[ListedInstrument]) -> None:
     lines = ["# Filters of the recorded markets.\n"]
-    for one in instruments:
-        entry = {
+    for item in listed:
+        one = item.instrument
+        entry: dict[str, Any] = {
             "venue": one.venue,
             "symbol": one.symbol,
             "native": one.native,
@@ -151,5 +167,7 @@ def write_instruments(path: Path, instruments: Iterable[Instrument]) -> None:
         }
         if one.is_perp:
             entry["funding_period_h"] = str(one.funding_period_h)
+        if item.recordings:
+            entry["recordings"] = list(item.recordings)
         lines.append(yaml.safe_dump([entry], default_flow_style=None, sort_keys=False, width=1000))
     write_atomic(path, "".join(lines).encode(), READABLE_FILE)
