@@ -6,6 +6,7 @@ import asyncio
 import ssl as tls
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -38,7 +39,10 @@ class WsHandler(Protocol):
         """Take a message."""
 
     def on_lost(self, reason: str) -> None:
-        """Hear that the connection broke or fell silent, in the tick in which that was noticed; once a connection."""
+        """Hear that the connection broke or fell silent, in the tick in which that was noticed; once a connection.
+
+        Not called by `stop`.
+        """
 
 
 def _always() -> bool:
@@ -62,8 +66,8 @@ class WsPolicy:
     """
 
     ping_text: str | None = None
-    ping_every_s: float = 10.0
-    transport_silence_s: float = 20.0
+    ping_every_s: float = 4.0
+    transport_silence_s: float = 10.0
     content_silence_s: float | None = None
     expects_data: Callable[[], bool] = _always
     max_age_s: float | None = None
@@ -150,6 +154,7 @@ class WsClient:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
+        self._told_lost = True
         self._lose("stopped")
         if self._closing:
             await asyncio.wait(list(self._closing))
@@ -225,12 +230,12 @@ class WsClient:
         age_s = self._policy.max_age_s
         if age_s is None:
             return await asyncio.shield(link.lost)
-        left_s = age_s - (self._clock.now_ns() - link.opened_ns) / NS_PER_S
-        old = asyncio.ensure_future(sleep(self._clock, max(1.0, left_s)))
+        too_old: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        timer = self._clock.call_at(link.opened_ns + int(age_s * NS_PER_S), _set, too_old)
         try:
-            await _first(old, link.lost)
+            await _first(too_old, link.lost)
         finally:
-            old.cancel()
+            timer.cancel()
         return link.lost.result() if link.lost.done() else None
 
     async def _try_open(self, replacing: _Link | None) -> _Link | None:
@@ -245,35 +250,41 @@ class WsClient:
             elif not self._policy.both_in_overlap:
                 replacing.heard = False
             await self._log_in(link)
+            if replacing is not None and replacing.lost.done():
+                # The handler heard of the loss after it had begun here: it has to begin anew.
+                raise VenueUnavailable(replacing.lost.result())
         except CtosError as error:
             await self._failed(link, replacing, error)
             return None
-        except BaseException:
+        except Exception as error:
+            context = {"message": f"{self._name} socket: log-in and subscription failed", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
+            text = f"log-in and subscription failed: {type(error).__name__}"
+            await self._failed(link, replacing, VenueUnavailable(text))
+            return None
+        except asyncio.CancelledError:
             if link is not None and replacing is not None:
                 self._close(link)
             raise
         self._refused = None
+        self._link = link
         if replacing is not None:
-            if self._link is not replacing or replacing.lost.done():
-                # The old one broke meanwhile and that was told; this one stands in its place.
-                self._told_lost = False
-            replacing.heard = False
-            self._link = link
             self._close(replacing)
+        elif self._failures:
+            self._log("info", f"{self._name} socket: live again")
         self._plan_watch()
         self._set_status(LinkState.LIVE)
         for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+            _set(waiter)
         return link
 
     async def _failed(self, link: _Link | None, replacing: _Link | None, error: CtosError) -> None:
         if replacing is not None:
-            replacing.heard = True
             if link is not None:
                 self._close(link)
-            self._log("warning", f"{self._name} socket: no connection to take over: {error}")
             if not replacing.lost.done():
+                replacing.heard = True
+                self._log("warning", f"{self._name} socket: no connection to take over: {error}")
                 await self._back_off(str(error), during=replacing)
             return
         if isinstance(error, AuthError):
@@ -289,7 +300,7 @@ class WsClient:
         try:
             socket = await connect(
                 url,
-                ssl=self._ssl if url.startswith("wss:") else None,
+                ssl=(self._ssl or _system_trust()) if url.startswith("wss:") else None,
                 compression=None,
                 proxy=None,
                 user_agent_header=None,
@@ -301,12 +312,12 @@ class WsClient:
             )
         except tls.SSLCertVerificationError as error:
             text = f"the certificate of {_host(url)} is not trusted: {error.verify_message}"
-            raise VenueUnavailable(f"{self._name} socket: {text}") from error
+            raise VenueUnavailable(text) from error
         except InvalidURI as error:
-            raise VenueUnavailable(f"{self._name} socket: {error}") from error
+            raise VenueUnavailable(str(error)) from error
         except (OSError, TimeoutError, WebSocketException) as error:
             text = str(error) or type(error).__name__
-            raise VenueUnavailable(f"{self._name} socket: no connection to {_host(url)}: {text}") from error
+            raise VenueUnavailable(f"no connection to {_host(url)}: {text}") from error
         link = _Link(socket, self._clock.now_ns())
         link.reader = asyncio.get_running_loop().create_task(self._read(link), name=f"websocket {self._name} reader")
         return link
@@ -333,7 +344,7 @@ class WsClient:
         if not login.cancelled():
             login.result()
         if link.lost.done():
-            raise VenueUnavailable(f"{self._name} socket: {link.lost.result()}")
+            raise VenueUnavailable(link.lost.result())
 
     async def _read(self, link: _Link) -> None:
         socket, policy, clock = link.socket, self._policy, self._clock
@@ -454,9 +465,12 @@ class WsClient:
             self._log("warning", f"{self._name} socket: {reason}; next try in {wait_s:.1f} s")
             await sleep(self._clock, wait_s)
             return
-        waiting = asyncio.ensure_future(sleep(self._clock, wait_s))
-        await _first(waiting, during.lost)
-        waiting.cancel()
+        waited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        timer = self._clock.call_later(wait_s, _set, waited)
+        try:
+            await _first(waited, during.lost)
+        finally:
+            timer.cancel()
 
     def _fail_waiters(self, error: CtosError) -> None:
         for waiter in self._waiters:
@@ -467,6 +481,16 @@ class WsClient:
         before = self._status
         since_ns = before.since_ns if before.state is state else self._clock.now_ns()
         self._status = LinkStatus(self._name, state, since_ns, before.rtt_ms, detail)
+
+
+@cache
+def _system_trust() -> tls.SSLContext:
+    return tls.create_default_context()
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 async def _first(*futures: asyncio.Future[Any]) -> None:
