@@ -78,8 +78,9 @@ class ScriptedMarket:
         """Play everything: a script has no part that may be left out."""
 
     def klines(self, symbol: str, timeframe: str, limit: int, start: int | None, end: int | None) -> list[Bar]:
-        """Return the history that was given."""
+        """Return the history that was given: with a start the first `limit` of it, else the last."""
         bars = self._history.get((symbol, timeframe), [])
-        return [
+        within = [
             bar for bar in bars if (start is None or bar.open_time >= start) and (end is None or bar.open_time <= end)
-        ][-limit:]
+        ]
+        return within[:limit] if start is not None else within[-limit:]

@@ -148,7 +148,9 @@ class PublicCalls:
         if not 10**12 < start < 10**14 or not 10**12 < end < 10**14:
             raise bad_request("startTime and endTime are UTC seconds")
         self._emulator.count_historical()
-        bars = await self._emulator.venue.get_klines(listing.symbol, interval, KLINE_ROWS, start, end)
+        step = TIMEFRAME_MS[interval]
+        last = min(end, start + (KLINE_ROWS - 1) * step)
+        bars = await self._emulator.venue.get_klines(listing.symbol, interval, KLINE_ROWS + 1, start, last)
         return json_answer([_kline_row(listing, bar) for bar in bars])
 
     async def _funding_rates(self, seen: Seen) -> Answer:
