@@ -1,0 +1,266 @@
+"""Is this account ready to trade: files, keys, rights, the account's settings, and one order there and back."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import AsyncIterator
+from decimal import Decimal
+
+import msgspec
+
+from engine.boot.calling import CallDesk
+from engine.boot.options import SystemOptions
+from engine.boot.system import System, running
+from engine.boot.venues import credentials_of, venue_arch, venue_config
+from engine.io.config import AccountEntry, Config, Paths, find_account, find_paths, load_accounts, load_config
+from engine.kernel.errors import CtosError, OrderNotFound, Unsupported, VenueError
+from engine.kernel.instruments import Instrument, InstrumentStatus
+from engine.kernel.orders import OrderType, OrderUpdate, Side
+from engine.runtime.accounts import Mode
+
+PAPER = "paper"
+AWAY = Decimal("0.04")
+"""How far below the best bid the trial order rests: out of the market's reach, inside the venues' price bands."""
+
+_LARGEST_TRIAL_USD = Decimal(250)
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that was checked.
+
+    Attributes:
+        name: What was looked at.
+        ok: Whether it is as it must be; None when it was not tried or cannot be told.
+        detail: What was seen.
+        advice: What to do about it.
+    """
+
+    name: str
+    ok: bool | None
+    detail: str
+    advice: str = ""
+
+
+class CheckTarget(msgspec.Struct, frozen=True):
+    """The account that is checked, and what trading on it means."""
+
+    paths: Paths
+    config: Config
+    entry: AccountEntry
+    environment: str
+    is_live: bool
+    """Whether an order costs real money: live mode on the venue's live hosts."""
+
+
+def find_target(options: SystemOptions) -> CheckTarget:
+    """Return the account that the options mean.
+
+    Raises:
+        CtosError: A file is wrong, others may read it, or there is no such account.
+    """
+    paths = find_paths(options.config, os.environ)
+    config = load_config(paths)
+    entry = find_account(load_accounts(paths, config), options.account, options.exchange or config.exchange)
+    if entry.venue == PAPER:
+        return CheckTarget(paths, config, entry, PAPER, False)
+    venue_arch(entry.venue)
+    environment = venue_config(config, entry.venue).environment
+    lowered = options.mode == Mode.PAPER or entry.mode != Mode.LIVE
+    return CheckTarget(paths, config, entry, environment, not lowered and environment == "live")
+
+
+async def check(target: CheckTarget, options: SystemOptions, trade: bool) -> AsyncIterator[Finding]:
+    """Yield what is found, one by one; `trade` says whether a trial order may be sent."""
+    entry = target.entry
+    yield Finding("files", True, f"ctos.yaml and accounts.yaml in {target.paths.config} can be read by nobody else")
+    yield Finding("account", True, f"{entry.venue} {entry.index} ({entry.name}), {_money(target, options)}")
+    if entry.venue != PAPER:
+        for finding in _key_shape(entry):
+            yield finding
+    try:
+        async with running(options) as system:
+            yield Finding("connection", True, _connected(system))
+            async for finding in _check_account(system):
+                yield finding
+            if trade:
+                async for finding in _round_trip(system):
+                    yield finding
+            else:
+                advice = "add --live and type the account's name to send one small order, far from the market"
+                yield Finding("order", None, "no trial order was sent: this account trades real money", advice)
+    except CtosError as error:
+        yield Finding("connection", False, str(error))
+
+
+def _money(target: CheckTarget, options: SystemOptions) -> str:
+    if target.is_live:
+        return "real money"
+    if target.entry.venue == PAPER or options.mode == Mode.PAPER or target.entry.mode != Mode.LIVE:
+        return "paper money"
+    return f"{target.environment} money"
+
+
+def _connected(system: System) -> str:
+    links = ", ".join(f"{link.name} {link.state.value}" for link in system.driver.links())
+    return f"{len(system.instruments)} instruments" + (f"; {links}" if links else "")
+
+
+def _key_shape(entry: AccountEntry) -> list[Finding]:
+    """Compare the keys with what the venue's look like; nothing of them is shown."""
+    if not entry.written:
+        if entry.mode == Mode.LIVE:
+            advice = (
+                f"write key: and secret: below {entry.venue}.{entry.name} in accounts.yaml, as ${{NAME}} or encrypted"
+            )
+            return [Finding("keys", False, "no keys are configured for this live account", advice)]
+        return [Finding("keys", None, "none configured, and paper needs none")]
+    try:
+        credentials = credentials_of(entry)
+    except CtosError as error:
+        return [Finding("keys", False, str(error))]
+    assert credentials is not None
+    findings = []
+    for name, shape in venue_arch(entry.venue).credentials.items():
+        secret = getattr(credentials, name)
+        if secret is None:
+            advice = f"add {name}: to {entry.where}"
+            findings.append(Finding(f"keys: {name}", False, f"{entry.venue} needs it and it is missing", advice))
+        elif re.fullmatch(shape.pattern, secret.reveal()) is None:
+            advice = f"it should be {shape.form}; look for a cut or doubled copy, blanks and quotes"
+            findings.append(Finding(f"keys: {name}", None, f"does not look like one of {entry.venue}", advice))
+    return findings or [Finding("keys", True, "look like the venue's")]
+
+
+async def _check_account(system: System) -> AsyncIterator[Finding]:
+    driver = system.driver
+    if system.account.mode is Mode.LIVE:
+        rights = await driver.key_rights()
+        note = f" ({rights.note})" if rights.note else ""
+        if rights.trade is False:
+            yield Finding("right to trade", False, f"the key may not trade{note}", "make a key with the right to trade")
+        else:
+            yield Finding("right to trade", rights.trade, "yes" if rights.trade else f"the venue does not say{note}")
+        if rights.withdraw:
+            advice = "make a key without it: whoever gets this key can take the money"
+            yield Finding("no right to withdraw", False, f"the key may withdraw{note}", advice)
+        elif rights.withdraw is None:
+            advice = "look at the key on the venue's site; it must not be able to withdraw or transfer"
+            yield Finding("no right to withdraw", None, f"the venue does not say{note}", advice)
+        else:
+            yield Finding("no right to withdraw", True, f"the key may not withdraw{note}")
+    obstacles = await driver.check_account()
+    for text in obstacles:
+        yield Finding("settings", False, text)
+    if not obstacles:
+        yield Finding("settings", True, "position and margin mode are fit for trading")
+    balances = [balance for balance in await driver.fetch_balance() if balance.total]
+    shown = ", ".join(f"{balance.total.normalize():f} {balance.currency}" for balance in balances[:5])
+    if balances:
+        yield Finding("balance", True, shown)
+    else:
+        yield Finding("balance", None, "the account is empty", "deposit before trading")
+
+
+async def _round_trip(system: System) -> AsyncIterator[Finding]:
+    """Place one small order far from the market, read it back, change it, cancel it."""
+    desk = CallDesk(system)
+    try:
+        instrument = _trial_instrument(system)
+    except CtosError as error:
+        yield Finding("order", False, f"no instrument for a trial order: {error}")
+        return
+    try:
+        system.engine.arm("check")
+        price, quantity = await _trial_terms(system, instrument)
+        placed: OrderUpdate = await desk.call(
+            "place_order",
+            {
+                "symbol": instrument.symbol,
+                "side": Side.BUY,
+                "order_type": OrderType.POST_ONLY,
+                "size": quantity,
+                "price": price,
+            },
+        )
+    except CtosError as error:
+        yield Finding("order: place", False, str(error))
+        return
+    what = f"buy {quantity.normalize():f} {instrument.symbol} at {price.normalize():f}"
+    yield Finding("order: place", True, f"{what}, {placed.state.value}")
+    order_id = placed.client_id
+    try:
+        async for finding in _read_and_amend(system, desk, instrument, order_id, price):
+            yield finding
+    finally:
+        canceled = await _cancel(desk, order_id, instrument.symbol)
+    yield canceled
+    left = [order for order in await system.driver.get_open_orders(instrument.symbol) if order.client_id == order_id]
+    if left:
+        advice = f"cancel it by hand: ctos-tui call revoke_order order_id={order_id} symbol={instrument.symbol}"
+        yield Finding("order: gone", False, "the trial order still rests", advice)
+    else:
+        yield Finding("order: gone", True, "the venue lists it no more")
+
+
+async def _read_and_amend(
+    system: System, desk: CallDesk, instrument: Instrument, order_id: str, price: Decimal
+) -> AsyncIterator[Finding]:
+    try:
+        read = await system.driver.get_order_status(order_id, instrument.symbol)
+        same = read.price == price and read.side is Side.BUY
+        yield Finding("order: read back", same, f"{read.state.value} at {read.price}")
+    except CtosError as error:
+        yield Finding("order: read back", False, str(error))
+    lower = price - instrument.tick_size
+    try:
+        amended = await desk.call("amend_order", {"order_id": order_id, "symbol": instrument.symbol, "price": lower})
+        yield Finding("order: amend", amended.price == lower, f"now at {amended.price}")
+    except Unsupported as error:
+        yield Finding("order: amend", None, f"{error}; the engine replaces the order instead")
+    except CtosError as error:
+        yield Finding("order: amend", False, str(error))
+
+
+async def _cancel(desk: CallDesk, order_id: str, symbol: str) -> Finding:
+    advice = f"cancel it by hand: ctos-tui call revoke_order order_id={order_id} symbol={symbol}"
+    try:
+        canceled: OrderUpdate = await desk.call("revoke_order", {"order_id": order_id, "symbol": symbol})
+    except OrderNotFound:
+        return Finding("order: cancel", False, "the order was gone before it was cancelled", "look at get_fills")
+    except CtosError as error:
+        return Finding("order: cancel", False, str(error), advice)
+    return Finding(
+        "order: cancel", canceled.state.is_final, canceled.state.value, "" if canceled.state.is_final else advice
+    )
+
+
+def _trial_instrument(system: System) -> Instrument:
+    """Return the first of the watched or best-known instruments that trades."""
+    quote = system.account.default_quote
+    watched = [system.resolve(text).symbol for text in system.config.console.watchlist]
+    for name in (*watched, f"BTC-{quote}-PERP", f"BTC-{quote}", *system.instruments):
+        instrument = system.instruments.get(name)
+        if instrument is not None and instrument.status is InstrumentStatus.TRADING:
+            return instrument
+    raise VenueError("the venue lists nothing that trades")
+
+
+async def _trial_terms(system: System, instrument: Instrument) -> tuple[Decimal, Decimal]:
+    """Return price and quantity of the smallest order that rests far below the market.
+
+    Raises:
+        VenueError: There is no price, or the smallest order is too large for a trial.
+    """
+    now = await system.driver.get_price_now(instrument.symbol)
+    touch = now.bid or now.last
+    if touch is None:
+        raise VenueError(f"{instrument.symbol} has no price now; try again")
+    price = instrument.round_price(Side.BUY, touch * (1 - AWAY))
+    quantity = instrument.minimum_order_quantity(price - instrument.tick_size)
+    if quantity * price > _LARGEST_TRIAL_USD:
+        raise VenueError(
+            f"the smallest order of {instrument.symbol} is {quantity * price:.2f} {instrument.quote}, too large for "
+            "a trial; put another instrument first in console.watchlist"
+        )
+    return price, quantity
