@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
 from ctos_tui.cli.jsonlines import write_line
-from engine.boot.probing import EndpointReport, VenueReport, chosen_venues, probe, proxy_note
+from engine.boot.probing import EndpointReport, Step, VenueReport, chosen_venues, probe, proxy_note
 from engine.io.config import Config, Paths, find_paths, load_config
 from engine.kernel.clock import LoopClock
 
 if TYPE_CHECKING:
-    from rich.text import Text
+    from rich.table import Table
 
-_NAMES = {"dns": "name", "tcp": "connection", "tls": "encryption", "http": "request", "ws": "socket", "clock": "clock"}
+_STEPS = ("dns", "tcp", "tls", "http", "ws", "clock")
 
 
 @click.command("probe", help="Look at the way to every VENUE (all when none is named); exit 1 when something fails.")
@@ -55,38 +57,57 @@ def _write_json(reports: list[VenueReport], note: str | None) -> None:
 
 def _write_table(reports: list[VenueReport], note: str | None) -> None:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    console = Console(soft_wrap=False)
+    console = Console(highlight=False)
     for report in reports:
         verdict = Text("can be used", "green") if report.ok else Text("has trouble", "bold red")
         console.print(Text.assemble((report.venue, "bold"), f" ({report.environment}) ", verdict))
-        table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-        for endpoint in report.endpoints:
-            table.add_row(Text("  " + endpoint.name), *_step_cells(endpoint))
-        console.print(table)
-        for advice in dict.fromkeys(_advice(report)):
-            console.print(Text(f"  {advice}", "yellow"))
+        console.print(_times(report))
+        for text, names in _grouped(report, _fault):
+            console.print(Text.assemble(("  ✗ ", "bold red"), f"{names}: {text}"))
+        for text, names in _grouped(report, lambda endpoint, step: step.advice):
+            console.print(Text(f"  → {names}: {text}", "yellow"))
+        console.print()
     if note is not None:
         console.print(Text(note, "yellow"))
 
 
-def _step_cells(endpoint: EndpointReport) -> list[Text]:
-    """Return the failed step's words, or every step with its time, and the address."""
+def _times(report: VenueReport) -> Table:
+    """Return a row an address: what each step took in ms, the clock's offset, ✗ where it went wrong."""
+    from rich.table import Table
     from rich.text import Text
 
-    failed = next((step for step in endpoint.steps if not step.ok), None)
-    if failed is not None:
-        return [Text("✗ " + _NAMES[failed.name], "bold red"), Text(failed.detail), Text(endpoint.url, "dim")]
-    times = "  ".join(f"{_NAMES[step.name]} {step.ms or 0:,.0f} ms" for step in endpoint.steps)
-    return [Text("✓", "green"), Text(times), Text(endpoint.url, "dim")]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("  ms")
+    for name in _STEPS:
+        table.add_column(name, justify="right")
+    for endpoint in report.endpoints:
+        steps = {step.name: step for step in endpoint.steps}
+        cells = [_cell(steps[name]) if name in steps else ("", "") for name in _STEPS]
+        table.add_row(f"  {endpoint.name}", *(Text(text, style) for text, style in cells))
+    return table
 
 
-def _advice(report: VenueReport) -> list[str]:
-    return [
-        f"{endpoint.name}: {step.advice}"
-        for endpoint in report.endpoints
-        for step in endpoint.steps
-        if not step.ok and step.advice
-    ]
+def _cell(step: Step) -> tuple[str, str]:
+    if not step.ok:
+        return "✗", "bold red"
+    if step.name == "clock":
+        return f"{step.ms or 0:+,.0f}", "green"
+    return f"{step.ms or 0:,.0f}", "green"
+
+
+def _fault(endpoint: EndpointReport, step: Step) -> str:
+    """Return what was seen, with the host where it does not say that itself."""
+    host = urlsplit(endpoint.url).netloc
+    return step.detail if host.partition(":")[0] in step.detail else f"{host}: {step.detail}"
+
+
+def _grouped(report: VenueReport, words: Callable[[EndpointReport, Step], str]) -> list[tuple[str, str]]:
+    """Return what is said of failed steps, each text once, with the names of the addresses that it is said of."""
+    names: dict[str, list[str]] = {}
+    for endpoint in report.endpoints:
+        for step in endpoint.steps:
+            if not step.ok and (text := words(endpoint, step)):
+                names.setdefault(text, []).append(endpoint.name)
+    return [(text, ", ".join(found)) for text, found in names.items()]
