@@ -30,6 +30,8 @@ _COMMANDS = {
     "call": ("ctos_tui.cli.call", "One trading syscall; JSON on stdout."),
     "init": ("ctos_tui.cli.init", "Write commented configuration templates."),
     "strategies": ("ctos_tui.cli.strategies", "List the strategies and their parameters."),
+    "probe": ("ctos_tui.cli.probe", "Look at the network between here and the venues."),
+    "check": ("ctos_tui.cli.check", "Check an account: files, keys, rights, a trial order."),
     "decode": ("ctos_tui.cli.decode", "Raw venue messages to normalised events."),
     "reset": ("ctos_tui.cli.reset", "Begin a paper account anew, with its first balances."),
     "record": ("ctos_tui.cli.record", "Record the market to files that `--market replay:` reads."),
