@@ -17,13 +17,16 @@ _ANSWER_S = 10.0
 
 
 class _Kept:
-    __slots__ = ("asked_ns", "book", "crossed", "delay_s", "synced_ns", "timer", "told")
+    """A symbol's book, and when it may be asked for again."""
+
+    __slots__ = ("asked_ns", "book", "crossed", "delay_s", "synced_ns", "timer", "told", "waiting")
 
     def __init__(self, symbol: str) -> None:
         self.book = OrderBook(symbol)
         self.told: BookSynced | None = None  # announced, but its snapshot has not been applied yet
         self.crossed: TimerHandle | None = None
-        self.timer: TimerHandle | None = None
+        self.timer: TimerHandle | None = None  # the next try, or the end of waiting for an answer
+        self.waiting = False
         self.delay_s = _FIRST_DELAY_S
         self.asked_ns: int | None = None
         self.synced_ns: int | None = None
@@ -33,6 +36,7 @@ class _Kept:
             if timer is not None:
                 timer.cancel()
         self.crossed = self.timer = None
+        self.waiting = False
 
 
 class BookKeeper:
@@ -95,15 +99,16 @@ class BookKeeper:
         """Invalidate a symbol's book now and ask for it anew; also to be called when that asking failed."""
         kept = self._keep(symbol)
         self._invalidate(kept, reason, ts)
-        if kept.timer is not None and kept.asked_ns is None:
-            return  # the next try is due already
         self._plan(kept, reason)
+
+    def asked(self, symbol: str) -> None:
+        """Hear that a book was asked for without `resync`, as when a socket opened: asked again if it does not come."""
+        self._await_answer(self._keep(symbol))
 
     def lose_all(self, reason: str) -> None:
         """Invalidate every book now; the connection broke, and who opens it again asks for the books."""
         for kept in list(self._kept.values()):
             kept.drop_timers()
-            kept.asked_ns = None
             self._invalidate(kept, reason, None)
 
     def forget(self, symbol: str) -> None:
@@ -132,40 +137,48 @@ class BookKeeper:
             self._publish(kept.book.symbol, BookInvalid(kept.book.symbol, ts, reason))
 
     def _synced(self, kept: _Kept, event: BookSynced) -> None:
-        kept.told, kept.asked_ns, kept.synced_ns = None, None, self._clock.now_ns()
+        kept.told, kept.synced_ns = None, self._clock.now_ns()
         if kept.timer is not None:
             kept.timer.cancel()
-            kept.timer = None
+            kept.timer, kept.waiting = None, False
         self._publish(kept.book.symbol, event)
 
     def _plan(self, kept: _Kept, reason: str) -> None:
-        """Ask anew now, or once the delay since the last time has passed."""
-        now = self._clock.now_ns()
-        asked, synced = kept.asked_ns, kept.synced_ns
+        """Ask anew, now or when the delay since the last time has passed."""
+        if kept.timer is not None and not kept.waiting:
+            return  # the next try is due already
+        now_ns = self._clock.now_ns()
         if kept.timer is not None:
             kept.timer.cancel()
-        if synced is not None and now - synced >= kept.delay_s * NS_PER_S:
-            kept.delay_s = _FIRST_DELAY_S  # it held for longer than the delay: the trouble before is over
-            self._ask(kept.book.symbol, reason)
-        elif asked is None and synced is None:
-            self._ask(kept.book.symbol, reason)
-        else:
-            kept.asked_ns = None
-            kept.timer = self._clock.call_later(kept.delay_s, self._ask, kept.book.symbol, reason)
+            kept.timer = None
+        due_ns = now_ns
+        if kept.synced_ns is not None and now_ns - kept.synced_ns >= kept.delay_s * NS_PER_S:
+            kept.delay_s = _FIRST_DELAY_S  # it held for long enough: the trouble before is over
+        elif kept.asked_ns is not None:
+            due_ns = kept.asked_ns + int(kept.delay_s * NS_PER_S)
             kept.delay_s = min(2 * kept.delay_s, _LONGEST_DELAY_S)
+        if due_ns <= now_ns:
+            self._ask(kept, reason)
+        else:
+            kept.waiting = False
+            kept.timer = self._clock.call_at(due_ns, self._ask, kept, reason)
 
-    def _ask(self, symbol: str, reason: str) -> None:
-        kept = self._keep(symbol)
+    def _ask(self, kept: _Kept, reason: str) -> None:
         kept.asked_ns = self._clock.now_ns()
-        self.resyncs[symbol] += 1
-        kept.timer = self._clock.call_later(max(_ANSWER_S, kept.delay_s), self._unanswered, symbol)
-        self._resync(symbol, reason)
+        self.resyncs[kept.book.symbol] += 1
+        self._await_answer(kept)
+        self._resync(kept.book.symbol, reason)
 
-    def _unanswered(self, symbol: str) -> None:
-        kept = self._keep(symbol)
-        kept.timer = None
-        kept.delay_s = min(2 * kept.delay_s, _LONGEST_DELAY_S)
-        self._ask(symbol, f"the book did not come within {_ANSWER_S:.0f} s")
+    def _await_answer(self, kept: _Kept) -> None:
+        if kept.timer is not None:
+            kept.timer.cancel()
+        kept.waiting = True
+        kept.timer = self._clock.call_later(_ANSWER_S, self._unanswered, kept)
+
+    def _unanswered(self, kept: _Kept) -> None:
+        kept.timer, kept.waiting = None, False
+        if not kept.book.valid:
+            self._plan(kept, f"the book did not come within {_ANSWER_S:.0f} s")
 
     def _still_crossed(self, symbol: str) -> None:
         kept = self._keep(symbol)
