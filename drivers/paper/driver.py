@@ -256,16 +256,17 @@ class PaperDriver:
         self, order_id: str, symbol: str, price: Decimal | None = None, size: Decimal | None = None
     ) -> OrderUpdate:
         """Amend an order by venue or client id; `size` is the new total."""
+        self._check_listed(symbol)
         return await self._request(lambda: self.exchange.amend(order_id, symbol, price, size))
 
     async def revoke_order(self, order_id: str, symbol: str) -> OrderUpdate:
         """Cancel an order by venue or client id."""
+        self._check_listed(symbol)
         return await self._request(lambda: self.exchange.cancel(order_id, symbol))
 
     async def cancel_all(self, symbol: str | None = None) -> list[OrderUpdate]:
         """Cancel every order, of one instrument or all; one that fills meanwhile is left out."""
-        if symbol is not None:
-            self.exchange.market(symbol)
+        self._check_listed(symbol)
         canceled = []
         for order in self.exchange.open_orders(symbol):
             try:
@@ -276,14 +277,17 @@ class PaperDriver:
 
     async def get_open_orders(self, symbol: str | None = None) -> list[OrderUpdate]:
         """Return the working orders, oldest first."""
+        self._check_listed(symbol)
         return self.exchange.open_orders(symbol)
 
     async def get_order_status(self, order_id: str, symbol: str) -> OrderUpdate:
         """Return what became of an order."""
+        self._check_listed(symbol)
         return self.exchange.query(order_id, symbol)
 
     async def get_fills(self, symbol: str | None = None, since: int | None = None) -> list[Fill]:
         """Return executions, oldest first; `since` in ms."""
+        self._check_listed(symbol)
         return [
             fill
             for fill in self.exchange.registry.fills
@@ -296,6 +300,7 @@ class PaperDriver:
 
     async def get_position(self, symbol: str | None = None) -> list[Position]:
         """Return open positions, in order of name."""
+        self._check_listed(symbol)
         return [position for position in self.exchange.positions() if symbol is None or position.symbol == symbol]
 
     async def close_all_positions(
@@ -366,6 +371,11 @@ class PaperDriver:
     def subscribe_unparsed(self, handler: Callable[[Unparsed], None]) -> Unsubscribe:
         """Stream the raw messages of a recording that could not be understood."""
         return self._streams.unparsed(handler)
+
+    def _check_listed(self, symbol: str | None) -> None:
+        """Raise `UnknownSymbol` when an instrument is named that is not traded."""
+        if symbol is not None:
+            self.exchange.market(symbol)
 
     async def _request(self, operation: Operation) -> OrderUpdate:
         future: asyncio.Future[OrderUpdate] = asyncio.get_running_loop().create_future()

@@ -226,7 +226,7 @@ class Rig:
             self.stage.print(symbol, asks[0][0], 0.001 if "PEPE" not in symbol else 1e6, Side.BUY)
 
     def beat(self) -> None:
-        """Let the market live without any effect on orders: the deepest bid changes its size, the mark is told again."""
+        """Let the market live without any effect on orders: the deepest bid changes size, marks are told again."""
         for symbol in (self.perp, self.other, self.tiny, self.spot):
             bids, _ = BOOKS[symbol.partition("-")[0]]
             price, size = bids[-1]

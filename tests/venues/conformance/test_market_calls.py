@@ -134,6 +134,13 @@ CALLS: dict[str, Callable[[Driver], Awaitable[object]]] = {
     "get_klines": lambda d: d.get_klines(UNKNOWN, "1m"),
     "fees": lambda d: d.fees(UNKNOWN),
     "place_order": lambda d: d.place_order(UNKNOWN, Side.BUY, OrderType.LIMIT, Decimal(1), Decimal(1)),
+    "amend_order": lambda d: d.amend_order("1", UNKNOWN, Decimal(1)),
+    "revoke_order": lambda d: d.revoke_order("1", UNKNOWN),
+    "get_order_status": lambda d: d.get_order_status("1", UNKNOWN),
+    "get_open_orders": lambda d: d.get_open_orders(UNKNOWN),
+    "get_fills": lambda d: d.get_fills(UNKNOWN),
+    "get_position": lambda d: d.get_position(UNKNOWN),
+    "close_all_positions": lambda d: d.close_all_positions(UNKNOWN),
     "set_leverage": lambda d: d.set_leverage(UNKNOWN, Decimal(3)),
     "cancel_all": lambda d: d.cancel_all(UNKNOWN),
 }
