@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from drivers.transport.setup import Log
-from engine.kernel.clock import NS_PER_MS, Clock, TimerHandle
+from engine.kernel.clock import NS_PER_MS, NS_PER_S, Clock, TimerHandle
 from engine.kernel.errors import CtosError
 
 REFRESH_S = 300.0
@@ -41,14 +41,8 @@ class ServerClock:
         self.uncertainty_ms = float("inf")
 
     def now_ms(self) -> int:
-        """Return the venue's time; asks for it anew when the wall clock stepped since the last time."""
-        now_ns = self._clock.now_ns()
-        lead_ns = self._clock.wall_ns() - now_ns
-        if abs(lead_ns - self._wall_lead_ns) > STEP_MS * NS_PER_MS:
-            step_s = (lead_ns - self._wall_lead_ns) / 1e9
-            self._wall_lead_ns = lead_ns
-            self._log("warning", f"the system's time stepped by {step_s:+.1f} s; asking the venue for its time")
-            self.suspect()
+        """Return the venue's time, as far as it is known now (see `settled`)."""
+        now_ns = self._notice_step()
         return int(now_ns / NS_PER_MS + self.offset_ms)
 
     async def sync(self, samples: int = 8) -> None:
@@ -64,6 +58,8 @@ class ServerClock:
             try:
                 venue_ms = await self._ask()
             except CtosError as error:
+                if failure is not None:
+                    break
                 failure = error
                 continue
             took_ns = self._clock.now_ns() - sent_ns
@@ -97,9 +93,24 @@ class ServerClock:
             self._running = asyncio.get_running_loop().create_task(self._resample(), name="venue time")
 
     async def settled(self) -> None:
-        """Wait while the venue is being asked, so that the next request is signed with the right time."""
+        """Return when the time can be relied on; to be awaited before a request is signed.
+
+        It waits while the venue is being asked, and lets it be asked first when the wall clock stepped.
+        """
+        self._notice_step()
         if self._running is not None:
             await asyncio.wait([self._running])
+
+    def _notice_step(self) -> int:
+        now_ns = self._clock.now_ns()
+        lead_ns = self._clock.wall_ns() - now_ns
+        step_ns = lead_ns - self._wall_lead_ns
+        if abs(step_ns) > STEP_MS * NS_PER_MS:
+            self._wall_lead_ns = lead_ns
+            text = f"the system's time stepped by {step_ns / NS_PER_S:+.1f} s; asking the venue for its time"
+            self._log("warning", text)
+            self.suspect()
+        return now_ns
 
     async def _resample(self) -> None:
         again_s = REFRESH_S
