@@ -1,0 +1,146 @@
+"""One order's calls: place, cancel, and what became of it, wherever Backpack keeps that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from drivers.backpack.aliases import Alias, Aliases
+from drivers.backpack.codec import order_body, order_update
+from drivers.backpack.errors import refusal_from
+from drivers.backpack.rest import Rest
+from drivers.backpack.rest_wire import RestOrder
+from drivers.backpack.signer import Params
+from drivers.backpack.values import ms_of
+from drivers.transport.gateway import is_venue_id
+from drivers.transport.line_decoder import Undecodable
+from engine.kernel.errors import CtosError, OrderNotFound, UnknownOutcome, VenueUnavailable
+from engine.kernel.instruments import Instrument
+from engine.kernel.orders import OrderRequest, OrderState, OrderUpdate
+
+FIRST_PAGE, PAGE = 100, 1000
+CLOCKS_APART_MS = 300_000
+"""How far our clock and the venue's may be apart when an order's time is compared with the time of its alias."""
+
+
+class Orders:
+    """Order entry of one account.
+
+    Args:
+        rest: The venue's calls.
+        aliases: The numbers that stand for our client ids.
+    """
+
+    def __init__(self, rest: Rest, aliases: Aliases) -> None:
+        self._rest = rest
+        self._aliases = aliases
+
+    async def submit(self, request: OrderRequest, instrument: Instrument) -> OrderUpdate:
+        """Send a new order once its alias is on the disk; see `OrderCalls`.
+
+        The venue does not say what it does with a client id that was used before, so a second order under one is
+        refused here.
+        """
+        body = order_body(request, instrument)
+        alias = await self._aliases.make(request.client_id)
+        order = await self._rest.place({**body, "clientId": alias.number})
+        what = f"order {request.client_id} on {request.symbol}"
+        try:
+            update = replace(self._update(order), client_id=request.client_id)
+        except Undecodable as error:
+            raise UnknownOutcome(f"backpack: {what}: {error.reason}", request=what) from error
+        if update.state is OrderState.EXPIRED and not update.filled:
+            refusal = refusal_from(update.reason, what)
+            if refusal is not None:
+                raise refusal
+        return update
+
+    async def withdraw(self, order_id: str, instrument: Instrument) -> OrderUpdate:
+        """Cancel an order; see `OrderCalls`. State SENT when the venue has not carried it out yet."""
+        order = await self._rest.cancel(instrument.native, self._identity(order_id)[0])
+        if order is None:
+            update = await self._after_acceptance(order_id, instrument)
+        else:
+            update = self._read(order)
+        return update if update.state.is_final else replace(update, state=OrderState.SENT)
+
+    async def look_up(self, order_id: str, instrument: Instrument) -> OrderUpdate:
+        """Return what became of an order: while it rests from the order call, afterwards from the history.
+
+        Raises:
+            OrderNotFound: It does not rest, and neither the order history nor the fill history know it.
+            VenueUnavailable: It traded, but the histories do not agree yet on what became of it.
+        """
+        identity, alias = self._identity(order_id)
+        resting = await self._rest.open_order(instrument.native, identity)
+        if resting is not None:
+            return self._read(resting)
+        past = await self._in_history(instrument.native, identity, alias)
+        if past is not None:
+            return self._read(past)
+        if await self._has_fills(instrument.native, identity, alias):
+            raise VenueUnavailable(f"backpack: order {order_id} traded, but its history is behind; ask again")
+        raise OrderNotFound(f"backpack: there is no order {order_id} on {instrument.symbol}")
+
+    async def _after_acceptance(self, order_id: str, instrument: Instrument) -> OrderUpdate:
+        try:
+            return await self.look_up(order_id, instrument)
+        except CtosError as error:
+            text = f"backpack: cancel of {order_id} was taken, but what became of the order is not known yet: {error}"
+            raise VenueUnavailable(text) from error
+
+    async def _in_history(self, native: str, identity: Params, alias: Alias | None) -> RestOrder | None:
+        if alias is None:
+            page = await self._rest.order_history({"symbol": native, **identity}, FIRST_PAGE, 0)
+            return next((order for order in page if order.id == identity["orderId"]), None)
+        offset, limit = 0, FIRST_PAGE
+        while True:
+            page = await self._rest.order_history({"symbol": native}, limit, offset)
+            for order in page:
+                if order.clientId == alias.number and self._is_since(order, alias):
+                    return order
+            if len(page) < limit or not self._is_since(page[-1], alias):
+                return None
+            offset, limit = offset + len(page), PAGE
+
+    async def _has_fills(self, native: str, identity: Params, alias: Alias | None) -> bool:
+        if alias is None:
+            return bool(await self._rest.fills({"symbol": native, **identity}, FIRST_PAGE, 0))
+        offset = 0
+        while True:
+            filters: Params = {"symbol": native, "from": alias.made_ms - CLOCKS_APART_MS}
+            page = await self._rest.fills(filters, PAGE, offset)
+            if any(fill.clientId == alias.number for fill in page):
+                return True
+            if len(page) < PAGE:
+                return False
+            offset += len(page)
+
+    def _identity(self, order_id: str) -> tuple[Params, Alias | None]:
+        """Return how the venue knows an order: exactly one of its two ids.
+
+        Raises:
+            OrderNotFound: No order was ever sent under this client id.
+        """
+        alias = self._aliases.find(order_id)
+        if alias is not None:
+            return {"clientId": alias.number}, alias
+        if is_venue_id(order_id):
+            return {"orderId": order_id}, None
+        raise OrderNotFound(f"backpack: no order was sent under the client id {order_id}")
+
+    def _update(self, order: RestOrder) -> OrderUpdate:
+        return order_update(order, self._aliases.client_id)
+
+    def _read(self, order: RestOrder) -> OrderUpdate:
+        try:
+            return self._update(order)
+        except Undecodable as error:
+            raise VenueUnavailable(f"backpack: order {order.id}: {error.reason}") from error
+
+    def _is_since(self, order: RestOrder, alias: Alias) -> bool:
+        """Return whether an order is not older than an alias: numbers of other programs may be the same."""
+        try:
+            created_ms = order.createdAt if isinstance(order.createdAt, int) else ms_of(order.createdAt)
+        except ValueError as error:
+            raise VenueUnavailable(f"backpack: order {order.id}: createdAt {order.createdAt!r} is no time") from error
+        return created_ms >= alias.made_ms - CLOCKS_APART_MS
