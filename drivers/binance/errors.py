@@ -30,6 +30,11 @@ ALREADY_SO = frozenset({-4046, -4059, -5027})
 NO_LISTEN_KEY = -1125
 TIME_CODES = frozenset({-1021, -5028})
 
+
+class NotOffered(VenueUnavailable):
+    """The address has no such endpoint: another environment, or not the venue's interface."""
+
+
 _COMMON: dict[type[VenueError], tuple[int, ...]] = {
     RateLimited: (-1003, -1015),
     AuthError: (-2014, -1022, -1002, -2015),
@@ -110,7 +115,7 @@ def refusal(kind: InstrumentKind, status: int, code: int, text: str, what: str, 
         what: The request, without secrets.
         is_order: Whether it places or amends an order, so that doubt must be told as such.
     """
-    found = error_class(kind, code, text) or VenueError
+    found: type[VenueError] = error_class(kind, code, text) or VenueError
     if kind is InstrumentKind.SPOT and status >= 500 and found is not ClockSkew and code != -1008:
         found = UnknownOutcome
     if status in (418, 429):
@@ -119,6 +124,8 @@ def refusal(kind: InstrumentKind, status: int, code: int, text: str, what: str, 
         found = _of_503(text) or found
     if status == 408:
         found = UnknownOutcome
+    if found is VenueError and status == 404:
+        found = NotOffered
     if found is VenueError and status >= 500:
         found = UnknownOutcome
     if found is UnknownOutcome and not is_order:
@@ -138,7 +145,8 @@ def unreadable(kind: InstrumentKind, status: int, body: bytes, what: str, is_ord
     if status == 503 and kind is InstrumentKind.PERP and (found := _of_503(shown)) is not None:
         return found(f"{head}: {_plain(found)}", venue_text=shown, request=what)
     if status in (401, 404, 405):
-        return VenueUnavailable(f"{head}: not the venue's interface; check the host", venue_text=shown, request=what)
+        found = VenueUnavailable if status == 401 else NotOffered
+        return found(f"{head}: not offered at this address; check the host", venue_text=shown, request=what)
     if is_order:
         text = f"{head}: no readable answer; whether it was carried out is not known"
         return UnknownOutcome(text, venue_text=shown, request=what)
@@ -169,6 +177,7 @@ _PLAIN: dict[type[VenueError], str] = {
     PermissionDenied: "the key or account may not do this",
     ClockSkew: "the request's time is outside the venue's window",
     VenueUnavailable: "the venue could not serve it; it was not carried out",
+    NotOffered: "this address does not offer it; check the host",
     UnknownOutcome: "whether it was carried out is not known",
     PostOnlyWouldTake: "the post-only order would have matched at once",
     ReduceOnlyRejected: "the reduce-only order would not have reduced the position",

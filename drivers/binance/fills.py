@@ -1,0 +1,161 @@
+"""Executions of the account. Binance lists them by symbol and without client ids.
+
+The symbols that were ever traded are kept durably, joined with those of positions, orders and coins held. Client ids
+come from what is known of the orders, else from the venue's order lists.
+Facts: EXCHANGES 2.4 and 3.4: windows of 7 days (futures) and 24 hours (spot); `fromId` excludes times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from drivers.binance.convert import order_update, trade_fill
+from drivers.binance.orders import OrderNotes
+from drivers.binance.rest import Rest
+from drivers.binance.signer import Params
+from drivers.binance.wire import FuturesTradeRow, OrderRow, SpotTradeRow
+from drivers.transport.setup import VenueStore
+from engine.kernel.errors import OrderNotFound
+from engine.kernel.instruments import Instrument, InstrumentKind
+from engine.kernel.orders import Fill
+
+TradeRow = FuturesTradeRow | SpotTradeRow
+_KEY = "traded_symbols"
+_FEW = 5
+_DAY_MS = 86_400_000
+_HOUR_MS = 3_600_000
+_ORDER_PAGES = 5
+
+
+class TradedSymbols:
+    """The canonical symbols in which this account ever traded, kept over restarts.
+
+    Args:
+        store: Keeps them.
+    """
+
+    def __init__(self, store: VenueStore) -> None:
+        self._store = store
+        saved = store.load(_KEY)
+        self._symbols: set[str] = set(msgspec.json.decode(saved, type=list[str])) if saved else set()
+
+    def add(self, symbols: Iterable[str]) -> None:
+        """Remember symbols; written only when one is new."""
+        new = set(symbols) - self._symbols
+        if new:
+            self._symbols |= new
+            self._store.save(_KEY, msgspec.json.encode(sorted(self._symbols)))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._symbols))
+
+
+class FillPages:
+    """Reads an interface's executions page by page.
+
+    Args:
+        rest: The interface.
+        notes: What is known of orders.
+    """
+
+    def __init__(self, rest: Rest, notes: OrderNotes) -> None:
+        self._rest = rest
+        self._notes = notes
+        self._nameless: set[tuple[str, int]] = set()
+        limits = rest.product.limits
+        self._page: int = limits["trades"]
+        self._window_ms: int = limits["fills_window_h"] * _HOUR_MS
+        self._kept_ms: int = limits["history_days"] * _DAY_MS
+        self._type: Any = list[FuturesTradeRow] if rest.product.kind is InstrumentKind.PERP else list[SpotTradeRow]
+
+    async def read(self, instrument: Instrument, since: int | None) -> list[Fill]:
+        """Return an instrument's executions since a venue time (ms), or all that the venue keeps; oldest first.
+
+        Raises:
+            VenueError: A page could not be had; there is no partial answer.
+        """
+        rows = await (self._from_id(instrument, 0) if since is None else self._since(instrument, since))
+        names = await self._client_ids(instrument, rows)
+        return [trade_fill(instrument, row, names.get(row.orderId, "")) for row in rows]
+
+    async def _since(self, instrument: Instrument, since: int) -> list[TradeRow]:
+        now = self._rest.time.now_ms()
+        start = min(max(since, now - self._kept_ms), now)
+        if self._rest.product.kind is InstrumentKind.SPOT and now - start >= self._window_ms:
+            latest = await self._ask(instrument, {})
+            if len(latest) < self._page or latest[0].time < start:
+                return [row for row in latest if row.time >= since]
+        while True:
+            end = start + self._window_ms - 1
+            rows = await self._ask(instrument, {"startTime": start, "endTime": end})
+            if rows and (len(rows) == self._page or end < now):
+                return rows + await self._from_id(instrument, rows[-1].id + 1)
+            if rows or end >= now:
+                return rows
+            start = end + 1
+
+    async def _from_id(self, instrument: Instrument, first: int) -> list[TradeRow]:
+        found: list[TradeRow] = []
+        while True:
+            rows = await self._ask(instrument, {"fromId": first})
+            found += rows
+            if len(rows) < self._page:
+                return found
+            first = rows[-1].id + 1
+
+    async def _ask(self, instrument: Instrument, window: Params) -> list[TradeRow]:
+        product = self._rest.product
+        params: Params = {"symbol": instrument.native, **window, "limit": self._page}
+        rows: list[TradeRow] = await self._rest.signed(
+            "GET", product.trades, params, self._type, weight=product.history
+        )
+        return sorted(rows, key=lambda row: row.id)
+
+    async def _client_ids(self, instrument: Instrument, rows: list[TradeRow]) -> dict[int, str]:
+        """Return the client ids of the orders behind executions; those that the venue has forgotten have none."""
+        names, unknown = {}, set()
+        for order_id in {row.orderId for row in rows}:
+            known = self._notes.get(instrument.symbol, str(order_id))
+            if known is not None:
+                names[order_id] = known.client_id
+            elif (instrument.symbol, order_id) not in self._nameless:
+                unknown.add(order_id)
+        if len(unknown) <= _FEW:
+            for order_id in unknown:
+                await self._name_one(instrument, order_id)
+        else:
+            await self._name_many(instrument, unknown)
+        for order_id in unknown:
+            known = self._notes.get(instrument.symbol, str(order_id))
+            if known is None:
+                self._nameless.add((instrument.symbol, order_id))
+            else:
+                names[order_id] = known.client_id
+        return names
+
+    async def _name_one(self, instrument: Instrument, order_id: int) -> None:
+        product = self._rest.product
+        params: Params = {"symbol": instrument.native, "orderId": order_id}
+        try:
+            row = await self._rest.signed("GET", "order", params, OrderRow, weight=product.query)
+        except OrderNotFound:
+            return
+        self._notes.note(order_update(instrument, row))
+
+    async def _name_many(self, instrument: Instrument, unknown: set[int]) -> None:
+        left = set(unknown)
+        for _ in range(_ORDER_PAGES):
+            if not left:
+                return
+            first = min(left)
+            params: Params = {"symbol": instrument.native, "orderId": first, "limit": self._page}
+            rows = await self._rest.signed(
+                "GET", "allOrders", params, list[OrderRow], weight=self._rest.product.history
+            )
+            for row in rows:
+                self._notes.note(order_update(instrument, row))
+            newest = max((row.orderId for row in rows), default=first)
+            left = {order_id for order_id in left if order_id > newest}
