@@ -17,6 +17,7 @@ import msgspec
 from aiohttp.connector import Connection
 from yarl import URL
 
+from drivers.transport.line_decoder import Undecodable
 from drivers.transport.rate_limits import Cost, RateLimiter, Urgency
 from engine.kernel.clock import NS_PER_MS, NS_PER_S, Clock, TimerHandle
 from engine.kernel.errors import CtosError, UnknownOutcome, VenueUnavailable
@@ -59,10 +60,6 @@ class HttpReply(msgspec.Struct):
     headers: Mapping[str, str]
     body: bytes
     rtt_ms: float
-
-
-class Undecodable(Exception):
-    """An answer is not what it should be; the text shows its beginning."""
 
 
 def reply_json(reply: HttpReply, type: type[T]) -> T:

@@ -16,7 +16,8 @@ from cryptography.x509.oid import NameOID
 
 from drivers.transport import http
 from drivers.transport.arch import BucketSpec
-from drivers.transport.http import HttpClient, Undecodable, WireRequest, reply_json
+from drivers.transport.http import HttpClient, WireRequest, reply_json
+from drivers.transport.line_decoder import Undecodable
 from drivers.transport.rate_limits import RateLimiter, Urgency
 from drivers.transport.setup import MemoryStore
 from engine.kernel.clock import LoopClock, VirtualClock
