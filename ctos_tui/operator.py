@@ -366,7 +366,9 @@ class Operator:
             except CtosError as error:
                 session.refuse(error)
 
-        self.prompt.ask(f"LIVE: type {session.port.account.name} to arm {symbol or 'all markets'}", answered)
+        self.prompt.ask(
+            f"{session.mode_word}: type {session.port.account.name} to arm {symbol or 'all markets'}", answered
+        )
         self.view.question_opened()
 
     def toggle_arm(self) -> None:

@@ -24,7 +24,7 @@ from ctos_tui.guard.levels import GuardLimits
 from ctos_tui.markets import LiveMarkets
 from ctos_tui.port import Port
 from engine.kernel.clock import NS_PER_S
-from engine.kernel.errors import CtosError
+from engine.kernel.errors import CtosError, UnknownSymbol
 from engine.kernel.instruments import resolve_symbol
 from engine.runtime.accounts import Mode
 from engine.runtime.events import TradingStateChanged
@@ -101,8 +101,16 @@ class Session:
 
     @property
     def is_live(self) -> bool:
-        """Return whether real money is at stake."""
+        """Return whether orders go to a real venue."""
         return self.port.account.mode is Mode.LIVE
+
+    @property
+    def mode_word(self) -> str:
+        """Return what is at stake, in one word: LIVE, a venue's DEMO or TESTNET, or PAPER."""
+        if not self.is_live:
+            return "PAPER"
+        account = self.port.account
+        return account.environment.upper() if account.is_trial else "LIVE"
 
     @property
     def size(self) -> Size:
@@ -152,7 +160,7 @@ class Session:
     def _choose_markets(self) -> None:
         instruments = self.port.instruments
         quote = self.port.account.default_quote
-        wanted = [self.named(text) for text in self.port.settings.watch]
+        wanted = [symbol for text in self.port.settings.watch if (symbol := self._listed(text))]
         wanted = wanted or [f"{coin}-{quote}-PERP" for coin in MAJORS]
         self.watched = [symbol for symbol in dict.fromkeys(wanted) if symbol in instruments]
         if not self.watched:
@@ -207,6 +215,13 @@ class Session:
         """
         account = self.port.account
         return resolve_symbol(typed, dict(self.port.instruments), account.default_quote, account.default_kind).symbol
+
+    def _listed(self, typed: str) -> str:
+        """Return the canonical name of an entry of the watch list, nothing where this venue does not list it."""
+        try:
+            return self.named(typed)
+        except UnknownSymbol:
+            return ""
 
     def set_timeframe(self, timeframe: str) -> None:
         """Change the candle length of the chart."""
@@ -301,7 +316,11 @@ class Session:
             CtosError: The name is wrong, the time too long, or trading is halted.
         """
         self.arming.arm(self.now(), symbol, seconds, typed)
-        self.port.arm(seconds if seconds is not None else self.arming.policy.span_s)
+        try:
+            self.port.arm(seconds if seconds is not None else self.arming.policy.span_s)
+        except CtosError:
+            self.arming.disarm()
+            raise
         self.say(f"armed {symbol or 'all markets'}: orders pass", "warn")
 
     def disarm(self, reason: str) -> None:

@@ -98,7 +98,7 @@ class StatusLine(FixedLine):
         """Return pieces of the line, each with its priority: 0 stays, the highest goes first."""
         port, session = self.host.port, self.session
         account, figures = port.account, port.figures()
-        mode: Span = (" LIVE ", "live") if session.is_live else (" PAPER ", "paper")
+        mode: Span = (f" {session.mode_word} ", "live" if session.is_live else "paper")
         label = session.arming.label(session.now(), session.focus)
         role = "halted" if label == "HALTED" else "armed" if label.startswith("ARMED") else "disarmed"
         quote = port.account.default_quote

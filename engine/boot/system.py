@@ -142,13 +142,16 @@ class System:
 
     @property
     def market_label(self) -> str:
-        """Return the name of the market: of the paper venue, or the real one's environment."""
-        return self.source.label
+        """Return where prices come from, for people: the paper venue's market, or the real venue's environment."""
+        if self.choice.is_live:
+            return self.account.environment
+        kind, colon, detail = self.source.label.partition(":")
+        return f"{kind} data{colon}{detail}" if self.source.venue else self.source.label
 
     @property
     def paper(self) -> PaperDriver | None:
         """Return the paper venue; None when the account trades on the real one."""
-        return self.driver if isinstance(self.driver, PaperDriver) else None
+        return self.driver if isinstance(self.driver, PaperDriver) and not self.choice.is_live else None
 
     @property
     def may_arm_itself(self) -> bool:

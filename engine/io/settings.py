@@ -136,7 +136,7 @@ _REST, _WS = "http:// or https:// address", "ws:// or wss:// address"
 class VenueConfig(FileModel):
     """How one venue is reached: its environment, and other hosts (a proxy, an emulator)."""
 
-    environment: Literal["live", "demo", "testnet"] = Field("live", description="live, demo or testnet")
+    environment: str = Field("live", pattern=r"^[a-z][a-z0-9_]{1,15}$", description="live, demo or testnet")
     rest_url: RestUrl | None = Field(None, description=_REST)
     ws_public_url: WsUrl | None = Field(None, description=_WS)
     ws_private_url: WsUrl | None = Field(None, description=_WS)

@@ -47,7 +47,7 @@ class Account:
         limits: Risk limits, manual orders included.
         market: Source of a paper account's market, or a real venue's environment for trial; the account is kept per
             source.
-        environment: `live`, or a venue's `demo` or `testnet`.
+        environment: `live` (`live_eea` ... where the venue has regions), or a venue's `demo` or `testnet`.
     """
 
     index: int
@@ -59,6 +59,11 @@ class Account:
     limits: AccountLimits = field(default_factory=AccountLimits)
     market: str = ""
     environment: str = "live"
+
+    @property
+    def is_trial(self) -> bool:
+        """Return whether the venue's environment is one without real money."""
+        return not self.environment.startswith("live")
 
     @property
     def key(self) -> str:

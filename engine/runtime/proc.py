@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engine.kernel.clock import NS_PER_MS, NS_PER_S
+from engine.kernel.links import LinkState, LinkStatus
 from engine.kernel.market import BookUpdate, FundingRate, MarkPrice, Quote, Ticker, Trade
 from engine.kernel.orders import Order, OrderState, Pending
 from engine.runtime.events import CommandRefused, FillBooked, OrderChanged
@@ -94,6 +95,7 @@ class ProcView(msgspec.Struct, frozen=True):
         cancel_ack: From a cancellation to the order's end.
         limits: Use of every limit and rate budget.
         streams: Age of every watched instrument's data.
+        links: State and round trip of every connection to the venue.
         events: Event counts.
         lag: Of the event loop; None when nobody measures it.
         working_orders: Orders that may still trade.
@@ -109,6 +111,7 @@ class ProcView(msgspec.Struct, frozen=True):
     cancel_ack: Latency | None
     limits: tuple[LimitUse, ...]
     streams: tuple[StreamAge, ...]
+    links: tuple[LinkStatus, ...]
     events: tuple[EventCount, ...]
     lag: LoopLag | None
     working_orders: int
@@ -205,7 +208,7 @@ class Probe:
         """Return everything as it is now."""
         engine, now_ns = self._engine, self._engine.clock.now_ns()
         limits = tuple(engine.risk.usage())
-        streams = tuple(self._streams())
+        streams, links = tuple(self._streams()), tuple(engine.driver.links())
         ack, lag = self._acks.latency(), self._lag()
         return ProcView(
             ts_ns=now_ns,
@@ -218,6 +221,7 @@ class Probe:
                 _orders(engine),
                 _journal(engine),
                 _venue(engine, now_ns),
+                *([_links(links, engine.stream.trouble())] if links else []),
                 _latency(ack),
                 _limits(limits),
                 *([] if lag is None else [_loop(lag)]),
@@ -226,6 +230,7 @@ class Probe:
             cancel_ack=self._cancels.latency(),
             limits=limits,
             streams=streams,
+            links=links,
             events=tuple(
                 EventCount(kind.__name__, counter.total, counter.per_second(now_ns))
                 for kind, counter in self._counters.items()
@@ -295,6 +300,19 @@ def _venue(engine: ExecutionEngine, now_ns: int) -> Part:
         return Part("venue", WARN, "not compared yet")
     age_s = (now_ns - reconciler.last_agreed_ns) / NS_PER_S
     return Part("venue", WARN if age_s > AGREED_WARN_S else GOOD, f"agreed {age_s:.0f} s ago")
+
+
+def _links(links: tuple[LinkStatus, ...], trouble: str) -> Part:
+    """Return how the connections do; a broken account stream is told first, it stops entries."""
+    if trouble:
+        return Part("links", DANGER, trouble)
+    ill = [link for link in links if link.state is not LinkState.LIVE]
+    if ill:
+        level = DANGER if any(link.state is LinkState.DOWN for link in ill) else WARN
+        first = ill[0]
+        return Part("links", level, f"{first.name} {first.state.value}" + (f": {first.detail}" if first.detail else ""))
+    trips = [f"{link.name} {link.rtt_ms:.0f} ms" for link in links if link.rtt_ms is not None]
+    return Part("links", GOOD, f"{len(links)} live" + (f", {', '.join(trips)}" if trips else ""))
 
 
 def _latency(ack: Latency | None) -> Part:
