@@ -294,6 +294,7 @@ class Emulator:
             if socket.is_deaf:
                 continue
             if message.type is WSMsgType.TEXT:
+                socket.traffic += 1
                 await self.on_text(socket, message.data)
             elif message.type is WSMsgType.PING:
                 await socket.response.pong(message.data)

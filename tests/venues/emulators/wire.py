@@ -61,6 +61,7 @@ class Socket:
         query: Query with which it was opened.
         account: Key that is logged in, empty for none.
         topics: What it has subscribed to; the value is the venue's own.
+        traffic: How many messages went either way, control frames aside.
     """
 
     def __init__(self, kind: str, request: web.Request, faults: Faults) -> None:
@@ -71,6 +72,7 @@ class Socket:
         self.account = ""
         self.topics: dict[str, Any] = {}
         self.last_pong_ns = 0
+        self.traffic = 0
         self._request = request
         self._faults = faults
         self._queue: asyncio.Queue[str | bytes | int] = asyncio.Queue()
@@ -83,12 +85,13 @@ class Socket:
 
     def send(self, text: str) -> None:
         """Send a message that belongs to no channel (answers, acknowledgements)."""
+        self.traffic += 1
         self._queue.put_nowait(text)
 
     def send_on(self, channel: str, text: str) -> None:
         """Send a message of a channel, subject to the faults of streams."""
         for each in self._faults.stream(channel, text):
-            self._queue.put_nowait(each)
+            self.send(each)
 
     def send_json(self, data: object) -> None:
         """Send JSON that belongs to no channel."""
