@@ -9,7 +9,7 @@ from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 
-from drivers.okx.symbols import ONE, Contract, Contracts
+from drivers.okx.symbols import ONE, Contract
 from drivers.okx.wire import (
     BARS,
     AccountRow,
@@ -17,6 +17,7 @@ from drivers.okx.wire import (
     BookRow,
     CandleRow,
     FillRow,
+    FundingHistoryRow,
     FundingRow,
     Level,
     OrderRow,
@@ -101,7 +102,8 @@ def _or_zero(text: str, what: str) -> Decimal:
     return decimal(text, what) if text else ZERO
 
 
-def _time(text: str) -> int:
+def time_ms(text: str) -> int:
+    """Return a time in ms, 0 where the venue has none."""
     if not text:
         return 0
     if not text.isdecimal() or len(text) > 18:
@@ -177,12 +179,12 @@ def ticker(row: TickerRow, contract: Contract) -> Ticker | None:
 
 def funding(row: FundingRow, contract: Contract, default_period_h: int) -> FundingRate:
     """Return the rate paid next; its period is the time between the next two payments."""
-    paid, following = _time(row.fundingTime), _time(row.nextFundingTime)
+    paid, following = time_ms(row.fundingTime), time_ms(row.nextFundingTime)
     period_h = round((following - paid) / MS_PER_H) if following > paid else default_period_h
     rate = _float(row.fundingRate, "fundingRate")
     if not -1 <= rate <= 1:
         raise Undecodable(f"funding rate {row.fundingRate[:20]!r} is out of range", row.instId)
-    return FundingRate(contract.symbol, _time(row.ts), rate, max(1, period_h), paid)
+    return FundingRate(contract.symbol, time_ms(row.ts), rate, max(1, period_h), paid)
 
 
 def bar(row: CandleRow, timeframe: str, contract: Contract, ts: int = 0) -> Bar:
@@ -250,7 +252,7 @@ def order_update(row: OrderRow, contract: Contract) -> OrderUpdate:
         quantity=quantity,
         price=optional(row.px, "px") if kind.has_price else None,
         filled=filled,
-        ts=_time(row.uTime or row.cTime),
+        ts=time_ms(row.uTime or row.cTime),
         reduce_only=row.reduceOnly == "true",
         average_price=average or None,
         reason=reason,
@@ -291,7 +293,7 @@ def stream_fill(row: OrderRow, contract: Contract) -> Fill | None:
         fee=-_or_zero(row.fillFee, "fillFee"),
         fee_currency=row.fillFeeCcy,
         maker=row.execType == "M",
-        ts=_time(row.fillTime or row.uTime),
+        ts=time_ms(row.fillTime or row.uTime),
         liquidation=row.category in _FORCED,
     )
 
@@ -309,7 +311,7 @@ def fill(row: FillRow, contract: Contract) -> Fill:
         fee=-_or_zero(row.fee, "fee"),
         fee_currency=row.feeCcy,
         maker=row.execType == "M",
-        ts=_time(row.fillTime or row.ts),
+        ts=time_ms(row.fillTime or row.ts),
         liquidation=row.subType in _FORCED_SUBTYPES,
     )
 
@@ -354,10 +356,10 @@ def balances(row: AccountRow) -> list[Balance]:
     return found
 
 
-def funding_payment(row: BillRow, contracts: Contracts) -> FundingPayment:
-    """Return the funding payment of a bill; the rate is not told, but follows from size and mark price."""
-    contract = contracts.get(row.instId)
+def funding_payment(row: BillRow, rates: list[FundingHistoryRow], contract: Contract) -> FundingPayment:
+    """Return the funding payment of a bill; its rate is the one settled at that time, 0 where that is not listed."""
+    when = time_ms(row.ts)
     amount = decimal(row.balChg or row.pnl, "balChg")
-    notional = _or_zero(row.sz, "sz") * contract.coins * _or_zero(row.px, "px")
-    rate = abs(amount) / notional if notional else ZERO
-    return FundingPayment(contract.symbol, _time(row.ts), amount, row.ccy, rate, row.billId)
+    settled = [rate for rate in rates if abs(time_ms(rate.fundingTime) - when) < MS_PER_H // 2]
+    rate = _or_zero(settled[0].realizedRate or settled[0].fundingRate, "realizedRate") if settled else ZERO
+    return FundingPayment(contract.symbol, when, amount, row.ccy, rate, row.billId)

@@ -45,6 +45,14 @@ class BookRow(Struct, gc=False):
     prevSeqId: int | None = None
 
 
+class ExactBookRow(Struct):
+    """A book whose numbers stay text."""
+
+    asks: list[tuple[str, str, str, str]]
+    bids: list[tuple[str, str, str, str]]
+    ts: str
+
+
 class TradeRow(Struct, gc=False):
     """Trades of one taker order at one price."""
 
@@ -218,8 +226,14 @@ class BillRow(Struct):
     subType: str = ""
     pnl: str = ""
     balChg: str = ""
-    sz: str = ""
-    px: str = ""
+
+
+class FundingHistoryRow(Struct):
+    """A settled funding rate."""
+
+    fundingTime: str
+    fundingRate: str = ""
+    realizedRate: str = ""
 
 
 class Ack(Struct):
@@ -337,7 +351,8 @@ CHANNELS: dict[str, Any] = {
     "account": AccountRow,
     **{f"candle{bar}": CandleRow for bar in BARS.values()},
 }
-_PUSHES: dict[str, Any] = {channel: Push[row] for channel, row in CHANNELS.items()}
+_push_type: Any = Push
+_PUSHES: dict[str, Any] = {channel: _push_type[row] for channel, row in CHANNELS.items()}
 _decoders: dict[str, Callable[[bytes], Push[Any]]] = {
     channel: msgspec.json.Decoder(wire, strict=False).decode for channel, wire in _PUSHES.items()
 }
@@ -394,8 +409,8 @@ def _push(fields: dict[str, Any]) -> Push[Any]:
     channel = arg.get("channel") if isinstance(arg, dict) else None
     if not isinstance(channel, str) or channel not in CHANNELS:
         raise Undecodable(f"unknown channel {str(channel)[:40]!r}", _symbol(fields))
-    wire: type[Push[Any]] = _PUSHES[channel]
-    return _typed(fields, wire, channel)
+    push: Push[Any] = _typed(fields, _PUSHES[channel], channel)
+    return push
 
 
 def _reply(fields: dict[str, Any]) -> Reply[Any]:
@@ -404,13 +419,14 @@ def _reply(fields: dict[str, Any]) -> Reply[Any]:
         raise Undecodable(f"the venue refused a request: {fields['code']} {str(fields.get('msg'))[:120]}")
     rows = fields["data"]
     first = rows[0] if isinstance(rows, list) and rows else None
-    row: Any = Any
+    wire: Any = Reply[Any]
     if isinstance(first, dict):
         if {"asks", "bids"} <= first.keys():
-            row = BookRow
+            wire = Reply[BookRow]
         elif {"instId", "tickSz"} <= first.keys():
-            row = InstrumentRow
-    return _typed(fields, Reply[row], "reply")
+            wire = Reply[InstrumentRow]
+    reply: Reply[Any] = _typed(fields, wire, "reply")
+    return reply
 
 
 def _typed(fields: dict[str, Any], wire: type[T], name: str) -> T:
