@@ -276,7 +276,7 @@ class Emulator:
         if plan.kind is not None:
             return _cut_off(request)
         socket = Socket(kind, request, self.faults)
-        socket.last_pong_ns = self.clock.now_ns()
+        socket.last_pong_ns = self._clock.now_ns()
         await socket.response.prepare(request)
         self.sockets.append(socket)
         writer = asyncio.get_running_loop().create_task(socket.write(), name=f"{self.name} socket")
@@ -299,7 +299,7 @@ class Emulator:
             elif message.type is WSMsgType.PING:
                 await socket.response.pong(message.data)
             elif message.type is WSMsgType.PONG:
-                socket.last_pong_ns = self.clock.now_ns()
+                socket.last_pong_ns = self._clock.now_ns()
 
     def _cut(self, which: str, code: int | None) -> int:
         sockets = [socket for socket in self.sockets if socket.is_of(which)]
@@ -314,7 +314,8 @@ class Emulator:
 
     async def _play(self) -> None:
         """Play the market as the clock goes, and what the venue does by the second."""
-        second = pinged_s = self.clock.now_ns() // NS_PER_S
+        second = self.clock.now_ns() // NS_PER_S
+        pinged_s = self._clock.now_ns() // NS_PER_S
         try:
             while True:
                 more = self.venue.pump_until(self.clock.now_ns(), _SLICE_NS)
@@ -322,8 +323,9 @@ class Emulator:
                 if now_s != second:
                     second = now_s
                     self.on_second()
-                if self.ping_every_s is not None and now_s - pinged_s >= self.ping_every_s:
-                    pinged_s = now_s
+                real_s = self._clock.now_ns() // NS_PER_S
+                if self.ping_every_s is not None and real_s - pinged_s >= self.ping_every_s:
+                    pinged_s = real_s
                     self._ping()
                 await sleep(self._clock, 0.0 if more else _PUMP_S)
         except Exception as error:
@@ -331,7 +333,7 @@ class Emulator:
             raise
 
     def _ping(self) -> None:
-        silent_ns = self.clock.now_ns() - int(self.pong_within_s * NS_PER_S)
+        silent_ns = self._clock.now_ns() - int(self.pong_within_s * NS_PER_S)
         for socket in list(self.sockets):
             if socket.last_pong_ns < silent_ns:
                 socket.cut()
