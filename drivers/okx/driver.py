@@ -57,17 +57,17 @@ class OkxDriver(VenueDriver):
         self._limiter = RateLimiter(self.venue, self.arch.rate_buckets, setup.clock, setup.store)
         self._rest = OkxRest(setup, self._limiter)
         self._feed = Feed(self._contracts)
-        self._streams = MarketStreams(self, self._rest, self._feed, lambda: self._raw.has("raw"))
+        self._streams = MarketStreams(self, self._rest, self._feed, lambda: self.streams.raw_heard)
         now_ms = self._rest.time.now_ms
-        self._history = History(self._rest, self._contracts, lambda: self._account_.inst_types, now_ms, setup.log)
-        self._account_ = Account(self._rest, self._history.known)
+        self._history = History(self._rest, self._contracts, lambda: self._account.inst_types, now_ms, setup.log)
+        self._account = Account(self._rest, self._history.known)
         self._private: PrivateSocket | None = None
         self._orders = Orders(
             self._rest,
             self._history,
             self._contract,
             setup.clock,
-            lambda: self._account_.spot_trade_mode,
+            lambda: self._account.spot_trade_mode,
             lambda: self._private if setup.trade_over_ws else None,
         )
         self._funding = FundingWatch(
@@ -76,7 +76,7 @@ class OkxDriver(VenueDriver):
             setup.clock,
             now_ms,
             self.on_account,
-            lambda: self._account.has("account"),
+            lambda: self.streams.account_heard,
             setup.log,
         )
         self._leverage_asked: set[str] = set()
@@ -114,7 +114,7 @@ class OkxDriver(VenueDriver):
         return self._with_fees(instrument)
 
     def _with_fees(self, instrument: Instrument) -> Instrument:
-        maker, taker = self._account_.rates(instrument.kind, self._groups.get(instrument.symbol, ""), instrument.settle)
+        maker, taker = self._account.rates(instrument.kind, self._groups.get(instrument.symbol, ""), instrument.settle)
         return replace(instrument, maker_fee=maker, taker_fee=taker)
 
     async def open(self) -> None:
@@ -123,10 +123,10 @@ class OkxDriver(VenueDriver):
         self._rest.time.start()
         if self.setup.credentials is None:
             return
-        await self._account_.load_config()
-        await self._account_.load_rates()
+        await self._account.load_config()
+        await self._account.load_rates()
         self.instruments = {symbol: self._with_fees(each) for symbol, each in self.instruments.items()}
-        await self._account_.positions(None)
+        await self._account.positions(None)
         self._private = PrivateSocket(
             self.setup, self._rest.time, self._private_args, self._on_private, self._on_stream
         )
@@ -293,7 +293,7 @@ class OkxDriver(VenueDriver):
     async def fetch_balance(self, currency: str | None = None) -> list[Balance]:
         """Return the balances of the trading account."""
         self.require_keys()
-        return await self._account_.balances(currency)
+        return await self._account.balances(currency)
 
     async def get_position(self, symbol: str | None = None) -> list[Position]:
         """Return open positions in swaps."""
@@ -301,18 +301,18 @@ class OkxDriver(VenueDriver):
         contract = self._contract(symbol) if symbol is not None else None
         if contract is not None and contract.kind is InstrumentKind.SPOT:
             return []
-        return await self._account_.positions(contract)
+        return await self._account.positions(contract)
 
     async def set_leverage(self, symbol: str, leverage: Decimal) -> Decimal:
         """Set the leverage of a swap, cross margin."""
         self.require_keys()
-        return await self._account_.set_leverage(self._contract(symbol), leverage, self.instrument(symbol))
+        return await self._account.set_leverage(self._contract(symbol), leverage, self.instrument(symbol))
 
     def leverage(self, symbol: str) -> Decimal | None:
         """Return the leverage of a swap; the first time it is wanted the venue is asked, and it is None until then."""
         if not self.instrument(symbol).is_perp:
             return Decimal(1)
-        known = self._account_.leverages.get(symbol)
+        known = self._account.leverages.get(symbol)
         if known is None and self.setup.credentials is not None and symbol not in self._leverage_asked:
             self._leverage_asked.add(symbol)
             self.in_background(self._ask_leverage(symbol), f"leverage of {symbol}")
@@ -321,16 +321,16 @@ class OkxDriver(VenueDriver):
     async def check_account(self) -> list[str]:
         """Return what forbids trading on this account."""
         self.require_keys()
-        return await self._account_.obstacles()
+        return await self._account.obstacles()
 
     async def key_rights(self) -> KeyRights:
         """Return what the key may do."""
         self.require_keys()
-        return await self._account_.key_rights()
+        return await self._account.key_rights()
 
     async def _ask_leverage(self, symbol: str) -> None:
         try:
-            await self._account_.load_leverage([self._contract(symbol)])
+            await self._account.load_leverage([self._contract(symbol)])
         except CtosError as error:
             self._leverage_asked.discard(symbol)
             self.log("warning", f"okx: the leverage of {symbol} could not be asked for: {error}")
@@ -341,7 +341,7 @@ class OkxDriver(VenueDriver):
     # The private stream.
 
     def _private_args(self) -> list[Arg]:
-        orders = [Arg("orders", instType=kind) for kind in self._account_.inst_types]
+        orders = [Arg("orders", instType=kind) for kind in self._account.inst_types]
         return [*orders, Arg("positions", instType="SWAP"), Arg("account")]
 
     def _on_stream(self, event: AccountStream) -> None:
@@ -362,5 +362,5 @@ class OkxDriver(VenueDriver):
                 if isinstance(event, OrderUpdate) and isinstance(row, OrderRow):
                     self._orders.note(row, event)
                 elif isinstance(event, Position):
-                    self._account_.note(event)
+                    self._account.note(event)
                 self.on_account(event)  # type: ignore[arg-type]  # private channels lead to account events only
