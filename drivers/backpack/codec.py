@@ -10,13 +10,13 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from drivers.backpack.errors import REFUSAL_OF
-from drivers.backpack.rest_wire import LendPosition, RestBalance, RestFill, RestOrder, RestPosition
+from drivers.backpack.rest_wire import LendPosition, RestBalance, RestFill, RestFunding, RestOrder, RestPosition
 from drivers.backpack.signer import Value
 from drivers.backpack.symbols import parse_native
 from drivers.backpack.values import ms_of, plain
 from drivers.backpack.wire import OrderEvent, PositionEvent
 from drivers.transport.line_decoder import Undecodable
-from engine.kernel.account import Balance, Position
+from engine.kernel.account import Balance, FundingPayment, Position
 from engine.kernel.errors import InvalidOrder, Unsupported
 from engine.kernel.instruments import Instrument
 from engine.kernel.orders import Fill, OrderRequest, OrderState, OrderType, OrderUpdate, Side
@@ -98,7 +98,7 @@ def state_of(status: str, filled: Decimal) -> OrderState:
 
 
 def _average(quote: Decimal | None, quantity: Decimal, multiplier: Decimal) -> Decimal | None:
-    return quote / quantity / multiplier if quote and quantity else None
+    return Decimal(f"{quote / quantity / multiplier:f}") if quote and quantity else None
 
 
 def order_update(order: RestOrder, client_id_of: ClientIdOf) -> OrderUpdate:
@@ -264,6 +264,23 @@ def event_position(event: PositionEvent, leverage: Decimal) -> Position:
         unrealised=event.P,
         leverage=leverage,
         realised=event.p,
+    )
+
+
+def funding_payment(row: RestFunding) -> FundingPayment:
+    """Return a row of the funding history, whose amount is positive when received.
+
+    Raises:
+        Undecodable: Its time is none.
+        UnknownSymbol: Its market cannot be named.
+    """
+    listing = parse_native(row.symbol)
+    try:
+        ts = ms_of(row.intervalEndTimestamp)
+    except ValueError as error:
+        raise Undecodable(f"intervalEndTimestamp {row.intervalEndTimestamp!r} is not a time", row.symbol) from error
+    return FundingPayment(
+        listing.symbol, ts, row.quantity, listing.quote, row.fundingRate, f"{row.symbol}/{row.intervalEndTimestamp}"
     )
 
 

@@ -43,7 +43,7 @@ def instrument_of(market: Market, account: RestAccount | None) -> Instrument:
         lot_size=quantity.stepSize * by,
         min_quantity=quantity.minQuantity * by,
         multiplier=by,
-        max_leverage=(ONE / initial if initial else Decimal(extra["max_leverage"])) if is_perp else ONE,
+        max_leverage=(Decimal(f"{ONE / initial:f}") if initial else Decimal(extra["max_leverage"])) if is_perp else ONE,
         maintenance_margin_rate=maintenance or Decimal(extra["maintenance_margin_rate"]),
         maker_fee=maker,
         taker_fee=taker,

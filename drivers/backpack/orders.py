@@ -42,8 +42,8 @@ class Orders:
         """
         body = order_body(request, instrument)
         alias = await self._aliases.make(request.client_id)
-        order = await self._rest.place({**body, "clientId": alias.number})
         what = f"order {request.client_id} on {request.symbol}"
+        order = await self._rest.place({**body, "clientId": alias.number}, what)
         try:
             update = replace(self._update(order), client_id=request.client_id)
         except Undecodable as error:
@@ -56,7 +56,9 @@ class Orders:
 
     async def withdraw(self, order_id: str, instrument: Instrument) -> OrderUpdate:
         """Cancel an order; see `OrderCalls`. State SENT when the venue has not carried it out yet."""
-        order = await self._rest.cancel(instrument.native, self._identity(order_id)[0])
+        order = await self._rest.cancel(
+            instrument.native, self._identity(order_id)[0], f"cancel of {order_id} on {instrument.symbol}"
+        )
         if order is None:
             update = await self._after_acceptance(order_id, instrument)
         else:

@@ -15,6 +15,7 @@ from drivers.backpack.rest_wire import (
     RestAccount,
     RestBalance,
     RestFill,
+    RestFunding,
     RestKline,
     RestMark,
     RestOrder,
@@ -140,14 +141,18 @@ class Rest:
         params = {**filters, "limit": limit, "offset": offset, "sortDirection": "Asc"}
         return await self._ask("/wapi/v1/history/fills", "fillHistoryQueryAll", params, list[RestFill])
 
-    async def place(self, body: Params) -> RestOrder:
-        """Send a new order.
+    async def funding(self, limit: int, offset: int) -> list[RestFunding]:
+        """Return a page of funding payments, newest first."""
+        params: Params = {"limit": limit, "offset": offset, "sortDirection": "Desc"}
+        return await self._ask("/wapi/v1/history/funding", "fundingHistoryQueryAll", params, list[RestFunding])
+
+    async def place(self, body: Params, what: str) -> RestOrder:
+        """Send a new order; `what` names it in errors.
 
         Raises:
             UnknownOutcome: It is not proven that the venue did not take it.
             CtosError: It was certainly not taken.
         """
-        what = f"order {body['clientId']} on {body['symbol']}"
         reply = await self._signed("POST", "/api/v1/order", "orderExecute", body, Urgency.ORDER, what)
         if reply.status == _ACCEPTED:
             raise UnknownOutcome(f"backpack: {what}: taken, but not carried out yet", code="HTTP 202", request=what)
@@ -156,8 +161,8 @@ class Rest:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UnknownOutcome(f"backpack: {what}: the answer cannot be read: {error}", request=what) from error
 
-    async def cancel(self, symbol: str, identity: Params) -> RestOrder | None:
-        """Cancel an order by `orderId` or `clientId`.
+    async def cancel(self, symbol: str, identity: Params, what: str) -> RestOrder | None:
+        """Cancel an order by `orderId` or `clientId`; `what` names it in errors.
 
         Returns:
             The order, None when the venue took the request and has not carried it out yet.
@@ -165,7 +170,6 @@ class Rest:
         Raises:
             OrderNotFound: It does not rest.
         """
-        what = f"cancel of {' '.join(text_of(value) for value in identity.values())} on {symbol}"
         params = {"symbol": symbol, **identity}
         reply = await self._signed("DELETE", "/api/v1/order", "orderCancel", params, Urgency.CANCEL, what)
         return None if reply.status == _ACCEPTED else _result(reply, RestOrder, what)

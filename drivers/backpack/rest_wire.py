@@ -161,3 +161,12 @@ class RestAccount(Struct):
     spotTakerFee: Decimal | None = None
     autoLend: bool = False
     liquidating: bool = False
+
+
+class RestFunding(Struct):
+    """A row of the funding history; `quantity` positive when received; the time without zone, UTC."""
+
+    symbol: str
+    quantity: Decimal
+    fundingRate: Decimal
+    intervalEndTimestamp: str
