@@ -57,7 +57,7 @@ class OkxDriver(VenueDriver):
         self._limiter = RateLimiter(self.venue, self.arch.rate_buckets, setup.clock, setup.store)
         self._rest = OkxRest(setup, self._limiter)
         self._feed = Feed(self._contracts)
-        self._streams = MarketStreams(self, self._rest, self._feed, lambda: self.streams.raw_heard)
+        self._market = MarketStreams(self, self._rest, self._feed, lambda: self.streams.raw_heard)
         now_ms = self._rest.time.now_ms
         self._history = History(self._rest, self._contracts, lambda: self._account.inst_types, now_ms, setup.log)
         self._account = Account(self._rest, self._history.known)
@@ -110,7 +110,7 @@ class OkxDriver(VenueDriver):
         self._contracts.add(contract)
         self._groups[instrument.symbol] = row.groupId
         if instrument.is_perp:
-            self._streams.instrument_rows[row.instId] = bytes(raw)
+            self._market.instrument_rows[row.instId] = bytes(raw)
         return self._with_fees(instrument)
 
     def _with_fees(self, instrument: Instrument) -> Instrument:
@@ -140,34 +140,34 @@ class OkxDriver(VenueDriver):
         self._rest.time.stop()
         if self._private is not None:
             await self._private.client.stop()
-        await self._streams.stop()
+        await self._market.stop()
         await self._rest.http.stop()
 
     def links(self) -> list[LinkStatus]:
         """Return the state of REST and of the sockets in use."""
         private = [self._private.client.status] if self._private is not None else []
-        return [self._rest.http.status, *self._streams.links(), *private]
+        return [self._rest.http.status, *self._market.links(), *private]
 
     # Public streams.
 
     def follow(self, topic: Topic) -> None:
         """Subscribe to a topic; the leverage of a swap somebody looks at will be wanted too."""
-        self._streams.follow(topic)
+        self._market.follow(topic)
         if topic.kind == "ticks" and self.setup.credentials is not None:
             self.leverage(topic.symbol)
 
     def unfollow(self, topic: Topic) -> None:
         """Unsubscribe from a topic."""
-        self._streams.unfollow(topic)
+        self._market.unfollow(topic)
 
     def resync(self, symbol: str, reason: str) -> None:
         """Ask for one book anew."""
         self.log("info", f"okx: the book of {symbol} is asked for anew: {reason}")
-        self._streams.resync(symbol)
+        self._market.resync(symbol)
 
     def subscribe_raw(self, handler: Callable[[bytes], None]) -> Unsubscribe:
         """Stream the public messages; before the first one of a swap comes what tells its contract size."""
-        self._streams.begin_record()
+        self._market.begin_record()
         return super().subscribe_raw(handler)
 
     # Public queries.
