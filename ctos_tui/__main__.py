@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from ctos_tui.failing import mask_tracebacks, tell
 from engine.kernel.errors import (
     ConfigError,
     CtosError,
@@ -65,7 +66,7 @@ class LazyGroup(click.Group):
 @click.option("--exchange", metavar="X", help="Venue of the account; the configured default when not given.")
 @click.option("--mode", type=click.Choice(["paper", "live"]), help="Can only lower a live account to paper.")
 @click.option("--config", metavar="DIR", help="Folder of ctos.yaml and accounts.yaml, with the state below it.")
-@click.option("--market", metavar="M", help="Market of the paper venue: synthetic:SEED or replay:FILE.")
+@click.option("--market", metavar="M", help="Of paper: synthetic:SEED, replay:FILE, live[:VENUE].")
 @click.option("--speed", metavar="S", help="Speed of a replayed market: 1, N or max.")
 @click.option("--seed", type=int, metavar="N", help="Seed of all randomness: the same seed, the same run.")
 @click.option("--theme", metavar="T", help="Theme of the console.")
@@ -90,6 +91,7 @@ def main() -> None:
     """Run the command line and end the process with its exit code."""
     if sys.stdout is None:  # closed by the caller
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    mask_tracebacks()
     try:
         cli.main(prog_name="ctos-tui", standalone_mode=False)
         from ctos_tui.cli.jsonlines import naming_stdout
@@ -102,7 +104,7 @@ def main() -> None:
     except click.Abort:
         sys.exit(130)
     except CtosError as error:
-        click.echo(f"ctos-tui: {error.__class__.__name__}: {error}", err=True)
+        tell(error)
         if isinstance(error, StorageError):
             _forget_stdout()
         sys.exit(2 if isinstance(error, _USAGE_ERRORS) else 1)

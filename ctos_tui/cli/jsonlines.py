@@ -40,8 +40,21 @@ def plain(value: Any) -> Any:
 
 
 def to_json(value: Any) -> str:
-    """Return one line of JSON."""
-    return json.dumps(plain(value), ensure_ascii=False, separators=(", ", ": "))
+    """Return one line of JSON; characters that a terminal obeys or hides are written as escapes."""
+    text = json.dumps(plain(value), ensure_ascii=False, separators=(", ", ": "))
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(sign: str) -> str:
+    if sign.isprintable():
+        return sign
+    code = ord(sign)
+    return f"\\u{code:04x}" if code < 0x10000 else "".join(f"\\u{half:04x}" for half in _surrogates(code))
+
+
+def _surrogates(code: int) -> tuple[int, int]:
+    code -= 0x10000
+    return 0xD800 + (code >> 10), 0xDC00 + (code & 0x3FF)
 
 
 def write_line(value: Any) -> None:

@@ -20,6 +20,7 @@ from textual.widget import Widget
 
 from ctos_tui.panes.cells import Columns, Layout, Row, Spans, fit, spans_width
 from ctos_tui.panes.view import Line, RowView
+from ctos_tui.text import clean
 from ctos_tui.theme import DEFAULT_DARK, Palette, load_theme
 
 _CACHED_STRIPS = 1024
@@ -247,7 +248,7 @@ class Rows(Widget, can_focus=True):
 def paint(line: Line, cells: int, margin: int, palette: Palette) -> Strip:
     """Turn a line into a strip that covers a width exactly, neighbours of one style joined."""
     mark = line.mark if palette.glyphs == "unicode" or line.mark == " " else ">"
-    shown = fit(line.spans, max(0, cells - 2 * margin))
+    shown = fit(_inert(line.spans), max(0, cells - 2 * margin))
     used = margin + spans_width(shown)
     rest = " " * max(0, cells - used)
     spans = ((mark.ljust(margin)[:margin], "text" if mark == " " else "focus"), *shown, (rest, "text"))
@@ -270,6 +271,13 @@ def paint(line: Line, cells: int, margin: int, palette: Palette) -> Strip:
         segments.append(Segment(text, style))
     strip = Strip(segments, max(used, cells))
     return strip if used <= cells else strip.crop(0, cells)
+
+
+def _inert(spans: Spans) -> Spans:
+    """Return spans without anything that a terminal would obey: the last guard, whoever made the text."""
+    if all(text.isprintable() for text, _ in spans):
+        return spans
+    return tuple((text if text.isprintable() else clean(text), role) for text, role in spans)
 
 
 def _blanks_alike(first: Style, second: Style) -> bool:
