@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import ssl as tls
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from functools import cache
 from typing import Any, Protocol
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidURI, WebSocketException
+from websockets.exceptions import ConnectionClosed
 
 from drivers.transport.setup import Log, log_to_python
+from drivers.transport.ws_link import Link, WsPolicy, close_words, open_socket, shut
 from engine.kernel.clock import NS_PER_MS, NS_PER_S, Clock, Rng, TimerHandle, sleep
 from engine.kernel.errors import AuthError, CtosError, VenueUnavailable
 from engine.kernel.links import LinkState, LinkStatus
@@ -20,7 +18,6 @@ from engine.kernel.links import LinkState, LinkStatus
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.25, 30.0
 STABLE_S = 60.0
 """A connection that lasted so long sets the back-off to its beginning."""
-_CLOSE_S = 2.0
 
 Send = Callable[[str], Awaitable[None]]
 
@@ -43,54 +40,6 @@ class WsHandler(Protocol):
 
         Not called by `stop`.
         """
-
-
-def _always() -> bool:
-    return True
-
-
-@dataclass(frozen=True, slots=True)
-class WsPolicy:
-    """How a venue's socket is kept alive.
-
-    Attributes:
-        ping_text: Text message that the venue answers with `pong` (OKX: `ping`); None for ping frames.
-        ping_every_s: Time between pings.
-        transport_silence_s: Longest time without any frame, pongs included.
-        content_silence_s: Longest time without a message (pongs are none); None where silence is normal.
-        expects_data: Whether messages can be expected now, e.g. because something is subscribed.
-        max_age_s: A new connection takes over before this one is so old; None where the venue sets no end.
-        both_in_overlap: Whether, while a new connection logs in, the old one's messages are still handed on.
-        max_message_bytes: A longer message breaks the connection.
-        open_timeout_s: Longest time for connecting, and again for `on_open`.
-    """
-
-    ping_text: str | None = None
-    ping_every_s: float = 4.0
-    transport_silence_s: float = 10.0
-    content_silence_s: float | None = None
-    expects_data: Callable[[], bool] = _always
-    max_age_s: float | None = None
-    both_in_overlap: bool = True
-    max_message_bytes: int = 16 << 20
-    open_timeout_s: float = 10.0
-
-
-class _Link:
-    """One connection and its reader."""
-
-    __slots__ = ("content_ns", "frame_ns", "heard", "lost", "opened_ns", "ping_sent_ns", "reader", "socket")
-
-    def __init__(self, socket: ClientConnection, now_ns: int) -> None:
-        self.socket = socket
-        self.reader: asyncio.Task[None] | None = None
-        self.heard = True
-        self.opened_ns = self.frame_ns = self.content_ns = self.ping_sent_ns = now_ns
-        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-    def lose(self, reason: str) -> None:
-        if not self.lost.done():
-            self.lost.set_result(reason)
 
 
 class WsClient:
@@ -127,7 +76,7 @@ class WsClient:
         self._policy = policy
         self._ssl = ssl
         self._log = log
-        self._link: _Link | None = None
+        self._link: Link | None = None
         self._told_lost = True
         self._failures = 0
         self._task: asyncio.Task[None] | None = None
@@ -206,7 +155,7 @@ class WsClient:
 
     async def _run(self) -> None:
         """Connect, stay, and come again after the back-off."""
-        link: _Link | None = None
+        link: Link | None = None
         while True:
             if link is None:
                 self._set_status(LinkState.CONNECTING, self._status.detail)
@@ -225,7 +174,7 @@ class WsClient:
                 self._failures = 0
             await self._back_off(reason)
 
-    async def _stay(self, link: _Link) -> str | None:
+    async def _stay(self, link: Link) -> str | None:
         """Return why the connection was lost, None when it is time for another to take over."""
         age_s = self._policy.max_age_s
         if age_s is None:
@@ -238,11 +187,14 @@ class WsClient:
             timer.cancel()
         return link.lost.result() if link.lost.done() else None
 
-    async def _try_open(self, replacing: _Link | None) -> _Link | None:
+    async def _try_open(self, replacing: Link | None) -> Link | None:
         """Return a connection that is logged in and subscribed; None after a failure and its back-off."""
-        link: _Link | None = None
+        link: Link | None = None
         try:
-            link = await self._open_link()
+            url = self._url if isinstance(self._url, str) else await self._url()
+            link = Link(await open_socket(url, self._policy, self._ssl), self._clock.now_ns())
+            name = f"websocket {self._name} reader"
+            link.reader = asyncio.get_running_loop().create_task(self._read(link), name=name)
             if replacing is None:
                 self._link = link
                 self._told_lost = False
@@ -278,7 +230,7 @@ class WsClient:
             _set(waiter)
         return link
 
-    async def _failed(self, link: _Link | None, replacing: _Link | None, error: CtosError) -> None:
+    async def _failed(self, link: Link | None, replacing: Link | None, error: CtosError) -> None:
         if replacing is not None:
             if link is not None:
                 self._close(link)
@@ -294,35 +246,7 @@ class WsClient:
         self._lose(str(error))
         await self._back_off(str(error))
 
-    async def _open_link(self) -> _Link:
-        policy = self._policy
-        url = self._url if isinstance(self._url, str) else await self._url()
-        try:
-            socket = await connect(
-                url,
-                ssl=(self._ssl or _system_trust()) if url.startswith("wss:") else None,
-                compression=None,
-                proxy=None,
-                user_agent_header=None,
-                open_timeout=policy.open_timeout_s,
-                ping_interval=None,
-                close_timeout=_CLOSE_S,
-                max_size=policy.max_message_bytes,
-                max_queue=1024,
-            )
-        except tls.SSLCertVerificationError as error:
-            text = f"the certificate of {_host(url)} is not trusted: {error.verify_message}"
-            raise VenueUnavailable(text) from error
-        except InvalidURI as error:
-            raise VenueUnavailable(str(error)) from error
-        except (OSError, TimeoutError, WebSocketException) as error:
-            text = str(error) or type(error).__name__
-            raise VenueUnavailable(f"no connection to {_host(url)}: {text}") from error
-        link = _Link(socket, self._clock.now_ns())
-        link.reader = asyncio.get_running_loop().create_task(self._read(link), name=f"websocket {self._name} reader")
-        return link
-
-    async def _log_in(self, link: _Link) -> None:
+    async def _log_in(self, link: Link) -> None:
         """Let the handler speak first; ends when it is done, when the connection breaks, or when it takes too long."""
 
         async def send(text: str) -> None:
@@ -346,7 +270,7 @@ class WsClient:
         if link.lost.done():
             raise VenueUnavailable(link.lost.result())
 
-    async def _read(self, link: _Link) -> None:
+    async def _read(self, link: Link) -> None:
         socket, policy, clock = link.socket, self._policy, self._clock
         pong = b"pong" if policy.ping_text is not None else None
         try:
@@ -360,13 +284,13 @@ class WsClient:
                 if link.heard:
                     self._handler.on_message(payload)
         except ConnectionClosed as closed:
-            self._broke(link, _close_words(closed))
+            self._broke(link, close_words(closed))
         except Exception as error:
             context = {"message": f"{self._name} socket: a message could not be handled", "exception": error}
             asyncio.get_running_loop().call_exception_handler(context)
             self._broke(link, f"a message could not be handled: {type(error).__name__}")
 
-    def _broke(self, link: _Link, reason: str) -> None:
+    def _broke(self, link: Link, reason: str) -> None:
         """A connection ended: tell it when it is the one in use."""
         if link is self._link:
             self._lose(reason)
@@ -388,11 +312,11 @@ class WsClient:
             self._told_lost = True
             self._handler.on_lost(reason)
 
-    def _close(self, link: _Link) -> None:
+    def _close(self, link: Link) -> None:
         """Close a connection in the background; it is not heard any more."""
         link.heard = False
         link.lose("closed")
-        task = asyncio.get_running_loop().create_task(_shut(link), name=f"websocket {self._name} closing")
+        task = asyncio.get_running_loop().create_task(shut(link), name=f"websocket {self._name} closing")
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
@@ -428,7 +352,7 @@ class WsClient:
             task.add_done_callback(self._closing.discard)
         self._plan_watch()
 
-    async def _ping(self, link: _Link) -> None:
+    async def _ping(self, link: Link) -> None:
         try:
             if self._policy.ping_text is not None:
                 await link.socket.send(self._policy.ping_text)
@@ -439,22 +363,22 @@ class WsClient:
                 link.frame_ns = self._clock.now_ns()
                 self._answered(link)
         except ConnectionClosed as closed:
-            self._broke(link, _close_words(closed))
+            self._broke(link, close_words(closed))
 
-    def _answered(self, link: _Link) -> None:
+    def _answered(self, link: Link) -> None:
         if link is self._link:
             rtt_ms = (self._clock.now_ns() - link.ping_sent_ns) / NS_PER_MS
             self._status = LinkStatus(
                 self._name, self._status.state, self._status.since_ns, rtt_ms, self._status.detail
             )
 
-    async def _send_over(self, link: _Link, text: str) -> None:
+    async def _send_over(self, link: Link, text: str) -> None:
         try:
             await link.socket.send(text)
         except ConnectionClosed as closed:
-            raise VenueUnavailable(f"{self._name} socket: {_close_words(closed)}") from closed
+            raise VenueUnavailable(f"{self._name} socket: {close_words(closed)}") from closed
 
-    async def _back_off(self, reason: str, during: _Link | None = None) -> None:
+    async def _back_off(self, reason: str, during: Link | None = None) -> None:
         longest_s = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(self._failures, 16))
         self._failures += 1
         wait_s = longest_s * self._rng.uniform(0.5, 1.0)
@@ -483,11 +407,6 @@ class WsClient:
         self._status = LinkStatus(self._name, state, since_ns, before.rtt_ms, detail)
 
 
-@cache
-def _system_trust() -> tls.SSLContext:
-    return tls.create_default_context()
-
-
 def _set(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
@@ -495,24 +414,6 @@ def _set(future: asyncio.Future[None]) -> None:
 
 async def _first(*futures: asyncio.Future[Any]) -> None:
     await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
-
-
-async def _shut(link: _Link) -> None:
-    await link.socket.close()
-    if link.reader is not None:
-        await asyncio.wait([link.reader])
-
-
-def _close_words(closed: ConnectionClosed) -> str:
-    if closed.rcvd is not None:
-        return f"the venue closed it: {closed.rcvd.code} {closed.rcvd.reason}".rstrip()
-    if closed.sent is not None:
-        return f"closed by us: {closed.sent.code} {closed.sent.reason}".rstrip()
-    return "the connection broke"
-
-
-def _host(url: str) -> str:
-    return url.partition("://")[2].partition("/")[0].partition("?")[0]
 
 
 def _report_failure(task: asyncio.Task[None]) -> None:
