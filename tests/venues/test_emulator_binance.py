@@ -412,7 +412,8 @@ async def test_spot_orders_live_and_events_name_the_cancellation(client: Client,
     assert wallet["BTC"]["free"] == "0.02000000" and "DOGE" not in wallet
     futures = {row["asset"]: Decimal(row["balance"]) for row in await client("GET", "/fapi/v3/balance")}
     spot = Decimal(wallet["USDT"]["free"]) + Decimal(wallet["USDT"]["locked"])
-    assert futures["USDT"] == 5_000 and futures["USDT"] + spot == venue.totals()["USDT"]
+    together = {balance.currency: balance.total for balance in venue.balances()}
+    assert futures["USDT"] == 5_000 and futures["USDT"] + spot == together["USDT"]
 
 
 async def test_depth_is_one_chain_into_which_every_snapshot_fits(client: Client, venue: BinanceEmulator) -> None:

@@ -25,7 +25,7 @@ def _rounded(value: Decimal) -> Decimal:
 
 
 async def test_balances_are_the_venues(rig: Rig):
-    truth = {b.currency: b.total for b in rig.exchange.balances() if b.total}
+    truth = {b.currency: b.total for b in rig.balances() if b.total}
     told = {b.currency: b for b in await rig.patiently(rig.driver.fetch_balance()) if b.total}
     assert {currency: balance.total for currency, balance in told.items()} == truth
     for balance in told.values():
@@ -54,7 +54,7 @@ async def test_positions_and_balances_are_streamed(rig: Rig):
     await rig.until(lambda: [e for e in rig.events if isinstance(e, Position) and e.quantity == Decimal("0.5")])
     await rig.placed(SELL, "0.5", None, OrderType.MARKET, reduce_only=True)
     await rig.until(lambda: [e for e in rig.events if isinstance(e, Position)][-1].quantity == 0)
-    truth = next(b.total for b in rig.exchange.balances() if b.currency == rig.quote)
+    truth = next(b.total for b in rig.balances() if b.currency == rig.quote)
 
     def newest() -> Decimal | None:
         told = [e.total for e in rig.events if isinstance(e, Balance) and e.currency == rig.quote]
@@ -148,4 +148,4 @@ async def test_funding_is_told_where_the_stream_has_it(rig: Rig):
     payments = [event for event in rig.events if isinstance(event, FundingPayment)]
     assert all(payment.amount == truth for payment in payments)
     balances = {b.currency: b.total for b in await rig.patiently(rig.driver.fetch_balance())}
-    assert balances[rig.quote] == next(b.total for b in rig.exchange.balances() if b.currency == rig.quote)
+    assert balances[rig.quote] == next(b.total for b in rig.balances() if b.currency == rig.quote)

@@ -16,7 +16,7 @@ from engine.kernel.errors import (
     ReduceOnlyRejected,
     UnknownSymbol,
 )
-from engine.kernel.orders import Fill, OrderState, OrderType, OrderUpdate, Side
+from engine.kernel.orders import Fill, OrderRequest, OrderState, OrderType, OrderUpdate, Side
 from tests.venues.conformance.rig import Rig
 
 BUY, SELL = Side.BUY, Side.SELL
@@ -283,7 +283,7 @@ async def test_spot_orders_move_coins(rig: Rig):
     listed = await rig.patiently(rig.driver.get_open_orders(None))
     assert [(order.symbol, order.side, order.quantity) for order in listed] == [(rig.spot, SELL, Decimal("0.01"))]
     balances = {b.currency: b for b in await rig.patiently(rig.driver.fetch_balance())}
-    truth = {b.currency: b for b in rig.exchange.balances()}
+    truth = {b.currency: b for b in rig.balances()}
     assert balances["BTC"].total == truth["BTC"].total
     assert balances["BTC"].locked >= Decimal("0.01")
     asked = await rig.patiently(rig.driver.get_fills(None, rig.clock.now_ms() - 60_000))
@@ -307,8 +307,6 @@ async def test_cancel_all_takes_one_instrument_or_all(rig: Rig):
 
 async def test_orders_of_one_moment_have_ids_of_their_own(rig: Rig):
     replies: dict[str, OrderUpdate | CtosError] = {}
-    from engine.kernel.orders import OrderRequest
-
     for number in range(8):
         request = OrderRequest(
             rig.new_id(), "c", rig.perp, BUY, OrderType.LIMIT, Decimal("0.01"), Decimal(59_000 + number)

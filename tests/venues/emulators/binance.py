@@ -19,6 +19,7 @@ from typing import ClassVar
 
 from drivers.paper.config import PaperConfig
 from drivers.paper.markets.model import MarketModel
+from engine.kernel.account import Balance
 from engine.kernel.clock import NS_PER_S, Clock
 from engine.kernel.instruments import Instrument
 from engine.kernel.market import MarkPrice, Trade
@@ -57,6 +58,7 @@ from tests.venues.emulators.faults import Answer
 from tests.venues.emulators.market import BookChange
 from tests.venues.emulators.wire import Seen, Socket, json_answer
 
+ZERO = Decimal(0)
 UNKNOWN_503 = '{"code":-1000,"msg":"Unknown error, please check your request or try again later."}'
 UNAVAILABLE_503 = '{"code":-1001,"msg":"Service Unavailable."}'
 INTERNAL_503 = '{"code":-1001,"msg":"Internal error; unable to process your request. Please try again."}'
@@ -144,13 +146,14 @@ class BinanceEmulator(Emulator):
             "ws_trade_url": self.ws_url,
         }
 
-    def totals(self) -> dict[str, Decimal]:
-        """Return what each currency's wallets, futures and spot, hold together: the truth for balances."""
-        sums: dict[str, Decimal] = {}
-        for balance in self.exchange.balances():
-            name = asset_of(balance.currency)
-            sums[name] = sums.get(name, Decimal(0)) + balance.total
-        return sums
+    def balances(self) -> list[Balance]:
+        """Return the futures and the spot wallet of each currency together."""
+        sums: dict[str, Balance] = {}
+        for part in self.exchange.balances():
+            name = asset_of(part.currency)
+            had = sums.get(name) or Balance(name, ZERO, ZERO)
+            sums[name] = Balance(name, had.total + part.total, had.free + part.free, had.locked + part.locked)
+        return list(sums.values())
 
     # REST.
 
