@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from drivers.binance.decode import RecordedMessages
 from drivers.binance.symbols import arch, default_instruments
 from drivers.transport.line_decoder import LineDecoder
 
-__all__ = ["arch", "default_instruments", "make_decoder"]
+if TYPE_CHECKING:
+    from drivers.binance.driver import BinanceDriver
+    from drivers.transport.setup import VenueSetup
+
+__all__ = ["arch", "default_instruments", "make_decoder", "make_driver"]
+
+
+def make_driver(setup: VenueSetup) -> BinanceDriver:
+    """Return a driver, not yet started; what it needs of the network is loaded here."""
+    from drivers.binance.driver import BinanceDriver
+
+    return BinanceDriver(setup)
 
 
 def make_decoder() -> LineDecoder:

@@ -7,7 +7,8 @@ Facts: EXCHANGES 2.4 and 3.4: windows of 7 days (futures) and 24 hours (spot); `
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from drivers.binance.rest import Rest
 from drivers.binance.signer import Params
 from drivers.binance.wire import FuturesTradeRow, OrderRow, SpotTradeRow
 from drivers.transport.setup import VenueStore
+from engine.kernel.clock import Clock
 from engine.kernel.errors import OrderNotFound
 from engine.kernel.instruments import Instrument, InstrumentKind
 from engine.kernel.orders import Fill
@@ -28,6 +30,10 @@ _FEW = 5
 _DAY_MS = 86_400_000
 _HOUR_MS = 3_600_000
 _ORDER_PAGES = 5
+_IN_TURN = 8
+"""How many symbols without activity are asked for in one call."""
+_TURNS_MS = 900_000
+_OVERLAP_MS = 60_000
 
 
 class TradedSymbols:
@@ -159,3 +165,72 @@ class FillPages:
                 self._notes.note(order_update(instrument, row))
             newest = max((row.orderId for row in rows), default=first)
             left = {order_id for order_id in left if order_id > newest}
+
+
+class AccountFills:
+    """Executions of the whole account: those of every symbol that was ever traded.
+
+    Symbols without a working order or recent execution are asked for in turns, each from where it was left, so that
+    many of them do not use up the request budget.
+
+    Args:
+        pages: Reads one instrument's executions.
+        traded: The symbols.
+        notes: What is known of orders.
+        clock: Time.
+    """
+
+    def __init__(
+        self,
+        pages: Callable[[Instrument], FillPages],
+        traded: TradedSymbols,
+        notes: OrderNotes,
+        clock: Clock,
+    ) -> None:
+        self._pages = pages
+        self._traded = traded
+        self._notes = notes
+        self._clock = clock
+        self._asked_ms: dict[str, int] = {}
+        self._active_ms: dict[str, int] = {}
+
+    def is_active(self, symbol: str) -> None:
+        """Hear that something happened in a symbol."""
+        self._active_ms[symbol] = self._clock.now_ms()
+        self._traded.add([symbol])
+
+    async def read(self, instruments: Mapping[str, Instrument], more: Iterable[str], since: int | None) -> list[Fill]:
+        """Return the account's executions since a venue time (ms), oldest first.
+
+        Args:
+            instruments: What is listed and may be asked for.
+            more: Further symbols in which there may be some.
+            since: None for all that the venue keeps.
+
+        Raises:
+            VenueError: A symbol could not be asked; there is no partial answer.
+        """
+        now_ms = self._clock.now_ms()
+        working = self._notes.working_symbols()
+        wanted = {symbol for symbol in {*self._traded, *more, *working} if symbol in instruments}
+        recent = {symbol for symbol, at_ms in self._active_ms.items() if now_ms - at_ms < _HOUR_MS}
+        quiet = [symbol for symbol in wanted if self._is_known(symbol, since) and symbol not in working | recent]
+        later = set(sorted(quiet, key=lambda symbol: self._asked_ms[symbol])[_IN_TURN:])
+        asked = sorted(wanted - later)
+        parts = await asyncio.gather(*(self._one(instruments[symbol], since, now_ms) for symbol in asked))
+        found = [fill for part in parts for fill in part]
+        self._traded.add(fill.symbol for fill in found)
+        return sorted(found, key=lambda fill: (fill.ts, fill.symbol, int(fill.trade_id)))
+
+    def _is_known(self, symbol: str, since: int | None) -> bool:
+        """Return whether a symbol was asked for so recently that what is new can wait for its turn."""
+        asked = self._asked_ms.get(symbol)
+        return since is not None and asked is not None and since >= asked - _TURNS_MS
+
+    async def _one(self, instrument: Instrument, since: int | None, now_ms: int) -> list[Fill]:
+        asked = self._asked_ms.get(instrument.symbol)
+        if since is not None and asked is not None and asked < since:
+            since = asked - _OVERLAP_MS
+        fills = await self._pages(instrument).read(instrument, since)
+        self._asked_ms[instrument.symbol] = now_ms
+        return fills

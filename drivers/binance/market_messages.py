@@ -109,11 +109,16 @@ class MarketMessages:
         market = self._market(native, self._futures_by_default)
         return market.sync.snapshot(_scaled(message, market.multiplier), current=True)
 
-    def lose(self, native: str, reason: str) -> None:
+    def lose(self, native: str) -> None:
         """Forget a symbol's book: its stream broke or ended."""
         market = self._markets.get((native, self._futures_by_default))
         if market is not None:
             market.sync.reset()
+
+    def is_synced(self, native: str) -> bool:
+        """Return whether a symbol's book is complete and continuous."""
+        market = self._markets.get((native, self._futures_by_default))
+        return market is not None and market.sync.synced
 
     def symbol_of(self, native: str) -> str | None:
         """Return the canonical symbol of a native name met before, None when there is not exactly one."""

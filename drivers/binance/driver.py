@@ -1,0 +1,422 @@
+"""Binance as a driver: USD-M futures for perpetuals, spot for pairs, behind one account.
+
+One balance a currency covers both wallets. A key that only one of the two interfaces accepts trades there alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+from drivers.binance import account, market_data
+from drivers.binance.fills import AccountFills, FillPages, TradedSymbols
+from drivers.binance.hosts import endpoints
+from drivers.binance.listing import funding_periods, instruments
+from drivers.binance.orders import OrderNotes, Orders
+from drivers.binance.private import PrivateData
+from drivers.binance.products import PERP as FUTURES
+from drivers.binance.products import SPOT as COINS
+from drivers.binance.public import PublicData
+from drivers.binance.rest import Rest
+from drivers.binance.signer import Params
+from drivers.binance.symbols import arch
+from drivers.binance.wire import CommissionRate, ExchangeInfo, FundingInfoRow
+from drivers.transport.rate_limits import Urgency
+from drivers.transport.setup import VenueSetup
+from drivers.transport.venue_driver import Topic, VenueDriver
+from engine.kernel.account import Balance, KeyRights, Position
+from engine.kernel.clock import NS_PER_S
+from engine.kernel.errors import AuthError, InvalidOrder, PermissionDenied, Unsupported, VenueError
+from engine.kernel.instruments import Instrument, InstrumentKind
+from engine.kernel.links import LinkStatus
+from engine.kernel.market import Bar
+from engine.kernel.orders import Fill, OrderRequest, OrderUpdate
+from engine.kernel.syscalls import BookLevels, Fees, PriceNow
+
+PERP, SPOT = InstrumentKind.PERP, InstrumentKind.SPOT
+LIVE_WITHIN_S = 15.0
+_KEPT_NS = 600 * NS_PER_S
+"""How long the answers about fees and the key's rights are good for."""
+_COINS_ASKED_NS = 600 * NS_PER_S
+"""How often executions are looked for in pairs of coins that are held but were never seen to trade."""
+_COIN_QUOTES = ("USDT", "USDC")
+
+
+class BinanceDriver(VenueDriver):
+    """One Binance account.
+
+    The dead-man timer covers futures orders only: spot has none.
+
+    Args:
+        setup: What the driver needs from outside.
+    """
+
+    def __init__(self, setup: VenueSetup) -> None:
+        super().__init__(setup, arch())
+        addresses = endpoints(setup.hosts)
+        self._rests = {
+            PERP: Rest(FUTURES, addresses.perp_rest, setup),
+            SPOT: Rest(COINS, addresses.spot_rest, setup),
+        }
+        self._by_native: dict[tuple[InstrumentKind, str], Instrument] = {}
+        self._strange: set[str] = set()
+        self._refused: dict[InstrumentKind, VenueError] = {}
+        self._leverages: dict[str, Decimal] = {}
+        self._isolated: set[str] = set()
+        self._can_trade_spot = True
+        self._wallets = account.Wallets()
+        self._notes = OrderNotes()
+        self._fills = AccountFills(self._pages_of, TradedSymbols(setup.store), self._notes, setup.clock)
+        self._pages = {kind: FillPages(rest, self._notes) for kind, rest in self._rests.items()}
+        self._orders: dict[InstrumentKind, Orders] = {}
+        self._timed: set[str] = set()
+        self._fees: dict[str, tuple[int, Decimal, Decimal]] = {}
+        self._rights: tuple[int, KeyRights] | None = None
+        self._coins_asked_ns: int | None = None
+        self._public = PublicData(
+            self._rests,
+            addresses,
+            setup,
+            self._find,
+            self.on_market,
+            self.on_raw,
+            self.books.lose,
+            self.in_background,
+        )
+        self._private = PrivateData(
+            self._rests,
+            addresses,
+            setup,
+            self._find,
+            self._leverages,
+            self._wallets,
+            self._notes,
+            self._fills,
+            self.on_account,
+            self.in_background,
+        )
+
+    # Connecting.
+
+    async def load_instruments(self) -> list[Instrument]:
+        """Ask both interfaces for what they list, and for their request budgets."""
+        perp, spot = self._rests[PERP], self._rests[SPOT]
+        await asyncio.gather(perp.http.start(), spot.http.start())
+        listed, coins, funding = await asyncio.gather(
+            perp.get("exchangeInfo", {}, ExchangeInfo, weight=1),
+            spot.get("exchangeInfo", {"showPermissionSets": "false"}, ExchangeInfo, weight=20),
+            perp.get("fundingInfo", {}, list[FundingInfoRow], weight=1, bucket="funding"),
+        )
+        perp.take_limits(listed.rateLimits)
+        spot.take_limits(coins.rateLimits)
+        found = instruments(listed.symbols, PERP, funding_periods(funding)) + instruments(coins.symbols, SPOT, {})
+        self._by_native = {(each.kind, each.native): each for each in found}
+        return found
+
+    async def open(self) -> None:
+        """Measure the time, open the streams, and with keys find out what they may use."""
+        await asyncio.gather(*(rest.time.sync() for rest in self._rests.values()))
+        for rest in self._rests.values():
+            rest.time.start()
+        await self._public.start(LIVE_WITHIN_S)
+        if self.setup.credentials is None:
+            return
+        await self._try_keys()
+        kinds = [kind for kind in self._rests if kind not in self._refused]
+        await self._private.start(kinds, LIVE_WITHIN_S)
+        for kind in kinds:
+            rest = self._rests[kind]
+            rest.http.keep_warm(rest.server_time)
+        for kind, rest in self._rests.items():
+            listed = partial(self._listed, kind)
+            self._orders[kind] = Orders(rest, self._notes, listed, self._private.trade_sockets.get(kind))
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._private.stop()
+        await self._public.stop()
+        for rest in self._rests.values():
+            rest.time.stop()
+            await rest.http.stop()
+
+    async def _try_keys(self) -> None:
+        """Find out which interfaces accept the key, and learn leverages and wallets on the way.
+
+        Raises:
+            VenueError: None does, or one could not be asked.
+        """
+        self._refused.clear()
+        for kind, ask in ((PERP, self._ask_futures), (SPOT, self._ask_spot)):
+            try:
+                await ask()
+            except (AuthError, PermissionDenied) as error:
+                self._refused[kind] = error
+        if len(self._refused) == len(self._rests):
+            raise self._refused[PERP]
+        for kind, refusal in self._refused.items():
+            self.log("warning", f"binance: the key cannot be used for {kind.value}: {refusal}")
+
+    async def _ask_futures(self) -> None:
+        rest = self._rests[PERP]
+        for row in await account.symbol_configs(rest):
+            instrument = self._find(PERP, row.symbol)
+            if instrument is not None:
+                self._leverages[instrument.symbol] = row.leverage
+                if row.marginType.upper() == "ISOLATED":
+                    self._isolated.add(instrument.symbol)
+        self._wallets.replace(PERP, await account.futures_wallet(rest))
+
+    async def _ask_spot(self) -> None:
+        told, balances = await account.spot_account(self._rests[SPOT])
+        self._can_trade_spot = told.canTrade
+        self._wallets.replace(SPOT, balances)
+
+    def links(self) -> list[LinkStatus]:
+        """Return the state of every connection."""
+        perp, spot = self._rests[PERP].http.status, self._rests[SPOT].http.status
+        spot = LinkStatus("rest spot", spot.state, spot.since_ns, spot.rtt_ms, spot.detail)
+        return [perp, spot, *self._public.links(), *self._private.links()]
+
+    # Public streams.
+
+    def follow(self, topic: Topic) -> None:
+        """Subscribe to a topic."""
+        self._public.follow(topic, self.instrument(topic.symbol))
+
+    def unfollow(self, topic: Topic) -> None:
+        """Unsubscribe from a topic."""
+        self._public.unfollow(topic, self.instrument(topic.symbol))
+
+    def resync(self, symbol: str, reason: str) -> None:
+        """Ask for a symbol's book anew."""
+        self._public.resync(self.instrument(symbol))
+
+    # Questions about the market.
+
+    async def get_price_now(self, symbol: str) -> PriceNow:
+        """Return the current prices."""
+        instrument = self.instrument(symbol)
+        return await market_data.price_now(self._rests[instrument.kind], instrument)
+
+    async def get_orderbook(self, symbol: str, level: int = 20) -> BookLevels:
+        """Return the best `level` levels of each side."""
+        instrument = self.instrument(symbol)
+        return await market_data.order_book(self._rests[instrument.kind], instrument, level)
+
+    async def get_klines(
+        self,
+        symbol: str,
+        timeframe: str,
+        limit: int = 500,
+        start_time: int | None = None,
+        end_time: int | None = None,
+    ) -> list[Bar]:
+        """Return candles, oldest first; with a start the first `limit`, else the last."""
+        instrument = self.instrument(symbol)
+        rest = self._rests[instrument.kind]
+        return await market_data.klines(rest, instrument, timeframe, limit, start_time, end_time)
+
+    async def fees(self, symbol: str) -> Fees:
+        """Return fees, the account's own where there are keys, and funding."""
+        instrument = self.instrument(symbol)
+        maker, taker = await self._commission(instrument)
+        if not instrument.is_perp:
+            return Fees(symbol, maker, taker, None, None, None, None)
+        told = await market_data.premium(self._rests[PERP], instrument)
+        rate = Decimal(told.lastFundingRate) if told.lastFundingRate else None
+        period_h = instrument.funding_period_h
+        per_hour = None if rate is None else rate / period_h
+        return Fees(symbol, maker, taker, rate, per_hour, period_h, told.nextFundingTime or None)
+
+    async def server_time(self) -> int:
+        """Return the futures interface's time in ms."""
+        return await self._rests[PERP].server_time()
+
+    async def _commission(self, instrument: Instrument) -> tuple[Decimal, Decimal]:
+        """Return the account's maker and taker fee, good for some minutes; the usual ones without keys."""
+        if self.setup.credentials is None or instrument.kind in self._refused:
+            return instrument.maker_fee, instrument.taker_fee
+        known, now_ns = self._fees.get(instrument.symbol), self.clock.now_ns()
+        if known is None or now_ns - known[0] > _KEPT_NS:
+            rest = self._rests[instrument.kind]
+            if instrument.is_perp:
+                params = {"symbol": instrument.native}
+                told = await rest.signed(
+                    "GET", "commissionRate", params, CommissionRate, weight=20, urgency=Urgency.QUERY
+                )
+                known = now_ns, told.makerCommissionRate, told.takerCommissionRate
+            else:
+                rates = (await account.spot_account(rest))[0].commissionRates
+                maker, taker = instrument.maker_fee, instrument.taker_fee
+                known = (now_ns, maker, taker) if rates is None else (now_ns, rates.maker, rates.taker)
+            self._fees[instrument.symbol] = known
+        return known[1], known[2]
+
+    # Orders.
+
+    async def submit(self, request: OrderRequest) -> OrderUpdate:
+        """Send a new order; see `OrderCalls`."""
+        instrument = self.instrument(request.symbol)
+        orders = self._orders_of(instrument.kind)
+        self._fills.is_active(instrument.symbol)
+        return await orders.submit(instrument, request)
+
+    async def change(self, order_id: str, symbol: str, price: Decimal | None, quantity: Decimal | None) -> OrderUpdate:
+        """Change a working futures order; see `Orders.change`."""
+        instrument = self.instrument(symbol)
+        return await self._orders_of(instrument.kind).change(instrument, order_id, price, quantity)
+
+    async def withdraw(self, order_id: str, symbol: str) -> OrderUpdate:
+        """Cancel a working order."""
+        instrument = self.instrument(symbol)
+        return await self._orders_of(instrument.kind).withdraw(instrument, order_id)
+
+    async def look_up(self, order_id: str, symbol: str) -> OrderUpdate:
+        """Return what became of an order, open or closed."""
+        instrument = self.instrument(symbol)
+        return await self._orders_of(instrument.kind).look_up(instrument, order_id)
+
+    async def get_open_orders(self, symbol: str | None = None) -> list[OrderUpdate]:
+        """Return the working orders, oldest first."""
+        if symbol is not None:
+            instrument = self.instrument(symbol)
+            return await self._orders_of(instrument.kind).open_orders(instrument)
+        parts = await asyncio.gather(*(self._orders_of(kind).open_orders(None) for kind in self._usable()))
+        return sorted((order for part in parts for order in part), key=lambda order: order.ts)
+
+    async def cancel_all_after(self, seconds: int) -> None:
+        """Let the venue cancel futures orders unless called again within `seconds`; 0 switches it off.
+
+        The timer is a symbol's own: it is set for those with working orders, so that an order in a new symbol is
+        covered from the next call on. Spot has no such timer.
+        """
+        if seconds < 0:
+            raise InvalidOrder(f"cancel_all_after: {seconds} must not be negative")
+        rest = self._private_rest(PERP)
+        working = {symbol for symbol in self._notes.working_symbols() if self.instrument(symbol).is_perp}
+        wanted = sorted(working | self._timed) if seconds == 0 else sorted(working)
+        for symbol in wanted:
+            params: Params = {"symbol": self.instruments[symbol].native, "countdownTime": seconds * 1000}
+            await rest.signed("POST", "countdownCancelAll", params, dict[str, Any], weight=10)
+        self._timed = set() if seconds == 0 else self._timed | set(wanted)
+
+    # The account.
+
+    async def get_fills(self, symbol: str | None = None, since: int | None = None) -> list[Fill]:
+        """Return executions, oldest first; `since` in ms. The venue keeps six months."""
+        if symbol is not None:
+            instrument = self.instrument(symbol)
+            self._private_rest(instrument.kind)
+            return await self._pages_of(instrument).read(instrument, since)
+        usable = self._usable()
+        reachable = {name: each for name, each in self.instruments.items() if each.kind in usable}
+        return await self._fills.read(reachable, self._coin_symbols(), since)
+
+    def _coin_symbols(self) -> list[str]:
+        """Return pairs of the coins that are held, from time to time: they may have been bought elsewhere."""
+        now_ns = self.clock.now_ns()
+        if self._coins_asked_ns is not None and now_ns - self._coins_asked_ns < _COINS_ASKED_NS:
+            return []
+        self._coins_asked_ns = now_ns
+        return [f"{coin}-{quote}" for coin in self._wallets.coins(SPOT) for quote in _COIN_QUOTES]
+
+    async def fetch_balance(self, currency: str | None = None) -> list[Balance]:
+        """Return balances over both wallets, in order of currency."""
+        kinds = self._usable()
+        if PERP in kinds:
+            self._wallets.replace(PERP, await account.futures_wallet(self._rests[PERP]))
+        if SPOT in kinds:
+            await self._ask_spot()
+        return [balance for balance in self._wallets.all() if currency is None or balance.currency == currency]
+
+    async def get_position(self, symbol: str | None = None) -> list[Position]:
+        """Return open positions, in order of name."""
+        instrument = None if symbol is None else self.instrument(symbol)
+        if PERP not in self._usable() or (instrument is not None and not instrument.is_perp):
+            return []
+        native = None if instrument is None else instrument.native
+        rest = self._rests[PERP]
+        found = await account.positions(rest, native, partial(self._listed, PERP), self._leverages.get)
+        for position in found:
+            self._fills.is_active(position.symbol)
+            if position.symbol in self._isolated:
+                self._say_once(f"binance: {position.symbol} is on isolated margin: only its own margin covers it")
+        return found
+
+    async def set_leverage(self, symbol: str, leverage: Decimal) -> Decimal:
+        """Set and return the leverage of a perpetual."""
+        instrument = self.instrument(symbol)
+        if not instrument.is_perp:
+            raise Unsupported(f"{symbol}: spot has no leverage")
+        told = await account.set_leverage(self._private_rest(PERP), instrument, leverage)
+        self._leverages[symbol] = told
+        return told
+
+    def leverage(self, symbol: str) -> Decimal | None:
+        """Return the leverage of an instrument as last heard of, 1 on spot."""
+        return self._leverages.get(symbol) if self.instrument(symbol).is_perp else Decimal(1)
+
+    async def check_account(self) -> list[str]:
+        """Return what forbids trading on this account, with remedies."""
+        obstacles = []
+        kinds = self._usable()
+        if PERP in kinds and await account.is_hedged(self._rests[PERP]):
+            obstacles.append(account.HEDGE_MODE)
+        if SPOT in kinds and not self._can_trade_spot and PERP not in kinds:
+            obstacles.append("the spot account may not trade: see its state at the venue")
+        rights = await self.key_rights()
+        if rights.trade is False:
+            obstacles.append(f"the key may not trade ({rights.note}): enable it in API Management")
+        return obstacles
+
+    async def key_rights(self) -> KeyRights:
+        """Return what the venue says the key may do; the answer is good for some minutes."""
+        self._usable()
+        now_ns = self.clock.now_ns()
+        if self._rights is None or now_ns - self._rights[0] > _KEPT_NS:
+            if SPOT in self._refused:
+                rights = KeyRights(None, None, "the spot interface, which tells a key's rights, refuses this key")
+            else:
+                rights = await account.key_rights(self._rests[SPOT])
+            self._rights = now_ns, rights
+        return self._rights[1]
+
+    # What the rest stands on.
+
+    def _find(self, kind: InstrumentKind, native: str) -> Instrument | None:
+        return self._by_native.get((kind, native))
+
+    def _listed(self, kind: InstrumentKind, native: str) -> Instrument | None:
+        """Return the instrument of a native symbol; what is not listed is said once and left out."""
+        found = self._by_native.get((kind, native))
+        if found is None:
+            self._say_once(
+                f"binance: {native} ({kind.value}) cannot be traded here; orders and positions in it are left out"
+            )
+        return found
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._strange:
+            self._strange.add(text)
+            self.log("warning", text)
+
+    def _pages_of(self, instrument: Instrument) -> FillPages:
+        return self._pages[instrument.kind]
+
+    def _usable(self) -> list[InstrumentKind]:
+        """Return the interfaces that the key may use; raises `AuthError` without keys."""
+        self.require_keys()
+        return [kind for kind in self._rests if kind not in self._refused]
+
+    def _private_rest(self, kind: InstrumentKind) -> Rest:
+        """Return an interface for signed requests; raises the venue's refusal when the key may not use it."""
+        self.require_keys()
+        if kind in self._refused:
+            raise self._refused[kind]
+        return self._rests[kind]
+
+    def _orders_of(self, kind: InstrumentKind) -> Orders:
+        self._private_rest(kind)
+        return self._orders[kind]
