@@ -47,6 +47,11 @@ class Account:
         return self.config.acctLv in _MARGIN_MODES
 
     @property
+    def trades_swaps(self) -> bool:
+        """Return whether the account's mode allows swaps."""
+        return self.config.acctLv != _SPOT_MODE
+
+    @property
     def inst_types(self) -> tuple[str, ...]:
         """Return the venue's kinds of instruments whose orders can be ours."""
         return ("SPOT", "SWAP", "MARGIN") if self.is_margin_mode else ("SPOT", "SWAP")
@@ -73,7 +78,7 @@ class Account:
                 "okx: the account is in hedge mode (long/short positions): close positions and orders, then choose "
                 "one-way (net) mode in the trading settings"
             )
-        if config.acctLv == _SPOT_MODE:
+        if not self.trades_swaps:
             found.append(
                 "okx: the account is in spot mode, which cannot trade swaps: choose futures mode or higher in the "
                 "account's settings"

@@ -131,6 +131,8 @@ class OkxDriver(VenueDriver):
             self.setup, self._rest.time, self._private_args, self._on_private, self._on_stream
         )
         self._private.client.start()
+        if self._account.trades_swaps:
+            await self._ask_leverages([each.symbol for each in self.instruments.values() if each.is_perp])
         await self._private.client.wait_live(LIVE_WAIT_S)
         self._rest.http.keep_warm(self._rest.server_time)
         self.in_background(self._funding.run(), "funding payments")
@@ -151,10 +153,8 @@ class OkxDriver(VenueDriver):
     # Public streams.
 
     def follow(self, topic: Topic) -> None:
-        """Subscribe to a topic; the leverage of a swap somebody looks at will be wanted too."""
+        """Subscribe to a topic."""
         self._market.follow(topic)
-        if topic.kind == "ticks" and self.setup.credentials is not None:
-            self.leverage(topic.symbol)
 
     def unfollow(self, topic: Topic) -> None:
         """Unsubscribe from a topic."""
@@ -309,13 +309,13 @@ class OkxDriver(VenueDriver):
         return await self._account.set_leverage(self._contract(symbol), leverage, self.instrument(symbol))
 
     def leverage(self, symbol: str) -> Decimal | None:
-        """Return the leverage of a swap; the first time it is wanted the venue is asked, and it is None until then."""
+        """Return the leverage of a swap; one that is not known is asked for, and None until then."""
         if not self.instrument(symbol).is_perp:
             return Decimal(1)
         known = self._account.leverages.get(symbol)
         if known is None and self.setup.credentials is not None and symbol not in self._leverage_asked:
             self._leverage_asked.add(symbol)
-            self.in_background(self._ask_leverage(symbol), f"leverage of {symbol}")
+            self.in_background(self._ask_leverages([symbol]), f"leverage of {symbol}")
         return known
 
     async def check_account(self) -> list[str]:
@@ -328,12 +328,12 @@ class OkxDriver(VenueDriver):
         self.require_keys()
         return await self._account.key_rights()
 
-    async def _ask_leverage(self, symbol: str) -> None:
+    async def _ask_leverages(self, symbols: list[str]) -> None:
         try:
-            await self._account.load_leverage([self._contract(symbol)])
+            await self._account.load_leverage([self._contract(symbol) for symbol in symbols])
         except CtosError as error:
-            self._leverage_asked.discard(symbol)
-            self.log("warning", f"okx: the leverage of {symbol} could not be asked for: {error}")
+            self._leverage_asked.difference_update(symbols)
+            self.log("warning", f"okx: the leverage of {symbols[0]} could not be asked for: {error}")
 
     def _contract(self, symbol: str) -> Contract:
         return self._contracts.get(self.instrument(symbol).native)

@@ -47,6 +47,7 @@ class Feed:
         self.contracts = contracts
         self._depths: dict[str, DepthSync] = {}
         self._indices: dict[str, float] = {}
+        self._marks: dict[str, MarkPrice] = {}
         self._waiting: list[BookRow] = []
         self._handlers: dict[str, Handler] = {
             "books5": self._on_touch,
@@ -203,14 +204,24 @@ class Feed:
         return [] if ticker is None else [ticker]
 
     def _on_index(self, rows: list[IndexRow]) -> list[DecodedEvent]:
+        """Tell the last mark of the pair's swap with its new index."""
+        events: list[DecodedEvent] = []
         for row in rows:
             self._indices[row.instId] = row.idxPx
-        return []
+            last = self._marks.get(f"{row.instId}-SWAP")
+            if last is not None and last.index != row.idxPx:
+                events.append(self._marked(row.instId, MarkPrice(last.symbol, row.ts, last.mark, row.idxPx)))
+        return events
 
     def _on_mark(self, row: MarkRow, contract: Contract, received_ms: int | None) -> list[DecodedEvent]:
         """Tell the mark with the last index of its pair; until that is heard of, the mark stands for it."""
-        index = self._indices.get(row.instId.removesuffix("-SWAP"), row.markPx)
-        return [MarkPrice(contract.symbol, row.ts, row.markPx, index)]
+        pair = row.instId.removesuffix("-SWAP")
+        index = self._indices.get(pair, row.markPx)
+        return [self._marked(pair, MarkPrice(contract.symbol, row.ts, row.markPx, index))]
+
+    def _marked(self, pair: str, event: MarkPrice) -> MarkPrice:
+        self._marks[f"{pair}-SWAP"] = event
+        return event
 
     def _on_funding(self, row: FundingRow, contract: Contract, received_ms: int | None) -> list[DecodedEvent]:
         return [codec.funding(row, contract, arch().extra["funding_period_h"])]
