@@ -315,11 +315,24 @@ class BackpackDriver(VenueDriver):
             self.on_market(self._feed.take(message, stream))
 
     def _on_subscribed(self, streams: list[str]) -> None:
-        """Ask for the books whose streams were just subscribed: only now does no update go missing."""
-        books = {f"depth.{self.instrument(t.symbol).native}": t.symbol for t in self.topics.active if t.kind == "book"}
+        """Ask for the books whose streams were just subscribed (only now does no update go missing) and for quotes."""
+        names = {self.instrument(topic.symbol).native: topic.symbol for topic in self.topics.active}
         for stream in streams:
-            if stream in books:
-                self.books.lose(books[stream], "waiting for its snapshot")
+            kind, _, native = stream.partition(".")
+            symbol = names.get(native)
+            if symbol is not None and kind == "depth":
+                self.books.lose(symbol, "waiting for its snapshot")
+            elif symbol is not None and kind == "bookTicker":
+                self.in_background(self._fetch_quote(symbol), f"quote of {symbol}")
+
+    async def _fetch_quote(self, symbol: str) -> None:
+        native = self.instrument(symbol).native
+        try:
+            snapshot, _ = await self._rest.depth(native, DEPTH_LIMITS[0])
+        except CtosError as error:
+            self.log("debug", f"backpack: the first quote of {symbol} comes with the stream: {error}")
+            return
+        self.on_market(self._feed.first_quote(native, snapshot))
 
     def _on_public_lost(self, reason: str) -> None:
         self._feed.lose_books()

@@ -32,15 +32,17 @@ class MarketFeed:
         sync: The state of its book.
         last_depth: The last depth message.
         last_bars: The last candle of each length.
+        quoted_us: Time of the last best bid and ask, µs.
     """
 
-    __slots__ = ("last_bars", "last_depth", "listing", "sync")
+    __slots__ = ("last_bars", "last_depth", "listing", "quoted_us", "sync")
 
     def __init__(self, listing: Listing) -> None:
         self.listing = listing
         self.sync = DepthSync(listing.symbol)
         self.last_depth: Depth | None = None
         self.last_bars: dict[str, Bar] = {}
+        self.quoted_us = 0
 
 
 class PublicFeed:
@@ -92,6 +94,16 @@ class PublicFeed:
         message.bids, message.asks = coin_levels(message.bids, by), coin_levels(message.asks, by)
         return market.sync.snapshot(message)
 
+    def first_quote(self, native: str, message: DepthSnapshot) -> list[MarketEvent]:
+        """Return the best bid and ask of a REST book, unless the stream told newer ones or a side is empty.
+
+        The stream tells them when they change, which in a quiet market may take long.
+        """
+        market, time_us = self.market(native), message.timestamp or 0
+        if time_us <= market.quoted_us or not message.bids or not message.asks:
+            return []
+        return self._quote(market, time_us, max(message.bids), min(message.asks))
+
     def lose_books(self) -> None:
         """Every book waits for a new snapshot: the stream broke off."""
         for market in self.markets.values():
@@ -108,10 +120,17 @@ class PublicFeed:
         return market.sync.update(message)
 
     def _on_book_ticker(self, message: BookTicker, stream: str) -> list[MarketEvent]:
-        listing = self.market(message.s).listing
-        levels = [(message.b, message.B), (message.a, message.A)]
-        (bid, bid_size), (ask, ask_size) = coin_levels(levels, listing.multiplier)
-        return [Quote(listing.symbol, (message.T or message.E) // 1000, bid, bid_size, ask, ask_size)]
+        return self._quote(
+            self.market(message.s), message.T or message.E, (message.b, message.B), (message.a, message.A)
+        )
+
+    def _quote(
+        self, market: MarketFeed, time_us: int, bid: tuple[float, float], ask: tuple[float, float]
+    ) -> list[MarketEvent]:
+        market.quoted_us = time_us
+        listing = market.listing
+        (bid_price, bid_size), (ask_price, ask_size) = coin_levels([bid, ask], listing.multiplier)
+        return [Quote(listing.symbol, time_us // 1000, bid_price, bid_size, ask_price, ask_size)]
 
     def _on_trade(self, message: TradePrint, stream: str) -> list[MarketEvent]:
         listing = self.market(message.s).listing

@@ -64,7 +64,7 @@ class PublicSocket:
         setup: Clock, randomness, hosts.
         on_message: Takes (payload, stream, message).
         on_problem: Takes a message that could not be understood.
-        on_subscribed: Called with streams that were just asked for.
+        on_subscribed: Called with streams that were just asked for, or are wanted again before they were taken back.
         on_lost: Called with the reason when the connection broke.
         in_background: Runs a coroutine beside everything else.
     """
@@ -101,7 +101,11 @@ class PublicSocket:
 
     def follow(self, streams: Iterable[str]) -> None:
         """Subscribe to streams, now or when the connection is there."""
-        self._wanted.update(dict.fromkeys(streams))
+        names = list(streams)
+        self._wanted.update(dict.fromkeys(names))
+        running = [name for name in names if name in self._sent]
+        if running:
+            self._on_subscribed(running)
         self._flush_soon()
 
     def unfollow(self, streams: Iterable[str]) -> None:
