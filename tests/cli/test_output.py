@@ -53,6 +53,6 @@ def test_tracebacks_are_masked(capsys: pytest.CaptureFixture[str], monkeypatch: 
 
 
 def test_a_row_of_the_console_paints_no_control_character() -> None:
-    strip = paint(Line(" ", ((HOSTILE, "text"), ("tail", "dim")), ""), 60, 1, load_theme(DEFAULT_DARK))
+    strip = paint(Line(" ", ((HOSTILE, "text"), ("tail", "dim")), "panel"), 60, 1, load_theme(DEFAULT_DARK))
     assert inert(strip.text)
     assert "tail" in strip.text
