@@ -11,12 +11,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import ClassVar, Self, TypeVar
 
-from aiohttp import WSMsgType, web
-
 from drivers.paper.config import MemoryStore, PaperConfig
 from drivers.paper.driver import PaperDriver
 from drivers.paper.markets.model import MarketModel
 from drivers.paper.markets.scripted import ScriptedMarket
+from engine.kernel.account import Balance
 from engine.kernel.clock import NS_PER_S, Clock, LoopClock, Rng, sleep
 from engine.kernel.instruments import Instrument
 from engine.kernel.market import BookSynced, BookUpdate, FundingRate, Levels, MarketEvent, MarkPrice, Trade
@@ -24,6 +23,7 @@ from engine.kernel.orders import Side
 from engine.kernel.syscalls import AccountEvent, BookEvent, TickEvent
 from tests.venues.emulators.faults import Answer, Faults, Kind
 from tests.venues.emulators.market import BookChain, BookChange, Listed, VenueClock, Windows
+from tests.venues.emulators.server import Server
 from tests.venues.emulators.wire import Seen, Socket
 
 T = TypeVar("T")
@@ -79,9 +79,8 @@ class Emulator:
         self.requests: list[Seen] = []
         self.sockets: list[Socket] = []
         self.bugs: list[BaseException] = []
-        self._runner: web.AppRunner | None = None
+        self._server = Server(self, self._clock)
         self._player: asyncio.Task[None] | None = None
-        self._port = 0
         self._prints = 0
         for symbol in self.instruments:
             self.venue.subscribe_orderbook(symbol, self._book_event)
@@ -110,6 +109,10 @@ class Emulator:
     def socket_kind(self, path: str) -> str | None:
         """Return which of the venue's sockets a path is, None for none."""
         raise NotImplementedError
+
+    def refuse_socket(self, kind: str) -> Answer | None:
+        """Return the answer to a socket that may not be opened now, None to open it."""
+        return None
 
     async def on_open(self, socket: Socket) -> None:
         """Take a new socket."""
@@ -146,12 +149,12 @@ class Emulator:
     @property
     def rest_url(self) -> str:
         """Return where REST is served."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://127.0.0.1:{self._server.port}"
 
     @property
     def ws_url(self) -> str:
         """Return where sockets are served."""
-        return f"ws://127.0.0.1:{self._port}"
+        return f"ws://127.0.0.1:{self._server.port}"
 
     @property
     def skew_ms(self) -> int:
@@ -164,12 +167,7 @@ class Emulator:
 
     async def start(self, port: int = 0) -> None:
         """Serve on a port of the loopback; 0 takes a free one."""
-        app = web.Application(client_max_size=1 << 20)
-        app.router.add_route("*", "/{path:.*}", self._serve)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", port).start()
-        self._port = self._runner.addresses[0][1]
+        await self._server.start(port)
         self._player = asyncio.get_running_loop().create_task(self._play(), name=f"{self.name} emulator")
 
     async def stop(self) -> None:
@@ -178,8 +176,7 @@ class Emulator:
             self._player.cancel()
             await asyncio.wait([self._player])
         self._cut("*", None)
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await self._server.stop()
         if self.bugs:
             raise self.bugs[0]
 
@@ -222,84 +219,6 @@ class Emulator:
             self._clock.call_later(plan.seconds, socket.send, answer)
         else:
             socket.send(answer)
-
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
-        try:
-            if request.headers.get("Upgrade", "").lower() == "websocket":
-                return await self._serve_socket(request)
-            return await self._serve_rest(request)
-        except (web.HTTPException, ConnectionError):
-            raise
-        except Exception as error:
-            self.bugs.append(error)
-            raise
-
-    async def _serve_rest(self, request: web.Request) -> web.StreamResponse:
-        path, _, query = request.raw_path.partition("?")
-        body = await request.read()
-        seen = Seen(request.method, path, query, body, request.headers, self.clock.now_ms())
-        self.requests.append(seen)
-        answer = await self._carry(seen)
-        if answer is None:
-            return _cut_off(request)
-        return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
-
-    async def _carry(self, seen: Seen) -> Answer | None:
-        """Return the answer to a request; None cuts the connection."""
-        if self.faults.banned_s:
-            return self.banned(self.faults.banned_s)
-        plan = self.faults.plan(seen.method, seen.path, seen.body)
-        answer: Answer | None = None
-        if plan.kind is Kind.ANSWER:
-            answer = plan.answer
-        elif plan.kind is not Kind.LOSE_REQUEST:
-            answer = await self.answer(seen)
-            if plan.kind is Kind.UNKNOWN_BUT_DONE:
-                answer = plan.answer
-            elif plan.kind is Kind.LOSE_RESPONSE:
-                answer = None
-        if plan.seconds:
-            await sleep(self._clock, plan.seconds)
-        return answer
-
-    async def _serve_socket(self, request: web.Request) -> web.StreamResponse:
-        path = request.raw_path.partition("?")[0]
-        kind = self.socket_kind(path)
-        if kind is None:
-            return web.Response(status=404)
-        if self.faults.banned_s:
-            refusal = self.banned(self.faults.banned_s)
-            return web.Response(status=refusal.status, body=refusal.body, headers=refusal.headers)
-        plan = self.faults.plan("GET", path, b"")
-        if plan.kind is Kind.ANSWER:
-            return web.Response(status=plan.answer.status, body=plan.answer.body, headers=plan.answer.headers)
-        if plan.kind is not None:
-            return _cut_off(request)
-        socket = Socket(kind, request, self.faults)
-        socket.last_pong_ns = self._clock.now_ns()
-        await socket.response.prepare(request)
-        self.sockets.append(socket)
-        writer = asyncio.get_running_loop().create_task(socket.write(), name=f"{self.name} socket")
-        try:
-            await self._read(socket)
-        finally:
-            writer.cancel()
-            self.sockets.remove(socket)
-            self.on_close(socket)
-        return socket.response
-
-    async def _read(self, socket: Socket) -> None:
-        await self.on_open(socket)
-        async for message in socket.response:
-            if socket.is_deaf:
-                continue
-            if message.type is WSMsgType.TEXT:
-                socket.traffic += 1
-                await self.on_text(socket, message.data)
-            elif message.type is WSMsgType.PING:
-                await socket.response.pong(message.data)
-            elif message.type is WSMsgType.PONG:
-                socket.last_pong_ns = self._clock.now_ns()
 
     def _cut(self, which: str, code: int | None) -> int:
         sockets = [socket for socket in self.sockets if socket.is_of(which)]
@@ -352,6 +271,10 @@ class Emulator:
         finally:
             self.venue._commit()
 
+    def balances(self) -> list[Balance]:
+        """Return the account's money by currency over all its wallets: the truth for drivers."""
+        return self.exchange.balances()
+
     def play(self, event: MarketEvent) -> None:
         """Let something happen in the public market now."""
         self.venue.on_market(event)
@@ -392,12 +315,6 @@ class Emulator:
             change = self.books[event.symbol].apply(event)
             if change is not None:
                 self.on_book(change)
-
-
-def _cut_off(request: web.Request) -> web.Response:
-    assert request.transport is not None
-    request.transport.abort()
-    return web.Response()
 
 
 def number_of(paper_id: str) -> int:

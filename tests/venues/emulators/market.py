@@ -27,6 +27,10 @@ class VenueClock:
         """Return the venue's time in ms."""
         return self.now_ns() // NS_PER_MS
 
+    def wall_ns(self) -> int:
+        """Return the system's wall clock as this clock shows it."""
+        return self._clock.wall_ns() + self.skew_ms * NS_PER_MS
+
     def call_at(self, when_ns: int, function: Callable[..., object], *args: Any) -> TimerHandle:
         """Call a function at a time of this clock."""
         return self._clock.call_at(when_ns - self.skew_ms * NS_PER_MS, function, *args)

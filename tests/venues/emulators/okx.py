@@ -30,6 +30,7 @@ from tests.venues.emulators.okx_wire import OkxError, Row, acted, data, required
 from tests.venues.emulators.wire import Seen, Socket, json_answer
 
 _BATCH = 20
+_CONNECTIONS_A_SECOND = 3
 _KINDS = ("public", "private", "business")
 _API = "/api/v5"
 _LIMITS: dict[str, tuple[int, float, bool]] = {
@@ -149,7 +150,7 @@ class OkxEmulator(Emulator):
     def overrides(self) -> dict[str, str]:
         """Return the host fields of `venues.okx` in `ctos.yaml`."""
         sockets = {f"ws_{kind}_url": f"{self.ws_url}/ws/v5/{kind}" for kind in _KINDS}
-        return {"rest_url": self.rest_url, **sockets}
+        return {"rest_url": self.rest_url, **sockets, "ws_trade_url": sockets["ws_private_url"]}
 
     def default_instruments(self) -> list[Instrument]:
         """Return swaps and spot pairs with the venue's own steps."""
@@ -254,6 +255,8 @@ class OkxEmulator(Emulator):
 
     def check_expiry(self, deadline_ms: str | None) -> None:
         """Refuse a request that came after its own deadline."""
+        if deadline_ms and not deadline_ms.isdecimal():
+            raise OkxError("51000", "expTime")
         if deadline_ms and int(deadline_ms) < self.clock.now_ms():
             raise OkxError("50036")
 
@@ -278,6 +281,12 @@ class OkxEmulator(Emulator):
         """Return which socket a path is."""
         kind = path.removeprefix("/ws/v5/")
         return kind if kind in _KINDS and kind != path else None
+
+    def refuse_socket(self, kind: str) -> Answer | None:
+        """Refuse more than three new connections in a second."""
+        if self.limits.add("connections", 1.0) > _CONNECTIONS_A_SECOND and self.limits_on:
+            return OkxError("50011").answer()
+        return None
 
     async def on_text(self, socket: Socket, text: str) -> None:
         """Take a client's message."""

@@ -20,6 +20,15 @@ _LONG = {"2H": 2, "6H": 6, "12H": 12, "1D": 24, "2D": 48, "3D": 72, "1W": 168}
 _MONTHS = {"1M": 1, "3M": 3}
 
 
+def is_bar(name: str) -> bool:
+    """Return whether there are candles of this length."""
+    try:
+        BarRule(name)
+    except OkxError:
+        return False
+    return True
+
+
 class BarRule:
     """Where candles of one length open and end.
 

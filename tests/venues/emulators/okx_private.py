@@ -20,10 +20,14 @@ class PrivatePushes:
 
     Args:
         emulator: Whose account.
+
+    Attributes:
+        page_size: Positions in one message of a snapshot.
     """
 
     def __init__(self, emulator: OkxEmulator) -> None:
         self._emulator = emulator
+        self.page_size = 100
 
     def on_order(self, order: OkxOrder, row: Row) -> None:
         """Push an event of an order."""
@@ -45,17 +49,22 @@ class PrivatePushes:
         self._publish("account", [account], extra, currency=balance.currency)
         self._publish("balance_and_position", [self._both(event, account["details"], [], [])], {})
 
-    def snapshot(self, channel: str, argument: Row) -> list[Row]:
-        """Return the rows with which a private subscription begins; none for orders."""
+    def snapshot(self, channel: str, argument: Row) -> list[tuple[list[Row], Row]]:
+        """Return the messages with which a private subscription begins, as (rows, fields); none for orders."""
         exchange, account = self._emulator.exchange, self._emulator.account
         positions = [account.position_row(position) for position in exchange.positions()]
         balances = [b for b in exchange.balances() if argument.get("ccy") in (None, "", b.currency)]
         if channel == "positions":
-            return [row for row in positions if _wants(argument, row)]
+            rows = [row for row in positions if _wants(argument, row)]
+            pages = [rows[start : start + self.page_size] for start in range(0, len(rows), self.page_size)] or [[]]
+            return [
+                (rows, {"eventType": "snapshot", "curPage": number, "lastPage": number == len(pages)})
+                for number, rows in enumerate(pages, start=1)
+            ]
         if channel == "account":
-            return [account.account_row(balances)]
+            return [([account.account_row(balances)], {"eventType": "snapshot", "curPage": 1, "lastPage": True})]
         if channel == "balance_and_position":
-            return [self._both("snapshot", account.account_row(balances)["details"], positions, [])]
+            return [([self._both("snapshot", account.account_row(balances)["details"], positions, [])], {})]
         return []
 
     def _both(self, event: str, details: list[Row], positions: list[Row], trades: list[Row]) -> Row:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import msgspec
 
@@ -13,7 +13,7 @@ from engine.kernel.syscalls import TickEvent, Unsubscribe
 from tests.venues.emulators.market import BookChange
 from tests.venues.emulators.okx_account import UID
 from tests.venues.emulators.okx_auth import check_login
-from tests.venues.emulators.okx_candles import BarRule, candle_row, follow
+from tests.venues.emulators.okx_candles import BarRule, candle_row, follow, is_bar
 from tests.venues.emulators.okx_listing import Units
 from tests.venues.emulators.okx_market import level_rows
 from tests.venues.emulators.okx_private import text_of
@@ -40,6 +40,7 @@ _SILENCE_NS = 30 * NS_PER_S
 _HEARTBEAT_NS = 60 * NS_PER_S
 _INTERVAL_S = 5
 _HOURLY_REQUESTS = 480
+_LONGEST_REQUEST = 65_536
 _NO_DATA_CLOSE = 4004
 _TOP = {"books5": 5, "bbo-tbt": 1}
 _PATHS = {
@@ -78,11 +79,13 @@ class Streams:
             request = msgspec.json.decode(text)
         except msgspec.DecodeError:
             request = None
+        if len(text) > _LONGEST_REQUEST:
+            request = None
         operation = request.get("op") if isinstance(request, dict) else None
         arguments = request.get("args") if isinstance(request, dict) else None
         if operation in _PATHS and socket.kind == "private":
             await self._operation(socket, text, request, operation)
-        elif operation not in ("login", "subscribe", "unsubscribe") or not isinstance(arguments, list):
+        elif operation not in ("login", "subscribe", "unsubscribe") or not are_objects(arguments):
             self._fail(socket, OkxError("60012", text), request)
         elif self._emulator.limits.add(f"requests {id(socket)}", 3600.0) > _HOURLY_REQUESTS:
             self._fail(socket, OkxError("60014"), request)
@@ -175,6 +178,8 @@ class Streams:
         )
         if not known or self._units_named(channel, argument.get("instId", "")) is None:
             raise OkxError("60018", named)
+        if channel.startswith("candle") and not is_bar(channel.removeprefix("candle")):
+            raise OkxError("60018", named)
         return f"{channel}:{argument['instId']}"
 
     def _units_named(self, channel: str, name: str) -> Units | None:
@@ -196,9 +201,9 @@ class Streams:
         emulator, arguments = self._emulator, request.get("args")
         if not socket.account:
             return {"code": "60011", "msg": SOCKET_TEXTS["60011"], "data": []}
-        if not isinstance(arguments, list) or not arguments or (len(arguments) > 1 and "batch" not in operation):
+        if not are_objects(arguments) or (len(arguments) > 1 and "batch" not in operation):
             return {"code": "60013", "msg": SOCKET_TEXTS["60013"], "data": []}
-        named = [{**each, "instId": emulator.by_code.get(each.get("instIdCode"), "")} for each in arguments]
+        named = [{**each, "instId": emulator.by_code.get(each.get("instIdCode", 0), "")} for each in arguments]
         try:
             emulator.check_trading_right()
             emulator.check_expiry(request.get("expTime"))
@@ -221,20 +226,16 @@ class Streams:
         if channel.startswith("candle") and units is not None:
             await self._first_candle(socket, topic, argument, units)
             return
-        rows: list[Row] = []
-        extra: Row = {}
         if channel in _PRIVATE:
-            pages = channel in ("positions", "account")
-            extra = {"eventType": "snapshot", "curPage": 1, "lastPage": True} if pages else {}
-            rows = self._emulator.private.snapshot(channel, argument)
+            for rows, extra in self._emulator.private.snapshot(channel, argument):
+                socket.send_on(topic, text_of(socket.topics[topic], rows, extra))
         elif channel == "instruments":
             chosen = [each for each in self._emulator.units.values() if each.inst_type == argument["instType"]]
             rows = [self._emulator.public.instrument_row(each) for each in chosen]
-        elif units is not None:
-            rows = [row for row in [self._state(channel, units)] if row is not None]
+            socket.send_on(topic, text_of(argument, rows))
+        elif units is not None and (row := self._state(channel, units)) is not None:
             extra = {"action": "snapshot"} if channel == "books" else {}
-        if rows or extra:
-            socket.send_on(topic, text_of(socket.topics[topic], rows, extra))
+            socket.send_on(topic, text_of(argument, [row], extra))
 
     def _state(self, channel: str, units: Units) -> Row | None:
         public = self._emulator.public
@@ -343,6 +344,11 @@ class Streams:
 
     def _listened(self, topic: str) -> bool:
         return any(topic in socket.topics for socket in self._emulator.sockets)
+
+
+def are_objects(arguments: Any) -> TypeGuard[list[Row]]:
+    """Return whether a request's `args` is a list of objects that is not empty."""
+    return isinstance(arguments, list) and bool(arguments) and all(isinstance(each, dict) for each in arguments)
 
 
 def _connection(socket: Socket) -> str:
