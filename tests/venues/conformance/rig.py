@@ -19,6 +19,7 @@ from drivers.paper.exchange import Exchange
 from drivers.paper.markets.scripted import ScriptedMarket
 from drivers.paper.state import PaperOrder
 from drivers.transport.setup import Credentials, MemoryStore, VenueSetup, choose_hosts
+from engine.kernel.account import Balance
 from engine.kernel.clock import NS_PER_S, Rng
 from engine.kernel.errors import CtosError
 from engine.kernel.instruments import Instrument, InstrumentKind
@@ -106,6 +107,7 @@ class Rig:
         store: What the driver keeps; a restart finds it again.
         perp, other, tiny, spot: Symbols: a perpetual, another one, one with prices of 1e-9, and spot.
         events: Account events so far.
+        failures: What failed in the loop without anybody to hear it; `close` raises the first.
         logs: Lines for the operator as (level, text).
     """
 
@@ -125,6 +127,8 @@ class Rig:
         self.stage: Stage
         self.driver: Driver
         self.others: list[Driver] = []
+        self.failures: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(self._take_failure)
         self._ids = 0
 
     # Building.
@@ -152,6 +156,7 @@ class Rig:
         rig.emulator, rig.stage, rig.wire = emulator, emulator, WIRES[venue]
         await emulator.start()
         rig.open_market()
+        await rig.wind(2.0)
         rig.driver = rig.new_driver()
         return rig
 
@@ -206,6 +211,10 @@ class Rig:
             await driver.stop()
         if self.emulator is not None:
             await self.emulator.stop()
+        assert not self.failures, self.failures[0]
+
+    def _take_failure(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.failures.append(f"{context.get('message')}: {context.get('exception')!r}")
 
     # The market.
 
@@ -284,6 +293,10 @@ class Rig:
         """Return what a failed wait wants to tell: links, and the driver's last lines."""
         links = ", ".join(f"{link.name} {link.state} {link.detail}".strip() for link in self.driver.links())
         return f"links: {links}; log: {self.logs[-4:]}; events: {self.events[-4:]}"
+
+    def balances(self) -> list[Balance]:
+        """Return the account's money by currency over all its wallets, in truth."""
+        return self.exchange.balances() if self.emulator is None else self.emulator.balances()
 
     # Orders.
 

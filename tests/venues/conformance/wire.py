@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from engine.kernel.instruments import Instrument
+from tests.venues.emulators.backpack_auth import key_pair
+
+Switch = Callable[[Any], object]
+"""Changes something about the account of an emulator."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +28,7 @@ class Wire:
 
     Attributes:
         place, cancel, amend: Requests about a perpetual's order; amend is empty where the venue has none.
-        queries: Every private read.
-        any_private: A cheap private read that `fetch_balance` makes.
+        balance: A private read that `fetch_balance` makes.
         book: Channel pattern of one instrument's book.
         snapshot: Request of a book's snapshot; empty where it comes over the socket.
         market: Socket that carries public books.
@@ -32,6 +36,10 @@ class Wire:
         account_channels: Channels of private order events.
         unknown: Answers that leave open whether an order was taken.
         busy: The answer to too many requests, to be tried again in 2 s.
+        wrong_key: Another key and secret of the right form.
+        hedge: Puts the account into hedge mode; None where the venue has net positions only.
+        no_trading: Takes the right to trade from the key or account.
+        bans: Whether the venue has words for a banned address.
     """
 
     place: str
@@ -45,6 +53,10 @@ class Wire:
     account_channels: str
     unknown: tuple[Trouble, ...]
     busy: Trouble
+    wrong_key: tuple[str, str]
+    hedge: Switch | None
+    no_trading: Switch
+    bans: bool = False
 
 
 _GATEWAY = Trouble(502, "<html><body>Bad gateway</body></html>", {"Content-Type": "text/html"})
@@ -67,6 +79,9 @@ WIRES: dict[str, Wire] = {
             _EMPTY,
         ),
         busy=Trouble(429, '{"code":"50011","msg":"Too Many Requests","data":[]}', {"Retry-After": "2"}),
+        wrong_key=("okx-key-0001", "another-secret"),
+        hedge=lambda emulator: setattr(emulator, "pos_mode", "long_short_mode"),
+        no_trading=lambda emulator: setattr(emulator, "perm", "read_only"),
     ),
     "binance": Wire(
         place="POST /fapi/v1/order",
@@ -88,6 +103,10 @@ WIRES: dict[str, Wire] = {
             _EMPTY,
         ),
         busy=Trouble(429, '{"code":-1003,"msg":"Too many requests."}', {"Retry-After": "2"}),
+        wrong_key=("a" * 64, "b" * 64),
+        hedge=lambda emulator: setattr(emulator.account, "dual_side", True),
+        no_trading=lambda emulator: setattr(emulator.account, "can_trade", False),
+        bans=True,
     ),
     "backpack": Wire(
         place="POST /api/v1/order",
@@ -106,6 +125,9 @@ WIRES: dict[str, Wire] = {
             _EMPTY,
         ),
         busy=Trouble(429, '{"code":"TOO_MANY_REQUESTS","message":"Too many requests"}', {"Retry-After": "2"}),
+        wrong_key=key_pair(bytes(32)),
+        hedge=None,
+        no_trading=lambda emulator: setattr(emulator, "deactivated", True),
     ),
 }
 """By venue; requests as EXCHANGES.md names them, channels as the emulators name them."""

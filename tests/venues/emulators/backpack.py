@@ -48,7 +48,7 @@ class BackpackEmulator(Emulator):
             refused.
         slow_cancels: A cancel is answered 202 and carried out a moment later.
         maintenance: Everything but status, time and ping answers 503.
-        deactivated: Orders are refused: the account is closed.
+        deactivated: Private calls are refused: the account is closed.
         read_only_key: Orders are refused: the key may not trade.
         liquidating: What GET /account says.
         leverage: The account's leverage limit.
@@ -122,6 +122,8 @@ class BackpackEmulator(Emulator):
         check_signature(self.key, seen.headers, INSTRUCTIONS[route], parts, self.clock.now_ms())
         if seen.method != "GET" and "application/json" not in seen.headers.get("Content-Type", ""):
             raise Refusal(400, "INVALID_CLIENT_REQUEST", "Expected Content-Type application/json")
+        if self.deactivated:
+            raise Refusal(403, "ACCOUNT_DEACTIVATED", "Account is deactivated")
         seen.account = self.key
         return await self._private.routes[route](seen)
 

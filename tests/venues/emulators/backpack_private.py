@@ -103,8 +103,6 @@ class PrivateCalls:
 
     def _check_open(self, listing: Listing, kind: OrderType) -> None:
         emulator = self._emulator
-        if emulator.deactivated:
-            raise Refusal(403, "ACCOUNT_DEACTIVATED", "Account is deactivated")
         if emulator.read_only_key:
             raise Refusal(403, "FORBIDDEN", "Forbidden")
         state = listing.book_state
