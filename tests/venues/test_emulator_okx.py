@@ -16,7 +16,7 @@ import pytest
 from yarl import URL
 
 from drivers.paper.config import PaperConfig
-from engine.kernel.clock import LoopClock
+from engine.kernel.clock import LoopClock, sleep
 from engine.kernel.orders import OrderRequest, OrderType, Side
 from tests.venues.emulators.okx import OkxEmulator
 
@@ -98,7 +98,10 @@ class Socket:
         while not answer and self.early:
             return self.early.pop(0)
         while True:
-            message = json.loads(await self.wire.receive_str(timeout=5))
+            text = await self.wire.receive_str(timeout=5)
+            if text == "pong":
+                continue
+            message = json.loads(text)
             if message.get("event") == "channel-conn-count":
                 continue
             if not answer or "arg" not in message or "event" in message:
@@ -444,3 +447,99 @@ async def test_every_fault_of_requests_meets_orders(venue, client):
     venue.faults.ban(60)
     async with client.session.get(f"{venue.rest_url}/api/v5/public/time") as answer:
         assert (answer.status, answer.headers["Retry-After"]) == (403, "60")
+
+
+async def test_amendments_may_end_an_order_or_fail_later_than_their_answer(venue, client):
+    socket = await client.socket("private", {"channel": "orders", "instType": "SWAP"})
+    await client.order(px="49999", sz="150", clOrdId="o1")
+    venue.print(SWAP, 49_999.0, 1.5)
+    assert [(await socket.row("orders"))["accFillSz"] for _ in range(2)] == ["0", "50"]
+    assert (await client.trade("amend-order", instId=SWAP, clOrdId="o1", newSz="30", reqId="r"))["reqId"] == "r"
+    ended = await socket.row("orders")
+    assert (ended["state"], ended["sz"], ended["accFillSz"], ended["cancelSource"]) == ("filled", "50", "50", "")
+    assert (await client.trade("amend-order", instId=SWAP, clOrdId="o1", newSz="60"))["sCode"] == "51510"
+    assert (await client.trade("cancel-order", instId=SWAP, clOrdId="o1"))["sCode"] == "51402"
+    await client.order(px="49000", sz="10", clOrdId="o2")
+    item = await client.trade("amend-order", instId=SWAP, clOrdId="o2", newSz="9000", cxlOnFail=True)
+    assert item["sCode"] == "0"
+    rows = [await socket.row("orders") for _ in range(3)]
+    assert [(row["amendResult"], row["code"], row["state"]) for row in rows] == [
+        ("", "0", "live"),
+        ("-1", "51008", "live"),
+        ("", "0", "canceled"),
+    ]
+    assert await client.code("POST", "trade/amend-order", {"instId": SWAP, "clOrdId": "o2"}) == (200, "1")
+
+
+async def test_reduce_only_orders_end_with_their_position(venue, client):
+    socket = await client.socket("private", {"channel": "orders", "instType": "SWAP"})
+    await client.order(ordType="market", sz="10")
+    resting = await client.order(side="sell", px="51000", sz="10", reduceOnly=True)
+    assert (await client.trade("close-position", instId=SWAP, mgnMode="cross", autoCxl=True))["instId"] == SWAP
+    await client.order(ordType="market", sz="10")
+    again = await client.order(side="sell", px="51000", sz="10", reduceOnly=True)
+    await client.order(ordType="market", side="sell", sz="10")
+    ends = {}
+    while len(ends) < 6:
+        row = await socket.row("orders")
+        if row["state"] in ("filled", "canceled"):
+            ends[row["ordId"]] = row["cancelSource"]
+    assert (ends[resting["ordId"]], ends[again["ordId"]]) == ("17", "22")
+    assert sorted(ends.values()) == ["", "", "", "", "17", "22"]
+
+
+async def test_positions_come_in_pages_and_funding_is_told(venue, client):
+    venue.book("ETH-USDT-SWAP", [(2_999.0, 10.0)], [(3_001.0, 10.0)])
+    await client.order(ordType="market", sz="10")
+    await client.order("ETH-USDT-SWAP", ordType="market", side="sell", sz="10")
+    venue.private.page_size = 1
+    both = await client.socket("private", {"channel": "balance_and_position"})
+    first = await both.row("balance_and_position")
+    assert (first["eventType"], [row["pos"] for row in first["posData"]]) == ("snapshot", ["10", "-10"])
+    socket = await client.socket("private", {"channel": "positions", "instType": "ANY"})
+    pages = [await socket.next() for _ in range(2)]
+    assert [(page["curPage"], page["lastPage"], len(page["data"])) for page in pages] == [(1, False, 1), (2, True, 1)]
+    venue.funding(SWAP, 0.001, venue.clock.now_ms() + 1)
+    paid = await both.row("balance_and_position")
+    while paid["eventType"] != "funding_fee":
+        paid = await both.row("balance_and_position")
+    assert paid["balData"][0]["ccy"] == "USDT"
+    assert (
+        Decimal((await client.get("account/positions"))[0]["fundingFee"])
+        == venue.exchange.account.ledgers["BTC-USDT-PERP"].funding
+        < 0
+    )
+
+
+async def test_quiet_books_show_life_and_silent_clients_are_closed():
+    clock = LoopClock(asyncio.get_running_loop(), speed=200)
+    async with OkxEmulator(clock=clock) as venue, aiohttp.ClientSession() as session:
+        venue.book(SWAP, [(49_999.0, 1.0)], [(50_001.0, 1.0)])
+        client = Client(venue, session)
+        books = await client.socket("public", {"channel": "books", "instId": SWAP})
+        first = await books.row("books")
+        silent = await client.socket("public")
+
+        async def talk() -> None:
+            while True:
+                await books.wire.send_str("ping")
+                await sleep(clock, 10)
+
+        talking = asyncio.create_task(talk())
+        quiet = await books.row("books")
+        assert (quiet["prevSeqId"], quiet["seqId"], quiet["bids"]) == (first["seqId"], first["seqId"], [])
+        closed = await silent.wire.receive(timeout=5)
+        assert (closed.type, closed.data) == (aiohttp.WSMsgType.CLOSE, 4004)
+        assert not books.wire.closed
+        talking.cancel()
+
+
+async def test_three_connections_a_second_are_accepted(venue, client):
+    refused = 0
+    for _ in range(8):
+        try:
+            await client.session.ws_connect(f"{venue.ws_url}/ws/v5/public")
+        except aiohttp.WSServerHandshakeError as error:
+            assert error.status == 429
+            refused += 1
+    assert refused >= 2
