@@ -39,6 +39,9 @@ ORDER_WAIT_S = 2.0
 """How long an order may wait for the request budget before it counts as too late."""
 ORDER_LIFE_MS = 5_000
 """The venue drops an order or amendment that arrives later than this after it was signed."""
+BLOCKED_MS = 30_000
+"""How long nothing is sent after HTTP 403 without the venue's own words; it does not say how long that lasts."""
+_BLOCKED = 403
 _DEMO_HEADER = {"x-simulated-trading": "1"}
 
 T = TypeVar("T")
@@ -199,6 +202,8 @@ class OkxRest:
     async def _order_once(self, path: str, encoded: bytes, request: str) -> Ack:
         reply = await self._send("POST", API + path, encoded, True, Urgency.ORDER, (), expires=True)
         answer = self._answer(reply, Ack)
+        if answer is None and reply.status == _BLOCKED:
+            raise self._blocked(request)
         if answer is None:
             text = f"okx: {request}: {_undecodable(reply, None)}"
             certain = 400 <= reply.status < 500 and reply.status != 408
@@ -222,6 +227,8 @@ class OkxRest:
     def _refusal(self, reply: HttpReply, what: str) -> VenueError | None:
         """Return the error that an answer tells, None for a good one."""
         answer = self._answer(reply, msgspec.Raw)
+        if answer is None and reply.status == _BLOCKED:
+            return self._blocked(what)
         if answer is None:
             return VenueUnavailable(f"okx: {what}: {_undecodable(reply, None)}")
         if answer.code == "0":
@@ -230,6 +237,12 @@ class OkxRest:
         ack = acks.data[0] if acks is not None and acks.data else Ack()
         told = ack.sCode not in ("", "0")
         return self.learned(error_from(ack.sCode if told else answer.code, ack.sMsg if told else answer.msg, what))
+
+    def _blocked(self, what: str) -> RateLimited:
+        """The gate before the venue refuses this address: stay away for a while, or it lasts longer."""
+        reason = "HTTP 403: this address is blocked, for too many requests or because its region is not served"
+        self._limiter.ban_until(self._clock.now_ms() + BLOCKED_MS, reason)
+        return RateLimited(f"okx: {what}: {reason}", request=what)
 
     def _answer(self, reply: HttpReply, row: _Row) -> Reply[Any] | None:
         try:
