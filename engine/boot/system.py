@@ -49,6 +49,7 @@ from engine.runtime.watchdog import HandlerWatch
 NEVER_ARMED = "only a person arms a live account, in the console, by typing its name; reductions and cancels pass"
 
 _DISK = "disk_space"
+_DEAD_MAN = "dead_man"
 _MAJORS = ("BTC", "ETH", "SOL")
 _LOG_LEVELS = {"warning": "warn", "critical": "error"}
 
@@ -123,7 +124,7 @@ class System:
             fitness = AccountFitness(self.driver, choice.entry, self.clock, self._traded_perpetuals)
             self.engine.core.check_account = fitness.obstacles
             if venue_config(config, account.venue).dead_man and self.driver.features.dead_man:
-                self.dead_man = DeadMan(self.engine, self.shell)
+                self.dead_man = DeadMan(self.engine, self.shell, self._on_dead_man)
         self.space = SpaceGuard(paths.state, self.clock, self.writer, self._on_space)
         self.manager = StrategyManager(
             self.engine,
@@ -254,6 +255,12 @@ class System:
         """Refuse an increase while a critical anomaly covers it, or while the account's stream is not to be trusted."""
         self.monitor.check_entry(instance, symbol)
         self.engine.stream.check()
+
+    def _on_dead_man(self, trouble: str) -> None:
+        if trouble:
+            self.monitor.raise_anomaly(_DEAD_MAN, "", "", "", "", trouble)
+        else:
+            self.monitor.resolve(_DEAD_MAN)
 
     def _log(self, level: str, text: str) -> None:
         """Take a line of the venue's driver."""

@@ -245,9 +245,10 @@ class TestLive:
             driver, dead_man = driver_of(system), system.dead_man
             assert dead_man is not None
             system.bus.subscribe(LogLine, lambda line: lines.append(line.text))
-            await until(lambda: driver.timers == [60] and dead_man.is_set)
             await quoted(system)
+            assert driver.timers == []
             system.engine.arm("operator")
+            await until(lambda: driver.timers == [60] and dead_man.is_set)
             system.engine.submit(MANUAL, PERP, Side.BUY, OrderType.MARKET, d("0.01"))
             await until(lambda: system.engine.portfolio.quantity(PERP))
             quote = system.engine.market.quote(PERP)
@@ -256,17 +257,20 @@ class TestLive:
             stop = system.engine.submit(MANUAL, PERP, Side.SELL, OrderType.STOP, d("0.01"), None, trigger)
             await until(lambda: (order := system.engine.tracker.get(stop)) and order.state is OrderState.OPEN)
             dead_man._beat()
-            await until(lambda: driver.timers == [60, 0])
+            await until(lambda: driver.timers == [60, 0] and not dead_man.is_set)
             assert any("cancel timer is off while it keeps stop" in line for line in lines)
             system.engine.cancel(stop)
             await until(lambda: not system.engine.tracker.working())
             driver.timer_error = VenueUnavailable("no answer")
-            dead_man._beat()
-            await until(lambda: dead_man.failure)
-            assert any("orders would outlive a crash" in anomaly.text for anomaly in system.monitor.anomalies)
+            for failures in (1, 2, 3):
+                dead_man._beat()
+                await until(lambda failures=failures: dead_man._failures == failures)  # type: ignore[misc]
+            [anomaly] = system.monitor.anomalies.active()
+            assert "orders would outlive a crash" in anomaly.text
             driver.timer_error = None
             dead_man._beat()
             await until(lambda: driver.timers == [60, 0, 60])
+            await until(lambda: not system.monitor.anomalies.active())
         assert driver.timers == [60, 0, 60, 0]
 
     async def test_the_timer_can_be_switched_off(self, live: Behaviour, home: Path) -> None:
