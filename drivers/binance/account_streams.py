@@ -40,9 +40,11 @@ class StreamHealth:
         self._down: set[str] = set()
 
     def lost(self, name: str, reason: str) -> None:
-        """Hear that a stream broke."""
+        """Hear that a stream broke; told at once, unless another one is down already."""
+        was_whole = not self._down
         self._down.add(name)
-        self._publish(AccountStream(live=False, reason=f"{name} account stream: {reason}"))
+        if was_whole:
+            self._publish(AccountStream(live=False, reason=f"{name} account stream: {reason}"))
 
     def back(self, name: str) -> None:
         """Hear that a stream is subscribed; told when it was lost and no other one is."""

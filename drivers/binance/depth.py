@@ -2,7 +2,8 @@
 
 Updates are kept from the start. A REST snapshot with id L is usable when an update with
 
-* futures: U <= L <= u (updates with u < L are dropped), each further update's pu equal to the u before it,
+* futures: U <= L <= u (updates with u < L are dropped), each further update's pu equal to the u before it; as nothing
+  happened between pu and U, pu <= L <= u will do,
 * spot: U <= L + 1 <= u (updates with u <= L are dropped), each further update's U equal to the u before it plus one,
 
 is there. A break makes the book invalid until the next usable snapshot.
@@ -98,16 +99,12 @@ class DepthSync:
         self.synced = False
 
     def _first_after(self, message: DepthUpdate, needed: int) -> list[MarketEvent]:
-        """Take an update after a snapshot that was taken as the book at once.
-
-        On futures, ids between `pu` and `U` are of other symbols, so that an update covers what lies after `pu`.
-        """
+        """Take an update after a snapshot that was taken as the book at once."""
         if message.u < needed:
             return []
         self._needed = None
-        begins = message.U if message.pu is None else min(message.pu, message.U)
         self._first_id, self.last_id = message.U, message.u
-        if begins <= needed:
+        if _begins(message) <= needed:
             return [BookUpdate(self._symbol, message.T or message.E, message.b, message.a)]
         events: list[MarketEvent] = [self._lose(message, needed)]
         self._buffer.append(message)
@@ -133,7 +130,7 @@ class DepthSync:
             return []
         self._snapshot = None
         first, last = buffer[0], buffer[-1]
-        if needed < first.U:
+        if needed < _begins(first):
             reason = f"snapshot {snapshot.lastUpdateId} is too old: the updates kept begin at {first.U}"
             return [BookInvalid(self._symbol, last.time, reason)]
         bids, asks = dict(snapshot.bids), dict(snapshot.asks)
@@ -148,6 +145,11 @@ class DepthSync:
             BookSynced(self._symbol, last.time),
             BookUpdate(self._symbol, last.time, top_down, bottom_up, snapshot=True),
         ]
+
+
+def _begins(message: DepthUpdate) -> int:
+    """Return the smallest snapshot id that an update can follow; on futures nothing happened between `pu` and `U`."""
+    return message.U if message.pu is None else min(message.pu, message.U)
 
 
 def _change(side: dict[float, float], levels: WireLevels) -> None:

@@ -104,8 +104,8 @@ class BinanceDriver(VenueDriver):
         """Ask both interfaces for what they list, and for their request budgets."""
         perp, spot = self._rests[PERP], self._rests[SPOT]
         await asyncio.gather(perp.http.start(), spot.http.start())
-        listed, coins, funding = await asyncio.gather(
-            perp.get("exchangeInfo", {}, ExchangeInfo, weight=1),
+        listed = await perp.get("exchangeInfo", {}, ExchangeInfo, weight=1)
+        coins, funding = await asyncio.gather(
             spot.get("exchangeInfo", {"showPermissionSets": "false"}, ExchangeInfo, weight=20),
             perp.get("fundingInfo", {}, list[FundingInfoRow], weight=1, bucket="funding"),
         )

@@ -27,11 +27,12 @@ def synced(futures: bool) -> DepthSync:
     return sync
 
 
-# Futures: U <= L <= u. Spot: U <= L + 1 <= u. The update is 10..20 each time.
+# Futures: pu <= L <= u. Spot: U <= L + 1 <= u. The update is 10..20 each time, after one that ended with 5.
 @pytest.mark.parametrize(
     ("futures", "last_id", "becomes"),
     [
-        (True, 9, "invalid"),
+        (True, 4, "invalid"),
+        (True, 5, "synced"),
         (True, 10, "synced"),
         (True, 20, "synced"),
         (True, 21, "waiting"),
