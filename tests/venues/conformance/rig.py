@@ -298,6 +298,10 @@ class Rig:
         """Return the account's money by currency over all its wallets, in truth."""
         return self.exchange.balances() if self.emulator is None else self.emulator.balances()
 
+    def executions(self) -> list[Fill]:
+        """Return the account's executions, oldest first, in truth."""
+        return list(self.exchange.registry.fills) if self.emulator is None else self.emulator.executions()
+
     # Orders.
 
     def new_id(self) -> str:

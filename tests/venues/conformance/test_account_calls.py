@@ -126,7 +126,7 @@ async def test_many_fills_are_paged_to_the_end(rig: Rig):
     await rig.until(lambda: rig.told(client_id))
     for _ in range(130):
         rig.stage.print(rig.perp, 60005.0, 0.01)
-    truth = list(rig.exchange.registry.fills)
+    truth = rig.executions()
     assert len(truth) == 130
     asked = await rig.patiently(rig.driver.get_fills(rig.perp, rig.clock.now_ms() - 600_000))
     assert len({fill.trade_id for fill in asked}) == len(asked) == 130

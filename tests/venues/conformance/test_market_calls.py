@@ -28,7 +28,7 @@ async def test_a_driver_offers_every_call(rig: Rig):
 async def test_instruments_are_listed_in_coins_with_exact_steps(rig: Rig):
     listed = {instrument.symbol: instrument for instrument in await rig.driver.symbols()}
     for symbol in (rig.perp, rig.other, rig.tiny, rig.spot):
-        ours, truth = listed[symbol], rig.exchange.instruments[symbol]
+        ours, truth = listed[symbol], rig.listed[symbol]
         limits = await rig.driver.exchange_limits(symbol)
         assert (limits.tick_size, limits.lot_size, limits.min_quantity) == (
             truth.tick_size,

@@ -77,7 +77,7 @@ async def test_fills_come_in_parts_once_each_and_equal_the_venues(rig: Rig):
     assert isinstance(done, OrderUpdate)
     assert (done.state, done.filled, done.quantity) == (OrderState.FILLED, Decimal("0.02"), Decimal("0.02"))
     asked = await rig.patiently(rig.driver.get_fills(rig.perp))
-    truth = list(rig.exchange.registry.fills)
+    truth = rig.executions()
     assert totals(rig.fills()) == totals(asked) == totals(truth)
     assert {fill.trade_id for fill in rig.fills()} == {fill.trade_id for fill in asked}
     assert all(fill.client_id == client_id for fill in [*rig.fills(), *asked])
@@ -91,7 +91,7 @@ async def test_an_order_that_takes_is_filled_at_the_books_prices(rig: Rig):
     assert sorted((fill.price, fill.quantity) for fill in rig.fills()) == [(60010, 2), (60020, 1)]
     assert not any(fill.maker for fill in rig.fills())
     await rig.until(lambda: rig.told(client_id)[-1].state is OrderState.FILLED)
-    assert totals(rig.fills()) == totals(list(rig.exchange.registry.fills))
+    assert totals(rig.fills()) == totals(rig.executions())
 
 
 @pytest.mark.parametrize("kind", [OrderType.IOC, OrderType.FOK])

@@ -23,6 +23,7 @@ from engine.kernel.account import Balance
 from engine.kernel.clock import NS_PER_S, Clock
 from engine.kernel.instruments import Instrument
 from engine.kernel.market import MarkPrice, Trade
+from engine.kernel.orders import Fill
 from engine.kernel.syscalls import AccountEvent, TickEvent
 from tests.venues.emulators.binance_algo import Algos
 from tests.venues.emulators.binance_endpoint import Endpoint, Security
@@ -116,6 +117,10 @@ class BinanceEmulator(Emulator):
             for product in (Product.SPOT, Product.FUTURES)
             for listing in self.catalogue.of(product)
         }
+        self.instruments = {
+            symbol: replace(instrument, settle=asset_of(instrument.settle))
+            for symbol, instrument in self.exchange.instruments.items()
+        }
         self.limits_of = {product: Limits(product, self.clock.now_ms) for product in Product}
         self.endpoints = PUBLIC | FUTURES | FUTURES_ACCOUNT | SPOT
         self.orders = Orders(self.clock.now_ms, self.catalogue.by_symbol.__getitem__)
@@ -154,6 +159,10 @@ class BinanceEmulator(Emulator):
             had = sums.get(name) or Balance(name, ZERO, ZERO)
             sums[name] = Balance(name, had.total + part.total, had.free + part.free, had.locked + part.locked)
         return list(sums.values())
+
+    def executions(self) -> list[Fill]:
+        """Return the account's executions with the currency of their fees."""
+        return [replace(fill, fee_currency=asset_of(fill.fee_currency)) for fill in super().executions()]
 
     # REST.
 

@@ -115,6 +115,7 @@ def default_listings() -> list[Listing]:
             tick_size=(Decimal(tick) / multiplier).normalize(),
             lot_size=Decimal(step) * multiplier,
             min_quantity=Decimal(step) * multiplier,
+            min_notional=Decimal(notional),
             max_leverage=Decimal(leverage),
             maintenance_margin_rate=Decimal("0.004"),
             funding_period_h=4 if multiplier > 1 else 8,
@@ -138,6 +139,7 @@ def default_listings() -> list[Listing]:
             tick_size=Decimal(tick),
             lot_size=Decimal(step),
             min_quantity=Decimal(step),
+            min_notional=Decimal(notional),
             funding_period_h=0,
             native=f"{base}USDT",
         )
@@ -151,7 +153,7 @@ def default_listings() -> list[Listing]:
 
 
 def listing_of(instrument: Instrument) -> Listing:
-    """Return how a market model's own instrument is listed; its minimum notional is asked by our filters alone."""
+    """Return how a market model's own instrument is listed."""
     spot = instrument.kind is InstrumentKind.SPOT
     multiplier = _multiplier(instrument.base, instrument.kind)
     tick, step = instrument.tick_size * multiplier, instrument.lot_size / multiplier
@@ -159,7 +161,6 @@ def listing_of(instrument: Instrument) -> Listing:
     inner = replace(
         instrument,
         native=native,
-        min_notional=Decimal(0),
         settle=instrument.settle if spot else instrument.settle.removesuffix(FUTURES_WALLET) + FUTURES_WALLET,
     )
     return Listing(

@@ -19,7 +19,7 @@ from engine.kernel.account import Balance
 from engine.kernel.clock import NS_PER_S, Clock, LoopClock, Rng, sleep
 from engine.kernel.instruments import Instrument
 from engine.kernel.market import BookSynced, BookUpdate, FundingRate, Levels, MarketEvent, MarkPrice, Trade
-from engine.kernel.orders import Side
+from engine.kernel.orders import Fill, Side
 from engine.kernel.syscalls import AccountEvent, BookEvent, TickEvent
 from tests.venues.emulators.faults import Answer, Faults, Kind
 from tests.venues.emulators.market import BookChain, BookChange, Listed, VenueClock, Windows
@@ -274,6 +274,10 @@ class Emulator:
     def balances(self) -> list[Balance]:
         """Return the account's money by currency over all its wallets: the truth for drivers."""
         return self.exchange.balances()
+
+    def executions(self) -> list[Fill]:
+        """Return the account's executions, oldest first: the truth for drivers."""
+        return list(self.exchange.registry.fills)
 
     def play(self, event: MarketEvent) -> None:
         """Let something happen in the public market now."""
