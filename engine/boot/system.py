@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from drivers.paper.driver import PaperDriver
+from engine.boot.choosing import choose, find_entry
 from engine.boot.fitness import AccountFitness
-from engine.boot.markets import LIVE, MarketSource, market_label, market_spec, open_market, refuse_speed
+from engine.boot.markets import market_label, market_spec
 from engine.boot.options import SystemOptions
 from engine.boot.strategies import StrategyCatalogue, load_strategies
 from engine.boot.trading import Choice, make_trading_driver
-from engine.boot.venues import PAPER, unknown_venue, venue_config, venue_names
-from engine.io.config import (
-    AccountEntry,
-    Config,
-    Paths,
-    built_in_account,
-    find_account,
-    find_paths,
-    load_accounts,
-    load_config,
-)
+from engine.boot.venues import venue_config
 from engine.io.files import make_private_dir
 from engine.io.journal import Journal
 from engine.io.lock import StateLock
@@ -33,7 +23,7 @@ from engine.io.secrets import process_redactor
 from engine.io.space import LOW_BYTES, Space, SpaceGuard
 from engine.io.writer import WriterThread
 from engine.kernel.clock import LoopClock, Rng, VirtualClock
-from engine.kernel.errors import ConfigError, CtosError, UnknownSymbol
+from engine.kernel.errors import ConfigError, CtosError, UnknownSymbol, VenueUnavailable
 from engine.kernel.event_bus import EventBus, Handler
 from engine.kernel.instruments import Instrument, resolve_symbol
 from engine.runtime.accounts import Account, Mode, account_of
@@ -191,13 +181,22 @@ class System:
         """
         self.watch.start()
         if self.source.model is None:
-            await self.driver.start()
+            await self._connect()
             await self.begin()
         else:
             assert self.paper is not None
             self.paper.pump_until(self.clock.now_ns())
             await self.begin()
             await self.driver.start()
+
+    async def _connect(self) -> None:
+        try:
+            await self.driver.start()
+        except VenueUnavailable as error:
+            hint = f"find out why with: ctos-tui probe {self.source.venue}"
+            raise VenueUnavailable(
+                f"{error.message}; {hint}", code=error.code, venue_text=error.venue_text, request=error.request
+            ) from error
 
     async def stop(self) -> None:
         """Disconnect, then store everything; resting orders, positions and strategies wait for the next start."""
@@ -314,48 +313,6 @@ def build_system(options: SystemOptions, loop: asyncio.AbstractEventLoop | None)
     except BaseException:
         lock.release()
         raise
-
-
-def choose(options: SystemOptions) -> Choice:
-    """Return what options and files mean.
-
-    Raises:
-        CtosError: A file, flag, venue or account is wrong.
-    """
-    paths, config, entries, entry = find_entry(options)
-    if options.mode == Mode.LIVE and entry.mode != Mode.LIVE:
-        raise ConfigError(f"--mode live: account {entry.name!r} is on paper; --mode can only lower live to paper")
-    mode = Mode(options.mode or entry.mode)
-    environment = venue_config(config, entry.venue).environment if entry.venue != PAPER else LIVE
-    if mode is Mode.LIVE:
-        if options.market is not None:
-            raise ConfigError(f"--market is for paper, and account {entry.name!r} is live; add --mode paper")
-        refuse_speed(options)
-        source = MarketSource(None, environment, venue=entry.venue)
-        kept_apart = "" if environment == LIVE else environment
-    else:
-        source = open_market(market_spec(options, config, entry.venue), options, config, entry.venue)
-        kept_apart = source.label
-    account = replace(account_of(entry), mode=mode, market=kept_apart, environment=environment)
-    names = tuple(other.name for other in entries if other.venue == entry.venue)
-    return Choice(account, entry, names, config, paths, source, options)
-
-
-def find_entry(options: SystemOptions) -> tuple[Paths, Config, list[AccountEntry], AccountEntry]:
-    """Return folders, settings, all accounts, and the one that is meant; a venue without any has one on paper.
-
-    Raises:
-        CtosError: A file, flag, venue or account is wrong.
-    """
-    paths = find_paths(options.config, os.environ)
-    config = load_config(paths)
-    entries = load_accounts(paths, config)
-    venue = options.exchange or config.exchange
-    if venue not in (PAPER, *venue_names()):
-        raise unknown_venue(venue, (PAPER, *venue_names()))
-    if not any(entry.venue == venue for entry in entries):
-        entries.append(built_in_account(venue, config))
-    return paths, config, entries, find_account(entries, options.account, venue)
 
 
 @asynccontextmanager
