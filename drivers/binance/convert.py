@@ -21,7 +21,7 @@ from drivers.binance.wire import (
     SpotTradeRow,
 )
 from engine.kernel.account import Position
-from engine.kernel.errors import InvalidOrder, Unsupported
+from engine.kernel.errors import InvalidOrder, PostOnlyWouldTake, Unsupported
 from engine.kernel.instruments import Instrument
 from engine.kernel.orders import Fill, OrderRequest, OrderState, OrderType, OrderUpdate, Side
 
@@ -124,6 +124,7 @@ def order_update(instrument: Named, row: OrderRow) -> OrderUpdate:
         average = row.cummulativeQuoteQty / row.executedQty
     kind = order_type(row.type, row.timeInForce, row.price)
     state = STATES.get(row.status, OrderState.SENT)
+    reason, error = ending(kind, state, row.executedQty)
     return OrderUpdate(
         client_id=row.origClientOrderId or row.clientOrderId,
         venue_order_id=str(row.orderId),
@@ -138,19 +139,20 @@ def order_update(instrument: Named, row: OrderRow) -> OrderUpdate:
         trigger_price=our_price(instrument, row.stopPrice) if row.stopPrice else None,
         reduce_only=row.reduceOnly,
         average_price=our_price(instrument, average) if average else None,
-        reason=end_reason(kind, state, row.executedQty, ""),
+        reason=reason,
+        error=error,
     )
 
 
-def end_reason(kind: OrderType, state: OrderState, filled: Decimal, venue_words: str) -> str:
-    """Return why an order ended without being filled, in words."""
+def ending(kind: OrderType, state: OrderState, filled: Decimal, venue_words: str = "") -> tuple[str, str]:
+    """Return why an order ended without being filled, in words and, where there is one, as the name of its error."""
     if state is not OrderState.EXPIRED:
-        return venue_words
+        return venue_words, ""
     if kind is OrderType.POST_ONLY and not filled:
-        return "the post-only order would have matched at once"
+        return "the post-only order would have matched at once", PostOnlyWouldTake.__name__
     if kind in (OrderType.IOC, OrderType.FOK, OrderType.MARKET):
-        return "what could not be filled at once expired"
-    return venue_words
+        return "what could not be filled at once expired", ""
+    return venue_words, ""
 
 
 def futures_news(instrument: Named, message: OrderTradeUpdate) -> list[OrderUpdate | Fill]:
@@ -158,6 +160,7 @@ def futures_news(instrument: Named, message: OrderTradeUpdate) -> list[OrderUpda
     o = message.o
     kind = order_type(o.o, o.f, o.p)
     state = STATES.get(o.X, OrderState.OPEN)
+    reason, error = ending(kind, state, o.z)
     update = OrderUpdate(
         client_id=o.c,
         venue_order_id=str(o.i),
@@ -172,7 +175,8 @@ def futures_news(instrument: Named, message: OrderTradeUpdate) -> list[OrderUpda
         trigger_price=our_price(instrument, o.sp) if o.sp else None,
         reduce_only=o.R,
         average_price=our_price(instrument, o.ap) if o.ap else None,
-        reason=end_reason(kind, state, o.z, ""),
+        reason=reason,
+        error=error,
     )
     return [update, _futures_fill(instrument, o)] if o.x in ("TRADE", "CALCULATED") and o.l else [update]
 
@@ -199,6 +203,7 @@ def spot_news(instrument: Named, o: ExecutionReport) -> list[OrderUpdate | Fill]
     kind = order_type(o.o, o.f, o.p)
     state = STATES.get(o.X, OrderState.OPEN)
     client_id = o.C or o.c
+    reason, error = ending(kind, state, o.z, "" if o.r in ("", "NONE") else o.r)
     update = OrderUpdate(
         client_id=client_id,
         venue_order_id=str(o.i),
@@ -212,7 +217,8 @@ def spot_news(instrument: Named, o: ExecutionReport) -> list[OrderUpdate | Fill]
         ts=o.T,
         trigger_price=our_price(instrument, o.P) if o.P else None,
         average_price=our_price(instrument, o.Z / o.z) if o.Z and o.z else None,
-        reason=end_reason(kind, state, o.z, "" if o.r in ("", "NONE") else o.r),
+        reason=reason,
+        error=error,
     )
     if o.x != "TRADE" or not o.l:
         return [update]

@@ -48,12 +48,24 @@ class VenueFeatures(msgspec.Struct, frozen=True):
         amends: It changes price and quantity of a working order in one call.
         dead_man: It cancels our orders by itself unless a timer is set anew.
         leverage: Leverage can be set for each instrument.
+        spot_stops: `stops` on spot; None where it is as on perpetuals.
+        spot_amends: `amends` on spot; None where it is as on perpetuals.
     """
 
     stops: bool = True
     amends: bool = True
     dead_man: bool = False
     leverage: bool = True
+    spot_stops: bool | None = None
+    spot_amends: bool | None = None
+
+    def keeps_stops(self, kind: InstrumentKind) -> bool:
+        """Return whether the venue keeps stop orders on instruments of a kind."""
+        return self.stops if kind is InstrumentKind.PERP or self.spot_stops is None else self.spot_stops
+
+    def can_amend(self, kind: InstrumentKind) -> bool:
+        """Return whether the venue amends working orders on instruments of a kind in one call."""
+        return self.amends if kind is InstrumentKind.PERP or self.spot_amends is None else self.spot_amends
 
 
 class ExchangeLimits(msgspec.Struct, frozen=True):

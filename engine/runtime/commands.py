@@ -193,7 +193,8 @@ class OrderCommands:
     def _venue_keeps(self, request: OrderRequest) -> bool:
         """Return whether the venue can keep a stop: it must reduce the account's net position by its full size."""
         net = self._core.account_quantity(request.symbol)
-        return self._core.features.stops and -net * request.side.sign >= request.quantity
+        kind = self._core.instrument(request.symbol).kind
+        return self._core.features.keeps_stops(kind) and -net * request.side.sign >= request.quantity
 
     def _refuse_while_in_doubt(self, request: OrderRequest) -> None:
         """Refuse an increase beside an order of the same instance, symbol and side whose outcome is not known."""

@@ -83,7 +83,7 @@ class EngineDesk:
 
     def can_amend(self, symbol: str) -> bool:
         """Return whether the venue changes price and quantity of a working order in one call."""
-        return self._core.features.amends
+        return self._core.features.can_amend(self._core.instrument(symbol).kind)
 
     def check_replacement(self, client_id: str, price: Decimal | None, quantity: Decimal) -> None:
         """Check the order that would take a working order's place."""
