@@ -11,7 +11,7 @@ from drivers.binance.errors import ALREADY_SO
 from drivers.binance.rest import Rest
 from drivers.binance.signer import Params
 from drivers.binance.trade_socket import TradeSocket
-from drivers.binance.wire import OrderRow
+from drivers.binance.wire import AmendReply, OrderRow
 from drivers.transport.gateway import is_venue_id
 from drivers.transport.rate_limits import Urgency
 from drivers.transport.websocket import WsClient
@@ -84,22 +84,22 @@ class Orders:
     async def change(
         self, instrument: Instrument, order_id: str, price: Decimal | None, quantity: Decimal | None
     ) -> OrderUpdate:
-        """Change a working futures order; it loses its place in the queue.
+        """Change a working order. A futures order loses its place in the queue; a spot order can be made smaller only.
 
-        The venue wants side, price and quantity every time: what is not changed is taken from the newest word on the
+        Futures want side, price and quantity every time: what is not changed is taken from the newest word on the
         order. A post-only order that would match at its new price is cancelled by the venue.
 
         Raises:
-            Unsupported: Spot gives an amended order another client id.
+            Unsupported: Spot has no other change under the same client id.
             CtosError: It was refused; the order works on unchanged.
         """
-        if not instrument.is_perp:
-            raise Unsupported("binance spot cannot amend an order under its client id: cancel it and place another")
         known = self._notes.get(instrument.symbol, order_id)
         if known is None or known.price is None:
             known = await self.look_up(instrument, order_id)
         if known.price is None:
             raise Unsupported(f"{instrument.symbol}: only limit orders can be amended")
+        if not instrument.is_perp:
+            return await self._make_smaller(instrument, known, price, quantity)
         params = {
             "symbol": instrument.native,
             "side": known.side.value.upper(),
@@ -118,6 +118,36 @@ class Orders:
             if error.code.lstrip("-").isdigit() and int(error.code) in ALREADY_SO:
                 return await self.look_up(instrument, order_id)
             raise
+        return self._told(instrument, row)
+
+    async def _make_smaller(
+        self, instrument: Instrument, known: OrderUpdate, price: Decimal | None, quantity: Decimal | None
+    ) -> OrderUpdate:
+        """Make a spot order smaller; it keeps its place in the queue, and its client id because that is asked for."""
+        if price not in (None, known.price) or quantity is None or quantity >= known.quantity:
+            raise Unsupported("binance spot can only make an order smaller: cancel it and place another")
+        params: Params = {
+            "symbol": instrument.native,
+            "orderId": known.venue_order_id,
+            "newQty": venue_quantity(instrument, quantity),
+            "newClientOrderId": known.client_id,
+        }
+        path = "/api/v3/order/amend/keepPriority"
+        reply = await self._rest.signed("PUT", path, params, AmendReply, weight=4, urgency=Urgency.ORDER)
+        told = reply.amendedOrder
+        row = OrderRow(
+            symbol=told.symbol,
+            orderId=told.orderId,
+            clientOrderId=told.clientOrderId,
+            status=told.status,
+            side=told.side,
+            type=told.type,
+            timeInForce=told.timeInForce,
+            price=told.price,
+            origQty=told.qty,
+            executedQty=told.executedQty,
+            transactTime=reply.transactTime,
+        )
         return self._told(instrument, row)
 
     async def withdraw(self, instrument: Instrument, order_id: str) -> OrderUpdate:

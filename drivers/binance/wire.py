@@ -140,6 +140,28 @@ class OrderRow(Struct):
     transactTime: int = 0
 
 
+class AmendedOrder(Struct):
+    """A spot order after it was made smaller; it names quantities by other words than other replies."""
+
+    symbol: str
+    orderId: int
+    clientOrderId: str
+    status: str
+    side: str
+    type: str
+    timeInForce: str
+    price: Decimal
+    qty: Decimal
+    executedQty: Decimal
+
+
+class AmendReply(Struct):
+    """The reply to making a spot order smaller."""
+
+    amendedOrder: AmendedOrder
+    transactTime: int = 0
+
+
 class FuturesTradeRow(Struct):
     """An execution of ours on futures."""
 
