@@ -241,6 +241,7 @@ class PrivateSocket:
                 self._on_message(message)
         except Undecodable as error:
             self._on_problem(unparsed(payload, error.reason))
+            self._miss("a message could not be understood")
         except UnknownSymbol as error:
             self._on_problem(unparsed(payload, error.message))
 
@@ -249,6 +250,12 @@ class PrivateSocket:
         if self._live:
             self._live = False
             self._on_state(False, reason)
+
+    def _miss(self, reason: str) -> None:
+        """Let the account be asked for what a message should have told."""
+        if self._live:
+            self._on_state(False, reason)
+            self._on_state(True, reason)
 
     def _on_refusal(self, problem: StreamProblem) -> None:
         if problem.code == INVALID_STREAM:
