@@ -142,7 +142,7 @@ def test_the_venue_may_count_more_but_not_less():
     clock, limits = made(100, 60.0)
     assert passed(limits, Urgency.ORDER, tries=10) == 10
     limits.learn("w", 5)
-    assert passed(limits, Urgency.ORDER, tries=60) == 60
+    assert passed(limits, Urgency.ORDER) == 70
     limits.learn("w", 100)
     assert passed(limits, Urgency.CANCEL) == 0
     clock.advance(62)

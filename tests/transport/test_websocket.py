@@ -166,6 +166,7 @@ async def test_a_loss_is_told_at_once_and_once(venue, bench):
     assert it.speaker.events[-1] == "lost: listen key expired"
     assert it.client.status.state is not LinkState.LIVE
     it.client.reconnect("again")
+    await until(lambda: "listen key expired; next try" in it.client.status.detail)
     await it.again()
     await it.live()
     assert [event for event in it.speaker.events if event.startswith("lost")] == ["lost: listen key expired"]
@@ -196,7 +197,7 @@ async def test_silence_is_normal_while_nothing_is_expected(venue, bench):
     for _ in range(20):
         it.clock.advance(0.5)
         await asyncio.sleep(0.005)
-    assert it.client.status.state is LinkState.LIVE
+    assert it.speaker.events == ["open", "ready"] and it.client.status.state is LinkState.LIVE
     wanted[0] = True
     for _ in range(12):
         it.clock.advance(0.5)
