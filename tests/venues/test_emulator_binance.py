@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 import aiohttp
 import pytest
 
-from engine.kernel.orders import Side
+from engine.kernel.orders import OrderType, Side
 from tests.venues.emulators.binance import INTERNAL_503, UNKNOWN_503, WAF_403, BinanceEmulator
 from tests.venues.emulators.binance_wire import BinanceError, check_request_signature
 
@@ -645,6 +645,87 @@ async def test_funding_is_told_without_a_symbol_and_income_names_it(client: Clie
     assert (paid["m"], paid["P"], [item["a"] for item in paid["B"]]) == ("FUNDING_FEE", [], ["USDT"])
     rows = await client("GET", "/fapi/v1/income", incomeType="FUNDING_FEE")
     assert [(row["symbol"], row["income"]) for row in rows] == [("BTCUSDT", paid["B"][0]["bc"])]
+
+
+async def test_batches_answer_order_by_order(client: Client) -> None:
+    terms = LIMIT | {"newClientOrderId": "b1"}
+    batch = json.dumps([terms, terms, LIMIT | {"price": "59000.05"}], separators=(",", ":"))
+    first, second, third = await client("POST", "/fapi/v1/batchOrders", batchOrders=batch)
+    assert (first["clientOrderId"], second["code"], third["code"]) == ("b1", -4116, -4014)
+    assert client.headers["X-MBX-ORDER-COUNT-1M"] == "3"
+    names = json.dumps(["b1", "b2"])
+    gone = await client("DELETE", "/fapi/v1/batchOrders", symbol="BTCUSDT", origClientOrderIdList=names)
+    assert (gone[0]["status"], gone[1]["code"]) == ("CANCELED", -2011)
+
+
+async def test_a_good_till_date_ends_an_order(client: Client, venue: BinanceEmulator) -> None:
+    tap = await user_tap(client)
+    soon = venue.clock.now_ms() + 60_000
+    assert (await client.buy(price="59000", timeInForce="GTD", goodTillDate=soon))["code"] == -4188
+    due = venue.clock.now_ms() + 601_000
+    placed = await client.buy(price="59000", timeInForce="GTD", goodTillDate=due)
+    assert placed["goodTillDate"] == due - due % 1000
+    venue.skew_ms = 602_000
+    assert (await tap.next(lambda message: message.get("o", {}).get("x") == "EXPIRED"))["o"]["X"] == "EXPIRED"
+
+
+async def test_what_the_venue_does_by_itself_is_told_too(client: Client, venue: BinanceEmulator) -> None:
+    tap = await user_tap(client)
+    foreign = await venue.venue.place_order(PERP, Side.BUY, OrderType.LIMIT, Decimal("0.01"), Decimal(59_000))
+    told = (await tap.kind("ORDER_TRADE_UPDATE"))["o"]
+    assert (told["x"], told["c"], told["q"]) == ("NEW", foreign.client_id, "0.010")
+    await client("POST", "/fapi/v1/leverage", symbol="BTCUSDT", leverage=100)
+    await client.buy(quantity="5", price="60010")
+    venue.book(PERP, [(58_600.0, 50.0)], [(58_601.0, 50.0)])
+    venue.mark(PERP, 58_600.0)
+    forced = await tap.next(lambda message: message.get("o", {}).get("x") == "CALCULATED")
+    assert forced["o"]["o"] == "LIQUIDATION" and forced["o"]["c"].startswith("autoclose-")
+    trades = await client("GET", "/fapi/v1/userTrades", symbol="BTCUSDT", limit=1)
+    assert Decimal(trades[0]["realizedPnl"]) < -5_000
+
+
+async def test_spot_market_orders_by_quote_and_the_ends_of_its_stream(client: Client, venue: BinanceEmulator) -> None:
+    tap = await spot_user_tap(client)
+    bought = await client(
+        "POST",
+        "/api/v3/order",
+        symbol="BTCUSDT",
+        side="BUY",
+        type="MARKET",
+        quoteOrderQty="1000",
+        newOrderRespType="FULL",
+    )
+    assert (bought["executedQty"], bought["cummulativeQuoteQty"]) == ("0.01666000", "999.61666000")
+    assert sum(Decimal(fill["qty"]) for fill in bought["fills"]) == Decimal("0.01666")
+    stream = await open_tap(client, "/ws")
+    assert (await stream.ask(method="SUBSCRIBE", params=["btcusdt@trade"], id=1))["result"] is None
+    venue.wire.announce_shutdown()
+    assert (await tap.kind("serverShutdown"))["event"] and (await stream.kind("serverShutdown"))["E"]
+    venue.wire.terminate_spot_stream()
+    assert (await tap.kind("eventStreamTerminated"))["subscriptionId"] == 0
+    await client.spot_buy(price="59000")
+    assert (await tap.ask(id=5, method="session.logon", params={"apiKey": client.key}))["status"] == 400
+    assert (await tap.ask(id=6, method="ping", params={}))["result"] == {}
+    assert not [message for message in tap.got[-2:] if "event" in message]
+
+
+async def test_slow_deaf_and_too_talkative_connections(client: Client, venue: BinanceEmulator) -> None:
+    began = venue.clock.stopwatch_ns()
+    slow = venue.faults.delay("/fapi/v1/time", 0.2)
+    await client.public("/fapi/v1/time")
+    assert venue.clock.stopwatch_ns() - began > 190_000_000
+    slow.stop()
+    talker = await open_tap(client, "/public/ws")
+    with pytest.raises(ConnectionError):
+        for number in range(12):
+            await talker.ask(method="LIST_SUBSCRIPTIONS", id=number)
+    deaf = await open_tap(client, "/market/ws/btcusdt@aggTrade")
+    venue.faults.black_hole("public")
+    venue.print(PERP, 60_000.5, 0.001)
+    await client.public("/fapi/v1/time")
+    venue.faults.clear()
+    venue.print(PERP, 60_000.5, 0.002)
+    assert (await deaf.kind("aggTrade"))["q"] == "0.002"
 
 
 async def test_it_runs_by_hand() -> None:

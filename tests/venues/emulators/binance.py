@@ -41,10 +41,10 @@ from tests.venues.emulators.binance_listing import (
 )
 from tests.venues.emulators.binance_orders import Orders
 from tests.venues.emulators.binance_public import PUBLIC
-from tests.venues.emulators.binance_sockets import Sockets, kind_of
+from tests.venues.emulators.binance_sockets import HANDSHAKE_WEIGHT, Sockets, kind_of
 from tests.venues.emulators.binance_spot import SPOT
 from tests.venues.emulators.binance_streams import MarketStreams
-from tests.venues.emulators.binance_trading import cancel_all
+from tests.venues.emulators.binance_trading import cancel_all, expire_due
 from tests.venues.emulators.binance_user import ListenKeys, UserData
 from tests.venues.emulators.binance_wire import (
     BinanceError,
@@ -60,6 +60,7 @@ from tests.venues.emulators.market import BookChange
 from tests.venues.emulators.wire import Seen, Socket, json_answer
 
 ZERO = Decimal(0)
+SPOT_CONNECTIONS = 300
 UNKNOWN_503 = '{"code":-1000,"msg":"Unknown error, please check your request or try again later."}'
 UNAVAILABLE_503 = '{"code":-1001,"msg":"Service Unavailable."}'
 INTERNAL_503 = '{"code":-1001,"msg":"Internal error; unable to process your request. Please try again."}'
@@ -233,6 +234,19 @@ class BinanceEmulator(Emulator):
         """Return which socket a path is."""
         return kind_of(path)
 
+    def refuse_socket(self, kind: str) -> Answer | None:
+        """Refuse a spot address more than 300 connections in 5 minutes; a WS API handshake costs weight."""
+        product = Product.SPOT if kind.endswith(":spot") else Product.FUTURES
+        if not self.limits_on:
+            return None
+        try:
+            if product is Product.SPOT and self.limits.add("spot connections", 300.0) > SPOT_CONNECTIONS:
+                raise BinanceError(-1003, "Too many connections.", 429, {"Retry-After": "300"})
+            self.limits_of[product].admit(HANDSHAKE_WEIGHT.get(kind, 0))
+        except BinanceError as error:
+            return json_answer(error.body, error.status, error.headers)
+        return None
+
     async def on_open(self, socket: Socket) -> None:
         """Subscribe to what the address names."""
         self.wire.opened(socket)
@@ -263,10 +277,11 @@ class BinanceEmulator(Emulator):
         self.user.take(event)
 
     def on_second(self) -> None:
-        """Publish marks, let the listen key run out, fire dead-man switches."""
+        """Publish marks, let the listen key and dated orders run out, fire dead-man switches."""
         now_ms = self.clock.now_ms()
         self.streams.on_second(self.clock.now_ns() // NS_PER_S)
         self.listen_keys.on_second()
+        expire_due(self)
         for symbol, due_ms in list(self.account.countdowns.items()):
             if now_ms >= due_ms:
                 del self.account.countdowns[symbol]

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _DEPTHS = (5, 10, 20, 50, 100, 500, 1000)
 _HOUR_MS = 3_600_000
+_FUNDING_CALLS = 500
+"""Calls of fundingRate and fundingInfo together in 5 minutes."""
 _INTEREST = "0.00010000"
 
 
@@ -221,6 +223,7 @@ def _next_funding(venue: BinanceEmulator, listing: Listing) -> int:
 
 def funding_rates(venue: BinanceEmulator, params: Params) -> object:
     """Answer past funding: the present rate, as often as the time holds periods."""
+    _count_funding(venue)
     limit = row_limit(params, 200)
     now_ms, rows = venue.clock.now_ms(), []
     for listing in _each(venue, Product.FUTURES, params):
@@ -244,7 +247,14 @@ def funding_rates(venue: BinanceEmulator, params: Params) -> object:
     return rows
 
 
+def _count_funding(venue: BinanceEmulator) -> None:
+    if venue.limits.add("funding", 300.0) > _FUNDING_CALLS and venue.limits_on:
+        wait_s = max(1, round(venue.limits.left_s(300.0)))
+        raise BinanceError(-1003, "Too many requests.", 429, {"Retry-After": str(wait_s)})
+
+
 def funding_info(venue: BinanceEmulator, params: Params) -> object:
+    _count_funding(venue)
     return [
         {
             "symbol": listing.native,

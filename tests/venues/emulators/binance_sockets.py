@@ -32,7 +32,7 @@ _ROUTES = {
 }
 _MOST_STREAMS = 1024
 _MESSAGES_A_SECOND = {Product.FUTURES: 10, Product.SPOT: 5}
-_HANDSHAKE_WEIGHT = {"trade:futures": 5, "private:spot": 2}
+HANDSHAKE_WEIGHT = {"trade:futures": 5, "private:spot": 2}
 _ROUTE_OF = {
     "public:futures": "public",
     "public:market": "market",
@@ -126,8 +126,7 @@ class Sockets:
 
     def opened(self, socket: Socket) -> None:
         """Subscribe to what the address names."""
-        if socket.kind in _HANDSHAKE_WEIGHT:
-            self._count_handshake(socket)
+        if socket.kind not in _ROUTE_OF:
             return
         query = parse_qs(socket.query)
         named = [stream for part in query.get("streams", []) for stream in part.split("/")]
@@ -136,19 +135,12 @@ class Sockets:
         named += [stream for stream in tail.split("/") if stream]
         self._subscribe(socket, named)
 
-    def _count_handshake(self, socket: Socket) -> None:
-        product = _product(socket)
-        try:
-            self._venue.limits_of[product].admit(_HANDSHAKE_WEIGHT[socket.kind])
-        except BinanceError:
-            socket.close(1008)
-
     async def message(self, socket: Socket, text: str) -> None:
         """Take one message; too many of them end the connection."""
         product = _product(socket)
         if socket.kind in _ROUTE_OF:
             sent = self._venue.limits.add(f"messages {id(socket)}", 1.0)
-            if sent > _MESSAGES_A_SECOND[product]:
+            if sent > _MESSAGES_A_SECOND[product] and self._venue.limits_on:
                 socket.close(1008)
                 return
             self._command(socket, text)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from engine.kernel.clock import NS_PER_MS
 from engine.kernel.errors import (
     CtosError,
     InsufficientFunds,
@@ -90,10 +90,7 @@ def carry(venue: BinanceEmulator, wanted: Wanted) -> Ticket:
         update = venue.exchange.place(request)
         return venue.orders.accept(venue.exchange.registry.find(update.venue_order_id, listing.symbol), wanted)
 
-    ticket = attempt(venue, listing, operation)
-    if ticket.good_till:
-        venue.clock.call_at(ticket.good_till * NS_PER_MS, _expire, venue, ticket)
-    return ticket
+    return attempt(venue, listing, operation)
 
 
 def attempt(venue: BinanceEmulator, listing: Listing, operation: Callable[[], T]) -> T:
@@ -152,9 +149,12 @@ def _sized(venue: BinanceEmulator, wanted: Wanted) -> Wanted:
     return Wanted(listing, wanted.side, wanted.type, wanted.force, quantity, None, wanted.reduce_only, wanted.client_id)
 
 
-def _expire(venue: BinanceEmulator, ticket: Ticket) -> None:
-    if ticket.is_open:
-        venue.carry_out(lambda: venue.exchange.clearing.end(ticket.order, OrderState.EXPIRED, "good till date"))
+def expire_due(venue: BinanceEmulator) -> None:
+    """End the orders whose goodTillDate has come."""
+    now_ms = venue.clock.now_ms()
+    for ticket in venue.orders.open(Product.FUTURES):
+        if ticket.good_till and now_ms >= ticket.good_till:
+            venue.carry_out(partial(venue.exchange.clearing.end, ticket.order, OrderState.EXPIRED, "good till date"))
 
 
 def find_open(venue: BinanceEmulator, listing: Listing, params: Params, prefix: str = "") -> Ticket:

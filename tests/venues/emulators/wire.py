@@ -81,7 +81,7 @@ class Socket:
     @property
     def is_deaf(self) -> bool:
         """Return whether it is a black hole."""
-        return bool(self._faults.black_holes & {"*", self.kind})
+        return any(self.is_of(which) for which in self._faults.black_holes)
 
     def send(self, text: str) -> None:
         """Send a message that belongs to no channel (answers, acknowledgements)."""
