@@ -27,6 +27,8 @@ MAX_ANSWER_BYTES = 32 << 20
 PROVEN_S = 8.0
 """A connection that was idle for longer is not used again: it may be dead without our knowing."""
 WARM_EVERY_S = 5.0
+ORDER_START_S = 3.0
+"""An order that could not leave within this time is not sent any more: the market it was meant for is gone."""
 MAX_CONNECTIONS = 64
 _PLAIN = {"User-Agent": "ctos", "Accept": "*/*", "Accept-Encoding": "identity"}
 _PACKED = {"User-Agent": "ctos", "Accept": "*/*", "Accept-Encoding": "gzip"}
@@ -153,7 +155,8 @@ class HttpClient:
                 its time stamp is fresh.
             urgency: What it is for.
             cost: What it takes of the venue's budgets.
-            timeout_s: How long it may take, waiting for the budget included.
+            timeout_s: How long it may take, waiting for the budget included; an order must have left within
+                `ORDER_START_S` of it.
 
         Raises:
             RateLimited: Certainly not sent: no budget in time, or a ban.
@@ -164,14 +167,18 @@ class HttpClient:
         if connector is None or address is None:
             raise VenueUnavailable(f"{self._venue}: the connection is not started, or closed; nothing was sent")
         seconds = self._timeout_s if timeout_s is None else timeout_s
+        start_s = min(seconds, ORDER_START_S) if urgency is Urgency.ORDER else seconds
+        after_s = seconds - start_s
         if not self._limiter.try_acquire(cost, urgency):
-            deadline_ns = self._clock.now_ns() + int(seconds * NS_PER_S)
+            deadline_ns = self._clock.now_ns() + int(start_s * NS_PER_S)
             await self._limiter.acquire(cost, urgency, deadline_ns)
-            seconds = max(0.1, (deadline_ns - self._clock.now_ns()) / NS_PER_S)
+            start_s = max(0.1, (deadline_ns - self._clock.now_ns()) / NS_PER_S)
         connection: Connection | None = None
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(start_s) as limit:
                 connection = await connector.connect(address, [], _NO_LIMIT)
+                if after_s:
+                    limit.reschedule((limit.when() or 0.0) + after_s)
                 began_ns = self._clock.stopwatch_ns()
                 status, headers, body = await _exchange(connection, lambda: self._prepare(build(), urgency))
         except aiohttp.ClientConnectorCertificateError as error:
@@ -182,7 +189,7 @@ class HttpClient:
             raise self._unsent(f"no connection to {self._host}: {error.os_error}") from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             if connection is None:
-                raise self._unsent(f"no connection to {self._host}: {_words(error, seconds)}") from error
+                raise self._unsent(f"no connection to {self._host}: {_words(error, start_s)}") from error
             raise self._unanswered(urgency, _words(error, seconds)) from error
         rtt_ms = (self._clock.stopwatch_ns() - began_ns) / NS_PER_MS
         reply = HttpReply(status, headers, body, rtt_ms)

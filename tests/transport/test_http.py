@@ -102,6 +102,21 @@ async def test_a_lost_answer_of_a_cancel_or_query_is_unavailable(server, rest):
     assert len(server.seen) == 3
 
 
+async def test_an_order_that_cannot_leave_soon_is_not_sent_but_has_time_for_its_answer(server, rest, monkeypatch):
+    async def slow(*conversation) -> bool:
+        await asyncio.sleep(0.2)
+        return await answer()(*conversation)
+
+    monkeypatch.setattr(http, "ORDER_START_S", 0.1)
+    server.script.append(slow)
+    assert (await rest.send(request, Urgency.ORDER, COST)).status == 200
+    for _ in range(100):
+        rest._limiter.try_acquire(COST, Urgency.CANCEL)
+    with pytest.raises(RateLimited, match=r"0\.1 s are left"):
+        await rest.send(request, Urgency.ORDER, COST)
+    assert len(server.seen) == 1
+
+
 async def test_no_answer_in_time_is_unknown(server, rest):
     server.script.append(silence)
     with pytest.raises(UnknownOutcome, match=r"no answer within 0\.2 s"):
@@ -131,8 +146,11 @@ async def test_a_connection_that_never_opens_sent_nothing(server, monkeypatch):
     mute = await asyncio.start_server(lambda reader, writer: reader.read(), "127.0.0.1", 0)
     rest = client(f"https://127.0.0.1:{mute.sockets[0].getsockname()[1]}")
     await rest.start()
-    with pytest.raises(VenueUnavailable, match="nothing was sent"):
-        await rest.send(request, Urgency.ORDER, COST, timeout_s=0.2)
+    monkeypatch.setattr(http, "ORDER_START_S", 0.1)
+    with pytest.raises(VenueUnavailable, match=r"within 0\.1 s; nothing was sent"):
+        await rest.send(request, Urgency.ORDER, COST)
+    with pytest.raises(VenueUnavailable, match=r"within 0\.2 s; nothing was sent"):
+        await rest.send(request, Urgency.QUERY, COST, timeout_s=0.2)
     await rest.stop()
     mute.close()
 
