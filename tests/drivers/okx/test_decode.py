@@ -83,6 +83,19 @@ def test_a_rest_snapshot_finds_the_book_it_belongs_to():
     assert {e.symbol for e in events} == {"ETH-USDT"} and events[1].bids == [(2000.0, 1.0)]
 
 
+def test_a_rest_snapshot_that_fits_two_books_is_given_to_neither():
+    decoder = make_decoder()
+    snapshot = {"asks": [level("2001", "1")], "bids": [level("2000", "1")], "ts": "5", "seqId": 104}
+    reply = msgspec.json.encode({"code": "0", "msg": "", "data": [snapshot]})
+    lines = [
+        book(SWAP, 100, 106, [level("50000", "5")], []),
+        book(SPOT, 100, 106, [level("1999", "5")], []),
+        reply,
+    ]
+    assert [event for each in lines for event in decoder.feed(each)] == []
+    assert decoder.summary()["unplaced_snapshots"] == 1
+
+
 def test_market_channels():
     events = fed(
         line("trades", SWAP, {"instId": SWAP, "tradeId": "7", "px": "50000.1", "sz": "3.3", "side": "sell", "ts": "1"}),

@@ -70,6 +70,12 @@ def test_a_rest_snapshot_before_any_update_waits_for_the_first_that_joins(first:
     assert kinds(depth.update(step(11, 13, 2.0))) == [BookInvalid]
 
 
+def test_a_rest_snapshot_that_the_next_update_does_not_join_is_a_gap():
+    depth = DepthSync(SYMBOL)
+    depth.rest_snapshot(step(-1, 10, 9.0))
+    assert kinds(depth.update(step(11, 13, 2.0))) == [BookInvalid]
+
+
 def test_a_rest_snapshot_older_than_the_updates_is_told():
     depth = DepthSync(SYMBOL)
     depth.update(step(20, 22, 1.0))
