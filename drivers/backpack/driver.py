@@ -56,7 +56,7 @@ class BackpackDriver(VenueDriver):
         self._rest = Rest(self._http, setup.clock, signer, self.arch.limits["window_ms"], setup.log)
         self._aliases = Aliases(setup.store, setup.clock, setup.rng.fork("aliases"))
         self._money = Account(self._rest, self._aliases, setup.log)
-        self._orders = Orders(self._rest, self._aliases)
+        self._orders = Orders(self._rest, self._aliases, setup.log)
         self._feed = PublicFeed(self._period_h)
         self._public = PublicSocket(
             setup, self._on_public, self._on_problem, self._on_subscribed, self._on_public_lost, self.in_background

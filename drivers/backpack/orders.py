@@ -13,11 +13,13 @@ from drivers.backpack.signer import Params
 from drivers.backpack.values import ms_of
 from drivers.transport.gateway import is_venue_id
 from drivers.transport.line_decoder import Undecodable
+from drivers.transport.setup import Log
 from engine.kernel.errors import CtosError, OrderNotFound, UnknownOutcome, VenueUnavailable
 from engine.kernel.instruments import Instrument
-from engine.kernel.orders import OrderRequest, OrderState, OrderUpdate
+from engine.kernel.orders import OrderRequest, OrderState, OrderType, OrderUpdate
 
 FIRST_PAGE, PAGE = 100, 1000
+_EXPIRE_BY_NATURE = (OrderType.IOC, OrderType.FOK)
 CLOCKS_APART_MS = 300_000
 """How far our clock and the venue's may be apart when an order's time is compared with the time of its alias."""
 
@@ -28,10 +30,12 @@ class Orders:
     Args:
         rest: The venue's calls.
         aliases: The numbers that stand for our client ids.
+        log: Takes lines for the operator.
     """
 
-    def __init__(self, rest: Rest, aliases: Aliases) -> None:
+    def __init__(self, rest: Rest, aliases: Aliases, log: Log) -> None:
         self._rest = rest
+        self._log = log
         self._aliases = aliases
 
     async def submit(self, request: OrderRequest, instrument: Instrument) -> OrderUpdate:
@@ -48,10 +52,13 @@ class Orders:
             update = replace(self._update(order), client_id=request.client_id)
         except Undecodable as error:
             raise UnknownOutcome(f"backpack: {what}: {error.reason}", request=what) from error
-        if update.state is OrderState.EXPIRED and not update.filled:
-            refusal = refusal_from(update.reason, what)
-            if refusal is not None:
-                raise refusal
+        if update.state is not OrderState.EXPIRED or update.filled:
+            return update
+        if not update.reason and (request.reduce_only or request.type not in _EXPIRE_BY_NATURE):
+            update = replace(update, reason=await self._why_expired(instrument.native, order.id))
+        refusal = refusal_from(update.reason, what)
+        if refusal is not None:
+            raise refusal
         return update
 
     async def withdraw(self, order_id: str, instrument: Instrument) -> OrderUpdate:
@@ -82,6 +89,15 @@ class Orders:
         if await self._has_fills(instrument.native, identity, alias):
             raise VenueUnavailable(f"backpack: order {order_id} traded, but its history is behind; ask again")
         raise OrderNotFound(f"backpack: there is no order {order_id} on {instrument.symbol}")
+
+    async def _why_expired(self, native: str, order_id: str) -> str:
+        """Return why an order expired, which only the history tells; empty when it does not know yet."""
+        try:
+            page = await self._rest.order_history({"symbol": native, "orderId": order_id}, FIRST_PAGE, 0)
+        except CtosError as error:
+            self._log("warning", f"backpack: why order {order_id} expired could not be asked: {error}")
+            return ""
+        return next((order.expiryReason for order in page if order.id == order_id and order.expiryReason), "")
 
     async def _after_acceptance(self, order_id: str, instrument: Instrument) -> OrderUpdate:
         try:

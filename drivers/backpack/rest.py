@@ -23,7 +23,7 @@ from drivers.backpack.rest_wire import (
     RestTicker,
 )
 from drivers.backpack.signer import Params, Signer, Value, instruction_text, text_of
-from drivers.backpack.wire import DepthSnapshot
+from drivers.backpack.wire import DepthSnapshot, is_finite
 from drivers.transport.http import HttpClient, HttpReply, WireRequest
 from drivers.transport.rate_limits import Cost, Urgency
 from drivers.transport.server_clock import ServerClock
@@ -157,7 +157,7 @@ class Rest:
         if reply.status == _ACCEPTED:
             raise UnknownOutcome(f"backpack: {what}: taken, but not carried out yet", code="HTTP 202", request=what)
         try:
-            return msgspec.json.decode(reply.body, type=RestOrder, strict=False)
+            return _decoded(reply.body, RestOrder)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UnknownOutcome(f"backpack: {what}: the answer cannot be read: {error}", request=what) from error
 
@@ -254,11 +254,18 @@ def _result(reply: HttpReply, type: type[T], what: str) -> T:
     if not 200 <= reply.status < 300:
         raise error_from(reply.status, reply.body, what)
     try:
-        return msgspec.json.decode(reply.body, type=type, strict=False)
+        return _decoded(reply.body, type)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         shown = " ".join(reply.body[:120].decode("utf-8", "replace").split())
         text = f"backpack: {what}: the answer cannot be read: {error}; it begins {shown!r}"
         raise VenueUnavailable(text, request=what) from error
+
+
+def _decoded(body: bytes, type: type[T]) -> T:
+    result = msgspec.json.decode(body, type=type, strict=False)
+    if not is_finite(result):
+        raise msgspec.ValidationError("an amount is not a number")
+    return result
 
 
 class _Kind(msgspec.Struct):

@@ -241,9 +241,23 @@ def decode(payload: bytes) -> tuple[str, Message]:
             return stream, None
         raise Undecodable(f"unknown stream {stream[:60]!r}")
     try:
-        return stream, decoder(envelope.data)
+        message: Message = decoder(envelope.data)
     except _BROKEN as error:
         raise Undecodable(f"{stream[:60]}: {error}", _symbol(envelope.data)) from error
+    if isinstance(message, PrivateMessage) and not is_finite(message):
+        raise Undecodable(f"{stream[:60]}: an amount is not a number", _symbol(envelope.data))
+    return stream, message
+
+
+def is_finite(value: object) -> bool:
+    """Return whether every amount in a message or answer is a number; the JSON decoder lets NaN and infinity pass."""
+    if isinstance(value, Decimal):
+        return value.is_finite()
+    if isinstance(value, Struct):
+        return all(is_finite(getattr(value, name)) for name in value.__struct_fields__)
+    if isinstance(value, list):
+        return all(map(is_finite, value))
+    return not isinstance(value, dict) or all(map(is_finite, value.values()))
 
 
 def _without_stream(payload: bytes) -> tuple[str, Message]:

@@ -1,0 +1,199 @@
+"""The driver against the emulator, where Backpack is unlike other venues."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from decimal import Decimal
+
+import pytest
+
+from engine.kernel.account import AccountStream, Balance, FundingPayment
+from engine.kernel.errors import (
+    DuplicateClientOrderId,
+    OrderNotFound,
+    PostOnlyWouldTake,
+    ReduceOnlyRejected,
+    UnknownOutcome,
+    Unsupported,
+    VenueUnavailable,
+)
+from engine.kernel.market import Quote
+from engine.kernel.orders import OrderState, OrderType, OrderUpdate, Side
+from tests.venues.conformance.rig import Rig
+
+D = Decimal
+CID = "abcd0000000000000a"
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    opened = await Rig.open("backpack")
+    yield opened
+    await opened.close()
+
+
+def order_call(method: str, path: str, body: bytes) -> bool:
+    return method == "POST" and path.split("?")[0] == "/api/v1/order"
+
+
+def asked(rig: Rig, method: str, path: str) -> int:
+    return sum(seen.method == method and seen.path.split("?")[0] == path for seen in rig.emulator.requests)
+
+
+async def rest(rig: Rig, client_id: str = CID, price: str = "50000") -> OrderUpdate:
+    return await rig.patiently(
+        rig.driver.place_order(rig.perp, Side.BUY, OrderType.LIMIT, D("0.01"), D(price), client_id=client_id)
+    )
+
+
+async def test_a_resting_order_is_found_and_cancelled_by_our_id_after_a_restart(rig: Rig):
+    placed = await rest(rig)
+    driver = await rig.restart()
+    (found,) = await rig.patiently(driver.get_open_orders())
+    assert (found.client_id, found.venue_order_id) == (CID, placed.venue_order_id)
+    assert (await rig.patiently(driver.revoke_order(CID, rig.perp))).state is OrderState.CANCELED
+    await rig.until(lambda: any(isinstance(e, OrderUpdate) and e.client_id == CID for e in rig.events))
+
+
+async def test_without_the_numbers_an_order_is_not_taken_for_ours(rig: Rig):
+    from drivers.transport.setup import MemoryStore
+
+    placed = await rest(rig)
+    driver = await rig.restart(store=MemoryStore())
+    (found,) = await rig.patiently(driver.get_open_orders())
+    assert (found.client_id, found.venue_order_id) == ("", placed.venue_order_id)
+    with pytest.raises(OrderNotFound, match="no order was sent under the client id"):
+        await rig.patiently(driver.get_order_status(CID, rig.perp))
+    by_venue_id = await rig.patiently(driver.get_order_status(placed.venue_order_id, rig.perp))
+    assert by_venue_id.state is OrderState.OPEN
+    assert len(await rig.patiently(driver.cancel_all())) == 1
+
+
+async def test_a_filled_order_is_not_resting_and_is_found_in_the_history(rig: Rig):
+    rig.emulator.faults.lose_response(order_call)
+    with pytest.raises(UnknownOutcome):
+        await rig.patiently(rig.driver.place_order(rig.perp, Side.BUY, OrderType.MARKET, D("0.01"), client_id=CID))
+    found = await rig.patiently(rig.driver.get_order_status(CID, rig.perp))
+    assert (found.state, found.filled, found.client_id) == (OrderState.FILLED, D("0.01"), CID)
+    assert asked(rig, "GET", "/api/v1/order") == asked(rig, "GET", "/wapi/v1/history/orders") == 1
+    assert asked(rig, "POST", "/api/v1/order") == 1
+
+
+async def test_absence_is_only_said_when_order_call_and_both_histories_say_so(rig: Rig):
+    rig.emulator.faults.lose_request(order_call)
+    with pytest.raises(UnknownOutcome):
+        await rest(rig)
+    rig.emulator.faults.answer(lambda m, p, b: "history/fills" in p, 503, b"busy")
+    with pytest.raises(VenueUnavailable):
+        await rig.patiently(rig.driver.get_order_status(CID, rig.perp))
+    rig.emulator.faults.answer(lambda m, p, b: "history/orders" in p, 503, b"busy")
+    with pytest.raises(VenueUnavailable):
+        await rig.patiently(rig.driver.get_order_status(CID, rig.perp))
+    with pytest.raises(OrderNotFound):
+        await rig.patiently(rig.driver.get_order_status(CID, rig.perp))
+
+
+async def test_fills_without_a_history_are_no_proof_of_absence(rig: Rig):
+    await rig.patiently(rig.driver.place_order(rig.perp, Side.BUY, OrderType.MARKET, D("0.01"), client_id=CID))
+    rig.emulator.faults.answer(lambda m, p, b: "history/orders" in p, 200, b"[]")
+    with pytest.raises(VenueUnavailable, match="traded, but its history is behind"):
+        await rig.patiently(rig.driver.get_order_status(CID, rig.perp))
+
+
+async def test_a_client_id_is_never_sent_twice(rig: Rig):
+    await rest(rig)
+    with pytest.raises(DuplicateClientOrderId):
+        await rest(rig)
+    assert asked(rig, "POST", "/api/v1/order") == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (202, b""),
+        (200, b"not json"),
+        (200, b'{"id": "1"}'),
+        (503, b"<html>"),
+        (504, b'{"code":"TIMEOUT","message":""}'),
+    ],
+)
+async def test_an_answer_that_proves_nothing_leaves_the_outcome_unknown(rig: Rig, status, body):
+    rig.emulator.faults.unknown_but_done(order_call, status, body)
+    with pytest.raises(UnknownOutcome):
+        await rest(rig)
+    assert (await rig.patiently(rig.driver.get_order_status(CID, rig.perp))).state is OrderState.OPEN
+
+
+async def test_a_cancel_that_is_only_accepted_is_no_cancel_yet(rig: Rig):
+    await rest(rig)
+    rig.emulator.slow_cancels = True
+    answer = await rig.patiently(rig.driver.revoke_order(CID, rig.perp))
+    assert (answer.state, answer.client_id, answer.quantity) == (OrderState.SENT, CID, D("0.01"))
+
+    def canceled() -> bool:
+        return any(isinstance(e, OrderUpdate) and e.state is OrderState.CANCELED for e in rig.events)
+
+    await rig.until(canceled)
+
+
+async def test_orders_that_expire_at_once_are_refusals(rig: Rig):
+    rig.emulator.late_refusals = True
+    with pytest.raises(PostOnlyWouldTake):
+        await rig.patiently(
+            rig.driver.place_order(rig.perp, Side.BUY, OrderType.POST_ONLY, D("0.01"), D("61000"), client_id=CID)
+        )
+    with pytest.raises(ReduceOnlyRejected):
+        await rig.patiently(
+            rig.driver.place_order(rig.perp, Side.BUY, OrderType.LIMIT, D("0.01"), D("50000"), reduce_only=True)
+        )
+    expired = [e for e in rig.events if isinstance(e, OrderUpdate) and e.state is OrderState.EXPIRED]
+    assert [e.error for e in expired] == ["PostOnlyWouldTake", "ReduceOnlyRejected"]
+
+
+async def test_lent_money_is_ours_and_follows_the_stream(rig: Rig):
+    before = {b.currency: b for b in await rig.patiently(rig.driver.fetch_balance())}
+    rig.emulator.lent["USDC"] = D(1000)
+    (balance,) = await rig.patiently(rig.driver.fetch_balance("USDC"))
+    assert balance.total == balance.free + balance.locked == before["USDC"].total
+    rig.events.clear()
+    await rig.patiently(
+        rig.driver.place_order(rig.spot, Side.BUY, OrderType.LIMIT, D("0.01"), D("50000"), client_id=CID)
+    )
+    await rig.until(lambda: [e for e in rig.events if isinstance(e, Balance) and e.currency == "USDC"])
+    told = [e for e in rig.events if isinstance(e, Balance) and e.currency == "USDC"][-1]
+    assert told.total == before["USDC"].total
+    assert told.locked >= D(500)
+
+
+async def test_funding_is_told_once_a_payment_also_over_a_restart(rig: Rig):
+    def payments() -> list[FundingPayment]:
+        return [event for event in rig.events if isinstance(event, FundingPayment)]
+
+    await rig.patiently(rig.driver.place_order(rig.perp, Side.BUY, OrderType.MARKET, D("0.01"), client_id=CID))
+    row = {"symbol": "BTC_USDC_PERP", "quantity": "-0.06", "fundingRate": "0.0001", "subaccountId": 0}
+    rig.emulator.funding_rows.append({**row, "intervalEndTimestamp": "2026-09-21T14:00:00"})
+    await rig.wind(10.0)
+    (payment,) = payments()
+    assert (payment.symbol, payment.amount, payment.rate) == (rig.perp, D("-0.06"), D("0.0001"))
+    await rig.driver.stop()
+    rig.emulator.funding_rows.append({**row, "intervalEndTimestamp": "2026-09-21T15:00:00"})
+    await rig.wind(3700.0, alive=False)
+    await rig.restart()
+    await rig.until(lambda: len({each.id for each in payments()}) == 2)
+
+
+async def test_a_quiet_market_has_a_quote_and_amending_is_refused(rig: Rig):
+    heard: list = []
+    rig.driver.subscribe_ticks(rig.other, heard.append)
+    await rig.until(lambda: any(isinstance(event, Quote) for event in heard))
+    assert next(e for e in heard if isinstance(e, Quote)).bid == 3000.0
+    with pytest.raises(Unsupported):
+        await rig.driver.amend_order(CID, rig.perp, D(1))
+
+
+async def test_what_the_private_stream_says_in_other_words_leads_to_a_reconciliation(rig: Rig):
+    rig.events.clear()
+    await rest(rig)
+    await rig.until(lambda: any(isinstance(event, OrderUpdate) for event in rig.events))
+    rig.driver._private.on_message(b'{"stream":"account.orderUpdate","data":{"e":"orderFill","s":"SOL_USDC_PERP"}}')
+    assert [event.live for event in rig.events if isinstance(event, AccountStream)] == [False, True]
