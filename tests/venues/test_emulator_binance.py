@@ -164,11 +164,9 @@ def test_published_signatures_are_accepted_and_changed_text_is_not(secret: str, 
     query, body = text.split("&timeInForce", 1)[0], "timeInForce" + text.split("&timeInForce", 1)[1]
     joined = hmac.new(secret.encode(), (query + body).encode(), hashlib.sha256).hexdigest()
     check_request_signature(secret, query, f"{body}&signature={joined}")
-    for bad in (
-        f"{text}0&signature={signature}",
-        f"signature={signature}&{text}",
-        f"{text}&a={{b}}&signature={signature}",
-    ):
+    raw = f"{text}&note={{b}}"
+    unencoded = hmac.new(secret.encode(), raw.encode(), hashlib.sha256).hexdigest()
+    for bad in (f"{text}0&signature={signature}", f"signature={signature}&{text}", f"{raw}&signature={unencoded}"):
         with pytest.raises(BinanceError) as refused:
             check_request_signature(secret, bad, "")
         assert refused.value.code == -1022
