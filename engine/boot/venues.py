@@ -82,7 +82,7 @@ class KeyRing:
     def __init__(self) -> None:
         self._environment = _TakenEnvironment()
         self._password: Secret | None = None
-        self._opened: dict[str, dict[str, Secret]] = {}
+        self._opened: dict[tuple[str, ...], dict[str, Secret]] = {}
 
     def secrets(self, entry: AccountEntry) -> dict[str, Secret]:
         """Return an account's secrets by name; they are masked in every log from now on.
@@ -90,13 +90,14 @@ class KeyRing:
         Raises:
             ConfigError: A variable or key ring entry is missing, or an encrypted value cannot be opened.
         """
-        found = self._opened.get(entry.where)
+        written = (entry.where, *(value.reveal() for value in entry.written.values()))
+        found = self._opened.get(written)
         if found is None:
             self._password = take_password() or self._password
             found = entry.secrets(self._environment, self._password)
             for secret in found.values():
                 process_redactor.add(secret)
-            self._opened[entry.where] = found
+            self._opened[written] = found
         return found
 
 
