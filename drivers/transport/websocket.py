@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl as tls
-from collections.abc import Awaitable, Callable
+import types
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Protocol
 
 from websockets.exceptions import ConnectionClosed
@@ -18,6 +19,9 @@ from engine.kernel.links import LinkState, LinkStatus
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.25, 30.0
 STABLE_S = 60.0
 """A connection that lasted so long sets the back-off to its beginning."""
+
+_MESSAGES_A_TURN = 32
+"""How many messages are handled before everything else gets its turn."""
 
 Send = Callable[[str], Awaitable[None]]
 
@@ -273,9 +277,13 @@ class WsClient:
     async def _read(self, link: Link) -> None:
         socket, policy, clock = link.socket, self._policy, self._clock
         pong = b"pong" if policy.ping_text is not None else None
+        count = 0
         try:
             while not link.lost.done():
                 payload = await socket.recv(decode=False)
+                count += 1
+                if not count % _MESSAGES_A_TURN:
+                    await _next_turn()  # what is queued already comes without a turn of the loop
                 link.frame_ns = now_ns = clock.now_ns()
                 if payload == pong:
                     self._answered(link)
@@ -405,6 +413,12 @@ class WsClient:
         before = self._status
         since_ns = before.since_ns if before.state is state else self._clock.now_ns()
         self._status = LinkStatus(self._name, state, since_ns, before.rtt_ms, detail)
+
+
+@types.coroutine
+def _next_turn() -> Generator[None, None, None]:
+    """Let everything else that is ready run first."""
+    yield
 
 
 def _set(future: asyncio.Future[None]) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+from itertools import pairwise
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
 
 from drivers.transport.websocket import LONGEST_BACKOFF_S, WsClient, WsPolicy
 from engine.kernel.clock import LoopClock, Rng, VirtualClock
@@ -429,6 +431,23 @@ async def test_flapping_leaks_nothing(venue):
     await it.client.stop()
     await until(lambda: not any("websocket public" in task.get_name() for task in asyncio.all_tasks()))
     assert it.clock.next_timer_ns() is None
+
+
+async def test_a_burst_of_messages_leaves_turns_to_everything_else(venue, bench):
+    it = bench()
+    await it.live()
+    turns: list[int] = []
+
+    def turn() -> None:
+        turns.append(len(it.speaker.messages))
+        if turns[-1] < 1000:
+            asyncio.get_running_loop().call_soon(turn)
+
+    frame = Frame(Opcode.TEXT, b"data").serialize(mask=False)
+    venue.open[0].transport.write(frame * 1000)
+    turn()
+    await until(lambda: len(it.speaker.messages) == 1000)
+    assert max(later - earlier for earlier, later in pairwise(turns)) <= 64
 
 
 async def test_runs_on_the_loops_own_clock(venue):
