@@ -198,8 +198,9 @@ async def test_the_server_pings_and_drops_who_does_not_answer(monkeypatch):
     async with SmallVenue() as venue, aiohttp.ClientSession(venue.rest_url) as session:
         socket = await session.ws_connect("/ws/public", autoping=False)
         assert (await socket.receive(timeout=5)).type is aiohttp.WSMsgType.PING
-        while (frame := await socket.receive(timeout=5)).type is aiohttp.WSMsgType.PING:
-            pass
+        async with asyncio.timeout(10):
+            while (frame := await socket.receive()).type is aiohttp.WSMsgType.PING:
+                assert not socket.closed
         assert frame.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
         await sleep(venue.clock, 0)
         assert venue.sockets == []

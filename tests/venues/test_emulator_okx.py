@@ -16,6 +16,7 @@ import pytest
 from yarl import URL
 
 from drivers.paper.config import PaperConfig
+from drivers.paper.markets.synthetic import SyntheticMarket
 from engine.kernel.clock import LoopClock, sleep
 from engine.kernel.orders import OrderRequest, OrderType, Side
 from tests.venues.emulators.okx import OkxEmulator
@@ -526,7 +527,8 @@ async def test_quiet_books_show_life_and_silent_clients_are_closed():
                 await sleep(clock, 10)
 
         talking = asyncio.create_task(talk())
-        quiet = await books.row("books")
+        async with asyncio.timeout(10):
+            quiet = await books.row("books")
         assert (quiet["prevSeqId"], quiet["seqId"], quiet["bids"]) == (first["seqId"], first["seqId"], [])
         closed = await silent.wire.receive(timeout=5)
         assert (closed.type, closed.data) == (aiohttp.WSMsgType.CLOSE, 4004)
@@ -543,3 +545,26 @@ async def test_three_connections_a_second_are_accepted(venue, client):
             assert error.status == 429
             refused += 1
     assert refused >= 2
+
+
+async def test_candles_of_every_length_page_backwards_without_a_gap():
+    clock = LoopClock(asyncio.get_running_loop(), start_ns=1_717_000_000_000_000_000)
+    async with OkxEmulator(market=SyntheticMarket(1, clock.now_ns()), clock=clock) as venue:
+        venue.limits_on = False
+        async with aiohttp.ClientSession() as session:
+            client = Client(venue, session)
+            hour = 3_600_000
+            for bar, length in (("5m", hour // 12), ("2H", 2 * hour), ("12H", 12 * hour), ("1Wutc", 168 * hour)):
+                path = f"market/history-candles?instId={SWAP}&bar={bar}&limit=7"
+                first = await client.get(path)
+                older = await client.get(f"{path}&after={first[-1][0]}")
+                times = [int(row[0]) for row in first + older]
+                assert times == [times[0] - step * length for step in range(14)], bar
+                assert {row[8] for row in older} == {"1"} and first[0][8] == "0"
+                newer = await client.get(f"{path}&before={first[3][0]}")
+                assert [row[0] for row in newer] == [row[0] for row in first[:3]]
+            months = await client.get(f"market/history-candles?instId={SWAP}&bar=1Mutc&limit=3")
+            assert [datetime.fromtimestamp(int(row[0]) / 1000, UTC).day for row in months] == [1, 1, 1]
+            assert await client.get(f"market/candles?instId={SWAP}&bar=1m&after={times[-1]}") == []
+            assert len(await client.get(f"market/candles?instId={SWAP}&bar=1m&limit=1000")) == 300
+            assert await client.code("GET", f"market/candles?instId={SWAP}&bar=7m") == (200, "51000")
