@@ -12,6 +12,7 @@ from drivers.transport.gateway import TaskGateway
 from drivers.transport.setup import VenueSetup
 from drivers.transport.venue_calls import Topic, VenueCalls
 from drivers.transport.venue_streams import VenueStreams
+from engine.kernel.clock import NS_PER_S
 from engine.kernel.errors import AuthError, CtosError, InvalidOrder, OrderNotFound, UnknownSymbol, Unsupported
 from engine.kernel.instruments import Instrument, InstrumentKind
 from engine.kernel.market import TIMEFRAME_MS, Bar, Trade
@@ -20,6 +21,7 @@ from engine.kernel.orders import OrderRequest, OrderState, OrderType, OrderUpdat
 from engine.kernel.syscalls import AccountEvent, BookEvent, ExchangeLimits, TickEvent, Unsubscribe
 
 _ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+_FRESH_NS = 60 * NS_PER_S
 
 
 class VenueDriver(VenueCalls):
@@ -51,6 +53,7 @@ class VenueDriver(VenueCalls):
         self.rng = setup.rng
         self.log = setup.log
         self.instruments: dict[str, Instrument] = {}
+        self._refreshed_ns = 0
         self.streams = VenueStreams(arch.venue, self, setup.clock, setup.log)
         self.topics, self.books = self.streams.topics, self.streams.books
         self.on_market, self.on_account = self.streams.on_market, self.streams.on_account
@@ -88,6 +91,7 @@ class VenueDriver(VenueCalls):
     async def refresh_instruments(self) -> None:
         """Take over the venue's instruments as they are now."""
         self.instruments = {instrument.symbol: instrument for instrument in await self.load_instruments()}
+        self._refreshed_ns = self.clock.now_ns()
 
     def require_keys(self) -> None:
         """Raise `AuthError` when this driver has no keys."""
@@ -106,7 +110,9 @@ class VenueDriver(VenueCalls):
         return instrument
 
     async def symbols(self, kind: InstrumentKind | None = None) -> list[Instrument]:
-        """Return the tradable instruments."""
+        """Return the tradable instruments; the venue is asked anew when what is known is a minute old."""
+        if self.clock.now_ns() - self._refreshed_ns > _FRESH_NS:
+            await self.refresh_instruments()
         return [i for i in self.instruments.values() if kind is None or i.kind is kind]
 
     async def exchange_limits(self, symbol: str) -> ExchangeLimits:

@@ -157,6 +157,17 @@ async def test_start_loads_opens_and_closes_what_a_failure_left_open(venue):
         await venue.cancel_all_after(60)
 
 
+async def test_the_list_of_instruments_is_asked_for_anew_when_it_is_a_minute_old(ready):
+    await ready.symbols()
+    ready.clock.advance(59)
+    await ready.symbols()
+    assert ready.calls == []
+    ready.clock.advance(2)
+    await ready.symbols()
+    await ready.symbols()
+    assert ready.calls == [("load_instruments",)]
+
+
 async def test_an_order_is_placed_then_looked_up(ready):
     placed = await ready.place_order(BTC, Side.BUY, OrderType.LIMIT, D(1), D(100), post_only=True)
     request = ready.calls[0][1]
