@@ -411,7 +411,7 @@ async def test_spot_orders_live_and_events_name_the_cancellation(client: Client,
     futures = {row["asset"]: Decimal(row["balance"]) for row in await client("GET", "/fapi/v3/balance")}
     spot = Decimal(wallet["USDT"]["free"]) + Decimal(wallet["USDT"]["locked"])
     together = {balance.currency: balance.total for balance in venue.balances()}
-    assert futures["USDT"] == 5_000 and futures["USDT"] + spot == together["USDT"]
+    assert futures["USDT"] == 10_000 and futures["USDT"] + spot == together["USDT"]
 
 
 async def test_depth_is_one_chain_into_which_every_snapshot_fits(client: Client, venue: BinanceEmulator) -> None:
@@ -674,12 +674,12 @@ async def test_what_the_venue_does_by_itself_is_told_too(client: Client, venue: 
     assert (told["x"], told["c"], told["q"]) == ("NEW", foreign.client_id, "0.010")
     await client("POST", "/fapi/v1/leverage", symbol="BTCUSDT", leverage=100)
     await client.buy(quantity="5", price="60010")
-    venue.book(PERP, [(58_600.0, 50.0)], [(58_601.0, 50.0)])
-    venue.mark(PERP, 58_600.0)
+    venue.book(PERP, [(57_600.0, 50.0)], [(57_601.0, 50.0)])
+    venue.mark(PERP, 57_600.0)
     forced = await tap.next(lambda message: message.get("o", {}).get("x") == "CALCULATED")
     assert forced["o"]["o"] == "LIQUIDATION" and forced["o"]["c"].startswith("autoclose-")
     trades = await client("GET", "/fapi/v1/userTrades", symbol="BTCUSDT", limit=1)
-    assert Decimal(trades[0]["realizedPnl"]) < -5_000
+    assert Decimal(trades[0]["realizedPnl"]) < -10_000
 
 
 async def test_spot_market_orders_by_quote_and_the_ends_of_its_stream(client: Client, venue: BinanceEmulator) -> None:

@@ -6,7 +6,8 @@ Sockets: futures streams under /public, /market, /private and unrouted under /fs
 API), each also in full (`public:spot`); channels are `depth`, `bookTicker`, `aggTrade`, `trade`, `markPrice`, `kline`,
 `ticker`, and `user`, each also in full (`depth:fapi:btcusdt@depth@100ms`, `user:api`).
 
-Futures and spot wallets are apart: of the configured USDT and USDC each gets one half, spot gets the rest.
+Futures and spot wallets are apart: each begins with the configured USDT and USDC, other currencies lie in spot;
+`balances` adds them up.
 """
 
 from __future__ import annotations
@@ -293,8 +294,6 @@ def _wallets(config: PaperConfig) -> dict[str, Decimal]:
     wallets = {}
     for currency, amount in config.balances.items():
         if currency in MARGIN_ASSETS:
-            wallets[currency] = amount / 2
-            wallets[currency + FUTURES_WALLET] = amount - amount / 2
-        else:
-            wallets[currency] = amount
+            wallets[currency + FUTURES_WALLET] = amount
+        wallets[currency] = amount
     return wallets
