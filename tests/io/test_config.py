@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
@@ -67,15 +69,40 @@ def test_templates_never_overwrite(paths: Paths) -> None:
     assert [new for _, new in write_templates(paths)] == [False, False, False]
 
 
-def test_every_commented_example_of_the_templates_is_valid(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    example = template("accounts.yaml").decode()
-    example = example[: example.index("# A real account")] + example[example.index("# okx:") :].replace("\n#", "\n")
-    example = example.replace("# okx:", "okx:").replace("\n okx", "\nokx")
-    lines = [line[1:] if line.startswith(" ") and not line.startswith("  p") else line for line in example.splitlines()]
-    kept = [line for line in lines if not line.strip().startswith(("CTOS_PASSWORD", "#"))]
-    account = find_account(accounts_of(paths, "\n".join(kept)), "main", "okx")
+def uncommented(name: str, first: str) -> str:
+    """Return the commented example of a template that begins with a line, every field of it in force."""
+    lines = template(name).decode().splitlines()
+    example = []
+    for line in lines[lines.index(first) :]:
+        if not line.startswith("#"):
+            break
+        text = re.sub(r"^( *)# ", r"\1", line[2:])
+        if re.match(r"^ *[a-z_]+:", text):
+            example.append(text)
+    return "\n".join(example)
+
+
+def test_every_commented_example_of_the_templates_is_valid(paths: Paths) -> None:
+    accounts = accounts_of(paths, uncommented("accounts.yaml", "# okx:"))
+    account = find_account(accounts, "main", "okx")
     assert set(account.written) == {"key", "secret", "passphrase"}
-    assert account.limits.max_order_usd == 200
+    assert (account.mode, account.limits.max_order_usd, account.leverage) == ("live", 200, 3)
+    assert find_account(accounts, "main", "binance").withdraw_ok_until == date(2026, 12, 31)
+    backpack = find_account(accounts, "0", "backpack")
+    assert (backpack.no_withdraw_confirmed, backpack.default_quote) == (date(2026, 11, 21), "USDC")
+    paths.config_file.write_text(uncommented("ctos.yaml", "# venues:"))
+    venues = load_config(paths).venues
+    assert (venues["okx"].environment, venues["binance"].trade_over_ws) == ("demo", True)
+    assert venues["backpack"].overrides() == {"rest_url": "https://proxy.example.com"}
+    assert venues["okx"].dead_man and not venues["binance"].dead_man
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o777])
+def test_a_folder_that_others_may_change_holds_no_keys(paths: Paths, mode: int) -> None:
+    accounts_of(paths, "okx: {main: {mode: live, key: abcdef, secret: abcdef}}")
+    paths.config.chmod(mode)
+    with pytest.raises(ConfigError, match=r"may be changed by others.*chmod 700"):
+        load_accounts(paths, Config())
 
 
 @pytest.mark.parametrize(
