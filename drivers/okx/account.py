@@ -73,6 +73,14 @@ class Account:
         """Return what forbids trading, with remedies."""
         config = await self.load_config()
         found = []
+        rows = await self._position_rows(None)
+        with understanding("positions"):
+            isolated = [r.instId for r in rows if r.mgnMode == "isolated" and codec.optional(r.pos, "pos")]
+        if isolated:
+            found.append(
+                f"okx: {', '.join(isolated)}: held in isolated margin, which orders in cross margin cannot reduce: "
+                "close it on the venue's own page"
+            )
         if config.posMode == "long_short_mode":
             found.append(
                 "okx: the account is in hedge mode (long/short positions): close positions and orders, then choose "
@@ -109,15 +117,18 @@ class Account:
 
     async def positions(self, contract: Contract | None) -> list[Position]:
         """Return open positions in swaps, in order of name."""
-        rows = await self._rest.get(
-            "/account/positions", PositionRow, "positions", private=True, urgency=Urgency.RECONCILE,
-            instType="SWAP", instId=contract.native if contract else None,
-        )  # fmt: skip
+        rows = await self._position_rows(contract)
         with understanding("positions"):
             found = [codec.position(row, known) for row in rows if (known := self._known(row.instId)) is not None]
         for position in found:
             self.note(position)
         return sorted((p for p in found if p.quantity), key=lambda position: position.symbol)
+
+    async def _position_rows(self, contract: Contract | None) -> list[PositionRow]:
+        return await self._rest.get(
+            "/account/positions", PositionRow, "positions", private=True, urgency=Urgency.RECONCILE,
+            instType="SWAP", instId=contract.native if contract else None,
+        )  # fmt: skip
 
     def note(self, position: Position) -> None:
         """Take in the leverage that a position tells."""

@@ -50,10 +50,14 @@ CLASS_OF: dict[str, type[VenueError]] = {str(code): kind for kind, codes in _COD
 NOT_CARRIED_OUT = frozenset({"50001", "50005", "50013", "50037"})
 """Codes which say that the request was turned away before anything was done, whatever the HTTP status."""
 
+_ELSEWHERE = (
+    "the key does not exist here: check it, and the region: accounts of my.okx.com and app.okx.com have hosts of their "
+    "own (in drivers/okx/arch.yaml) for rest_url and the ws urls in ctos.yaml"
+)
 _REMEDIES = {
     "50101": "the key belongs to the other environment: live keys need environment: live, demo keys environment: demo",
-    "50119": "the key does not exist here: check it, and the region (environment live, live_eea or live_us)",
-    "60032": "the key does not exist here: check it, and the region (environment live, live_eea or live_us)",
+    "50119": _ELSEWHERE,
+    "60032": _ELSEWHERE,
     "50105": "the passphrase is wrong: it is the one chosen when the key was made, not the account's password",
     "60024": "the passphrase is wrong: it is the one chosen when the key was made, not the account's password",
     "50111": "the key is wrong",
@@ -82,7 +86,7 @@ def order_error_from(code: str, text: str, request: str, http_status: int = 200)
     that the order was not taken: that is `UnknownOutcome`.
     """
     error = error_from(code, text, request)
-    troubled = http_status >= 500 or type(error) is VenueUnavailable
+    troubled = http_status >= 500 or http_status == 408 or type(error) is VenueUnavailable
     if troubled and code not in NOT_CARRIED_OUT:
         return UnknownOutcome(
             f"okx: {request}: the venue had trouble, the outcome is not known",

@@ -7,6 +7,7 @@ from typing import Any
 
 from drivers.okx import codec
 from drivers.okx.depth import NO_PREVIOUS, DepthSync, Step
+from drivers.okx.messages import decode
 from drivers.okx.symbols import Contract, Contracts, arch, parse_native, read_instrument
 from drivers.okx.wire import (
     BARS,
@@ -25,7 +26,6 @@ from drivers.okx.wire import (
     Reply,
     TickerRow,
     TradeRow,
-    decode,
 )
 from drivers.transport.line_decoder import DecodedEvent, Undecodable
 from engine.kernel.errors import UnknownSymbol

@@ -10,10 +10,11 @@ from typing import Any
 import msgspec
 
 from drivers.okx.errors import error_from, order_error_from
+from drivers.okx.messages import decode
 from drivers.okx.public import UPGRADE_NOTICE, request_text
 from drivers.okx.rest import ORDER_LIFE_MS
 from drivers.okx.signer import login_arguments
-from drivers.okx.wire import Ack, Arg, Event, OpReply, Push, decode
+from drivers.okx.wire import Ack, Arg, Event, OpReply, Push
 from drivers.transport.line_decoder import Undecodable
 from drivers.transport.server_clock import ServerClock
 from drivers.transport.setup import VenueSetup, join_ws

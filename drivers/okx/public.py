@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
+from drivers.okx.messages import decode
 from drivers.okx.symbols import arch
-from drivers.okx.wire import Arg, Event, Push, decode
+from drivers.okx.wire import Arg, Event, Push
 from drivers.transport.line_decoder import Undecodable
 from drivers.transport.venue_driver import VenueDriver
 from drivers.transport.websocket import Send, WsClient, WsPolicy

@@ -35,7 +35,7 @@ def understanding(what: str) -> Iterator[None]:
 
 
 API = "/api/v5"
-ORDER_WAIT_S = 2.0
+ORDER_WAIT_S = 5.0
 """How long an order may wait for the request budget before it counts as too late."""
 ORDER_LIFE_MS = 5_000
 """The venue drops an order or amendment that arrives later than this after it was signed."""
