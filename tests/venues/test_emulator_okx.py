@@ -505,6 +505,10 @@ async def test_positions_come_in_pages_and_funding_is_told(venue, client):
     while paid["eventType"] != "funding_fee":
         paid = await both.row("balance_and_position")
     assert paid["balData"][0]["ccy"] == "USDT"
+    bill = (await client.get("account/bills?type=8"))[0]
+    assert (bill["instId"], bill["subType"], bill["sz"]) == (SWAP, "173", "10")
+    assert Decimal(bill["balChg"]) == venue.exchange.account.ledgers["BTC-USDT-PERP"].funding
+    assert len(await client.get(f"account/bills?instType=SWAP&after={bill['billId']}")) == 2
     assert (
         Decimal((await client.get("account/positions"))[0]["fundingFee"])
         == venue.exchange.account.ledgers["BTC-USDT-PERP"].funding

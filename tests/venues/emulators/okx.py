@@ -21,6 +21,7 @@ from tests.venues.emulators.faults import Answer
 from tests.venues.emulators.market import BookChange
 from tests.venues.emulators.okx_account import AccountDesk
 from tests.venues.emulators.okx_auth import check_request
+from tests.venues.emulators.okx_bills import Bills
 from tests.venues.emulators.okx_listing import Units
 from tests.venues.emulators.okx_market import PublicData
 from tests.venues.emulators.okx_orders import OrderDesk
@@ -61,6 +62,8 @@ _LIMITS: dict[str, tuple[int, float, bool]] = {
     "account/balance": (10, 2, False),
     "account/positions": (10, 2, False),
     "account/instruments": (20, 2, False),
+    "account/bills": (5, 1, False),
+    "account/bills-archive": (5, 2, False),
     "account/set-leverage": (20, 2, False),
     "account/leverage-info": (20, 2, False),
     "account/set-position-mode": (5, 2, False),
@@ -91,6 +94,7 @@ class OkxEmulator(Emulator):
         self, *, market: MarketModel | None = None, clock: Clock | None = None, config: PaperConfig | None = None
     ) -> None:
         super().__init__(market=market, clock=clock, config=config)
+        self.key, self.secret = "985d5b66-57ce-40fb-b714-afc0b9787083", "22582BD0CFF14C41EDBF1AB98506286D"
         self.passphrase = "okx-passphrase-1"
         self.demo = False
         self.perm = "read_only,trade"
@@ -104,6 +108,7 @@ class OkxEmulator(Emulator):
         self.private = PrivatePushes(self)
         self.account = AccountDesk(self)
         self.desk = OrderDesk(self, self.private.on_order)
+        self.bills = Bills(self)
         self._paid_funding = False
         public, account = self.public, self.account
         self._open: dict[str, Query] = {
@@ -128,6 +133,8 @@ class OkxEmulator(Emulator):
             "account/positions": account.positions,
             "account/config": account.config,
             "account/instruments": public.instruments,
+            "account/bills": lambda given: self.bills.bills(given, "bills"),
+            "account/bills-archive": lambda given: self.bills.bills(given, "bills-archive"),
             "account/leverage-info": account.leverage_info,
             "account/trade-fee": account.trade_fee,
         }
@@ -170,7 +177,7 @@ class OkxEmulator(Emulator):
 
     def set_state(self, symbol: str, state: str) -> None:
         """Suspend an instrument (`suspend`) or let it trade again (`live`)."""
-        units = self.units[self.instruments[self.canonical(symbol)].native]
+        units = self.units_of_symbol(self.canonical(symbol))
         self.public.states[units.native] = state
         self.streams.on_instrument(units)
 
@@ -178,7 +185,7 @@ class OkxEmulator(Emulator):
         """Number a book anew as after maintenance: one update with a number below the one before it."""
         chain = self.books[self.canonical(symbol)]
         previous, chain.last = chain.last, 10
-        units = self.units[self.instruments[chain.symbol].native]
+        units = self.units_of_symbol(chain.symbol)
         self.streams.on_book(units, BookChange(chain.symbol, self.clock.now_ms(), [], [], previous, 10, 10))
 
     def now_us(self) -> int:
@@ -302,17 +309,17 @@ class OkxEmulator(Emulator):
 
     def on_book(self, change: BookChange) -> None:
         """Push a book's change."""
-        self.streams.on_book(self._units_of_symbol(change.symbol), change)
+        self.streams.on_book(self.units_of_symbol(change.symbol), change)
 
     def on_trade(self, trade: Trade) -> None:
         """Push a public trade."""
-        self.streams.on_trade(self._units_of_symbol(trade.symbol), trade)
+        self.streams.on_trade(self.units_of_symbol(trade.symbol), trade)
 
     def on_tick(self, event: TickEvent) -> None:
         """Push quotes, marks and funding rates."""
         if isinstance(event, FundingRate):
             self.public.take_funding(event)
-        self.streams.on_tick(self._units_of_symbol(event.symbol), event)
+        self.streams.on_tick(self.units_of_symbol(event.symbol), event)
 
     def on_account(self, event: AccountEvent) -> None:
         """Push what happens on the account, in the venue's order."""
@@ -324,10 +331,12 @@ class OkxEmulator(Emulator):
         elif isinstance(event, Position):
             self.private.on_position(event)
         elif isinstance(event, FundingPayment):
+            self.bills.take_payment(event)
             self._paid_funding = True
         elif isinstance(event, Balance):
             self.private.on_balance(event, "funding_fee" if self._paid_funding else "filled")
             self._paid_funding = False
 
-    def _units_of_symbol(self, symbol: str) -> Units:
+    def units_of_symbol(self, symbol: str) -> Units:
+        """Return an instrument by its canonical name."""
         return self.units[self.instruments[symbol].native]

@@ -10,7 +10,6 @@ from engine.kernel.account import Balance, Position
 from engine.kernel.errors import InvalidOrder
 from engine.kernel.orders import Fill
 from tests.venues.emulators.faults import Answer
-from tests.venues.emulators.okx_listing import Units
 from tests.venues.emulators.okx_market import page
 from tests.venues.emulators.okx_order import OkxOrder
 from tests.venues.emulators.okx_wire import OkxError, Row, data, fmt, number, required
@@ -120,7 +119,7 @@ class AccountDesk:
 
     def position_row(self, position: Position) -> Row:
         """Return a position as queries and the stream show it."""
-        units = self._units(position.symbol)
+        units = self._emulator.units_of_symbol(position.symbol)
         notional = abs(position.quantity) * position.mark_price
         hedged = self._emulator.pos_mode != "net_mode"
         side = "net" if not hedged else "long" if position.quantity > 0 else "short"
@@ -332,6 +331,3 @@ class AccountDesk:
     def _forgotten(self, order: OkxOrder) -> bool:
         age_ms = self._emulator.clock.now_ms() - order.u_time
         return order.state == "canceled" and not order.filled and age_ms > 2 * _HOUR_MS
-
-    def _units(self, symbol: str) -> Units:
-        return self._emulator.units[self._emulator.instruments[symbol].native]

@@ -136,6 +136,10 @@ class OrderDesk:
         self._enter(order)
         return {"instId": units.native, "posSide": "net", "clOrdId": order.cl_ord_id, "tag": request.get("tag", "")}
 
+    def next_bill(self) -> int:
+        """Return a bill id above all before it."""
+        return next(self._bills)
+
     def open_orders(self) -> list[OkxOrder]:
         """Return working orders, oldest first."""
         return [order for order in self.orders.values() if order.is_open]
@@ -173,7 +177,7 @@ class OrderDesk:
         order = self._by_paper[fill.venue_order_id]
         trade_number = _FIRST_TRADE + number_of(fill.trade_id)
         order.take_fill(fill, trade_number)
-        self.fills.append((order, fill, trade_number, next(self._bills)))
+        self.fills.append((order, fill, trade_number, self.next_bill()))
 
     # Checks.
 
@@ -310,7 +314,7 @@ class OrderDesk:
 
     def _foreign(self, update: OrderUpdate) -> OkxOrder:
         """Take over an order that did not come through this desk: by hand, or a liquidation."""
-        units = self._emulator.units[self._emulator.instruments[update.symbol].native]
+        units = self._emulator.units_of_symbol(update.symbol)
         registry = self._emulator.exchange.registry
         own_id = "" if update.client_id.startswith(f"{registry.epoch}c") else update.client_id
         size = update.quantity / units.contract

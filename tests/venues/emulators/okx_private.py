@@ -35,7 +35,7 @@ class PrivatePushes:
 
     def on_position(self, position: Position, event: str = "event_update") -> None:
         """Push a position."""
-        units = self._emulator.units[self._emulator.instruments[position.symbol].native]
+        units = self._emulator.units_of_symbol(position.symbol)
         row = self._emulator.account.position_row(position)
         self._publish("positions", [row], {"eventType": event, "curPage": 1, "lastPage": True}, units)
         if event == "event_update":
