@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from drivers.paper.config import MemoryStore, PaperConfig
@@ -49,6 +49,7 @@ class FakeDriver(PaperDriver):
         market = SyntheticMarket(7, setup.clock.now_ns())
         super().__init__(market, setup.clock, setup.rng, PaperConfig(latency_ms=1), MemoryStore())
         self.venue = "okx"
+        self.exchange.add_instruments([replace(one, venue="okx") for one in self.exchange.instruments.values()])
         self.setup = setup
         self.started = self.stopped = 0
         self.private = LinkState.LIVE
@@ -61,6 +62,7 @@ class FakeDriver(PaperDriver):
         if behaviour.start_error is not None:
             raise behaviour.start_error
         self.started += 1
+        self.subscribe_trades("BTC-USDT-PERP", self._tell_raw)
         self.pump_until(self._clock.now_ns())
         await super().start()
 
@@ -95,6 +97,10 @@ class FakeDriver(PaperDriver):
         if self.setup.credentials is None:
             raise AuthError("okx: no keys")
         return await super().fetch_balance(currency)
+
+    def _tell_raw(self, trade: Trade) -> None:
+        for handler in self.raw:
+            handler(json.dumps({"fake": trade.price}, indent=1).encode())
 
     def subscribe_raw(self, handler: Callable[[bytes], None]) -> Unsubscribe:
         self.raw.append(handler)
