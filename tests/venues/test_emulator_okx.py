@@ -572,3 +572,17 @@ async def test_candles_of_every_length_page_backwards_without_a_gap():
             assert await client.get(f"market/candles?instId={SWAP}&bar=1m&after={times[-1]}") == []
             assert len(await client.get(f"market/candles?instId={SWAP}&bar=1m&limit=1000")) == 300
             assert await client.code("GET", f"market/candles?instId={SWAP}&bar=7m") == (200, "51000")
+
+
+async def test_a_liquidation_shows_in_orders_and_fills(venue, client):
+    socket = await client.socket("private", {"channel": "orders", "instType": "SWAP"})
+    venue.book(SWAP, [(49_999.0, 9.0)], [(50_001.0, 9.0)])
+    await client.order(ordType="market", sz="350")
+    venue.book(SWAP, [(47_000.0, 9.0)], [(47_002.0, 9.0)])
+    venue.mark(SWAP, 47_001.0)
+    forced = await socket.row("orders")
+    while forced["side"] == "buy" or forced["state"] != "filled":
+        forced = await socket.row("orders")
+    assert (forced["category"], forced["clOrdId"], forced["accFillSz"]) == ("full_liquidation", "", "350")
+    assert [row["subType"] for row in await client.get("trade/fills?instType=SWAP")] == ["104", "1"]
+    assert await client.get("account/positions") == []

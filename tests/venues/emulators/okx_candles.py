@@ -15,7 +15,7 @@ _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 _MONDAY_MS = 4 * _DAY_MS
 _CHINA = timezone(timedelta(hours=8))
-_SHORT = {"1m": "1m", "3m": "3m", "5m": "5m", "15m": "15m", "30m": "30m", "1H": "1h", "4H": "4h"}
+_SHORT = {"1m": "1m", "3m": "3m", "5m": "5m", "15m": "15m", "30m": "30m", "1H": "1h", "4H": "4h", "1Dutc": "1d"}
 _LONG = {"2H": 2, "6H": 6, "12H": 12, "1D": 24, "2D": 48, "3D": 72, "1W": 168}
 _MONTHS = {"1M": 1, "3M": 3}
 
@@ -42,7 +42,7 @@ class BarRule:
             self.base = _SHORT[name]
             self._step_ms, self._offset_ms = TIMEFRAME_MS[self.base], 0
         elif plain in _LONG and (plain != "2H" or name == plain):
-            self.base = "1h"
+            self.base = "1d" if name != plain and _LONG[plain] > 24 else "1h"
             self._step_ms = _LONG[plain] * _HOUR_MS
             week_ms = _MONDAY_MS if plain == "1W" else 0
             self._offset_ms = week_ms - (0 if name != plain or plain == "2H" else 8 * _HOUR_MS)

@@ -13,6 +13,9 @@ ZERO = Decimal(0)
 USER, CLOSED, DEAD_MAN, POST_ONLY = "1", "17", "20", "31"
 """Why an order was cancelled: by the user, with its position, by the dead-man timer, because it would have taken."""
 
+_SUB_TYPES = {("buy", False): "1", ("sell", False): "2", ("sell", True): "104", ("buy", True): "105"}
+"""Kind of an execution by (side, forced): buy, sell, liquidation of a long and of a short."""
+
 _REASONS = (
     ("fill-or-kill", "13"),
     ("no more size", "14"),
@@ -184,7 +187,7 @@ class OkxOrder:
             "ordId": str(self.ord_id),
             "clOrdId": self.cl_ord_id,
             "billId": str(bill_id),
-            "subType": "1" if self.side == "buy" else "2",
+            "subType": _SUB_TYPES[self.side, fill.liquidation],
             "tag": self.tag,
             "fillPx": fmt(fill.price),
             "fillSz": units.size(fill.quantity),
