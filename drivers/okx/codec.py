@@ -65,6 +65,7 @@ _CANCEL_REASONS = {
     "22": "cancelled by the venue: reduce-only beside a better one",
     "23": "cancelled by the venue: reduce-only beside a better one",
     "27": "cancelled by the venue: price too far from the other side's",
+    "31": "cancelled by the venue: post-only, it would have matched at once",
     "32": "cancelled by the venue: it would have traded with the account's own order",
     "33": "cancelled by the venue: too many matches",
 }
@@ -268,7 +269,7 @@ def _state(row: OrderRow, filled: Decimal) -> tuple[OrderState, str, str]:
         return OrderState.PARTIAL, "", ""
     if state is not OrderState.CANCELED:
         return state, "", ""
-    if row.cancelSource == _POST_ONLY_WOULD_TAKE:
+    if row.cancelSource == _POST_ONLY_WOULD_TAKE and not filled:
         return OrderState.REJECTED, "post-only: it would have matched at once", PostOnlyWouldTake.__name__
     if row.cancelSource in _EXPIRED:
         return OrderState.EXPIRED, _EXPIRED[row.cancelSource], ""

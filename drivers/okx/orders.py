@@ -23,7 +23,7 @@ from drivers.okx.wire import Ack, OrderRow
 from drivers.transport.gateway import is_venue_id
 from drivers.transport.rate_limits import Cost, Urgency
 from engine.kernel.clock import Clock
-from engine.kernel.errors import CtosError, OrderNotFound, UnknownOutcome, VenueError
+from engine.kernel.errors import CtosError, OrderNotFound, UnknownOutcome, VenueError, VenueUnavailable
 from engine.kernel.orders import OrderRequest, OrderState, OrderUpdate
 
 ZERO = Decimal(0)
@@ -199,6 +199,8 @@ class Orders:
         return await self._rest.order_request(path, body, what)
 
     def _check_cancel(self, ack: Ack, what: str) -> None:
+        if not ack.sCode:
+            raise VenueUnavailable(f"okx: {what}: the answer does not tell its result")
         if ack.sCode != "0":
             raise self._rest.learned(error_from(ack.sCode, ack.sMsg, what))
 

@@ -191,7 +191,7 @@ class OkxRest:
         for last in (False, True):
             reply = await self._send("POST", API + path, encoded, True, Urgency.CANCEL, ())
             answer = self._answer(reply, Ack)
-            if answer is not None and answer.data:
+            if answer is not None and answer.data and answer.data[0].sCode:
                 return answer.data
             error = self._refusal(reply, path) or VenueUnavailable(f"okx: {path}: an answer without any result")
             if last or not isinstance(error, ClockSkew):

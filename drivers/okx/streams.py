@@ -13,13 +13,16 @@ from drivers.okx.wire import BARS, Arg, BookRow, Push
 from drivers.transport.line_decoder import Undecodable
 from drivers.transport.setup import join_ws
 from drivers.transport.venue_driver import Topic, VenueDriver
-from engine.kernel.clock import TimerHandle
+from engine.kernel.clock import NS_PER_S, TimerHandle
 from engine.kernel.errors import CtosError, UnknownSymbol
 from engine.kernel.links import LinkStatus
 from engine.kernel.market import Unparsed
 
 SNAPSHOT_WAIT_S = 3.0
 """The channel sends its snapshot at once; when it does not, the REST snapshot takes its place."""
+BOOK_SILENCE_S = 75.0
+"""A book without changes says so about once a minute; one that says nothing for longer is not sent any more."""
+_LOOK_S = 5.0
 _BOOK = "books"
 
 
@@ -40,6 +43,8 @@ class MarketStreams:
         self._feed = feed
         self._snapshot_timers: dict[str, TimerHandle] = {}
         self._recorded: set[str] = set()
+        self._heard_ns: dict[str, int] = {}
+        self._watch: TimerHandle | None = None
         self.instrument_rows: dict[str, bytes] = {}
         hosts = driver.setup.hosts
         public_url = join_ws(hosts["ws_public_url"], "/ws/v5/public")
@@ -62,6 +67,7 @@ class MarketStreams:
         if topic.kind == "book":
             native = native_symbol(topic.symbol)
             self._feed.lose_book(native)
+            self._heard_ns.pop(native, None)
             self._drop_timer(native)
 
     def resync(self, symbol: str) -> None:
@@ -82,6 +88,8 @@ class MarketStreams:
         """Close both sockets."""
         for native in list(self._snapshot_timers):
             self._drop_timer(native)
+        if self._watch is not None:
+            self._watch.cancel()
         await self._public.client.stop()
         await self._business.client.stop()
 
@@ -90,6 +98,8 @@ class MarketStreams:
 
     def _on_push(self, payload: bytes, push: Push[Any]) -> None:
         driver = self._driver
+        if push.arg.channel == _BOOK and push.arg.instId in self._heard_ns:
+            self._heard_ns[push.arg.instId] = driver.clock.now_ns()
         if self._is_recorded():
             self._record(payload, push.arg.instId)
         try:
@@ -112,10 +122,23 @@ class MarketStreams:
     def _on_subscribed(self, args: list[Arg]) -> None:
         for arg in args:
             if arg.channel == _BOOK:
+                self._heard_ns[arg.instId] = self._driver.clock.now_ns()
+                if self._watch is None:
+                    self._watch = self._driver.clock.call_later(_LOOK_S, self._look)
                 self._drop_timer(arg.instId)
                 self._snapshot_timers[arg.instId] = self._driver.clock.call_later(
                     SNAPSHOT_WAIT_S, self._ask_snapshot, arg.instId
                 )
+
+    def _look(self) -> None:
+        """Lose the books that fell silent, though their socket lives."""
+        clock = self._driver.clock
+        self._watch = clock.call_later(_LOOK_S, self._look)
+        for native, heard_ns in list(self._heard_ns.items()):
+            silent_s = (clock.now_ns() - heard_ns) / NS_PER_S
+            if silent_s > BOOK_SILENCE_S and self._feed.is_synced(native):
+                symbol = self._feed.contracts.get(native).symbol
+                self._driver.books.lose(symbol, f"no message of the book for {silent_s:.0f} s")
 
     def _ask_snapshot(self, native: str) -> None:
         del self._snapshot_timers[native]
@@ -142,6 +165,7 @@ class MarketStreams:
     def _on_public_lost(self, reason: str) -> None:
         for native in list(self._snapshot_timers):
             self._drop_timer(native)
+        self._heard_ns.clear()
         self._feed.lose_books()
         self._driver.books.lose_all(reason)
 

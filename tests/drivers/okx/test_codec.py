@@ -97,6 +97,12 @@ def test_terms_of_orders():
         ({"state": "canceled", "cancelSource": "14"}, OrderState.EXPIRED, "no more size", ""),
         ({"state": "canceled", "cancelSource": "20"}, OrderState.CANCELED, "dead-man", ""),
         ({"state": "canceled", "cancelSource": "31"}, OrderState.REJECTED, "post-only", "PostOnlyWouldTake"),
+        (
+            {"state": "canceled", "cancelSource": "31", "accFillSz": "1"},
+            OrderState.CANCELED,
+            "post-only",
+            "",
+        ),
         ({"state": "mmp_canceled"}, OrderState.CANCELED, "", ""),
     ],
 )

@@ -97,6 +97,27 @@ async def test_a_book_without_snapshot_takes_the_rest_one(rig: Rig):
     await rig.until(lambda: driver.book(rig.perp).top_bids(3) == truth.top_bids(3))
 
 
+async def test_a_book_that_falls_silent_is_asked_for_anew(rig: Rig):
+    driver, heard = driver_of(rig), []
+    driver.subscribe_orderbook(rig.perp, heard.append)
+    driver.subscribe_orderbook(rig.other, lambda event: None)
+    await rig.until(lambda: driver.book(rig.perp).valid)
+    emulator_of(rig).faults.mute("books:BTC-USDT-SWAP")
+    await rig.until(lambda: not driver.book(rig.perp).valid, within_s=120, alive=True)
+    assert any(isinstance(e, BookInvalid) and "no message of the book" in e.reason for e in heard)
+    assert driver.book(rig.other).valid, "the others are not touched"
+    emulator_of(rig).faults.unmute("books:BTC-USDT-SWAP")
+    await rig.until(lambda: driver.book(rig.perp).valid, within_s=60, alive=True)
+
+
+async def test_a_quiet_book_stays(rig: Rig):
+    driver = driver_of(rig)
+    driver.subscribe_orderbook(rig.perp, lambda event: None)
+    await rig.until(lambda: driver.book(rig.perp).valid)
+    await rig.wind(200, alive=False)
+    assert driver.book(rig.perp).valid and driver.books.resyncs[rig.perp] == 0
+
+
 async def test_numbers_that_begin_anew_after_maintenance_are_no_gap(rig: Rig):
     driver, heard = driver_of(rig), []
     driver.subscribe_orderbook(rig.perp, heard.append)
