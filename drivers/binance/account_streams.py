@@ -22,7 +22,7 @@ from drivers.transport.setup import VenueSetup
 from drivers.transport.websocket import Send, WsClient
 from engine.kernel.account import AccountStream
 from engine.kernel.clock import TimerHandle
-from engine.kernel.errors import VenueError
+from engine.kernel.errors import VenueError, VenueUnavailable
 
 KEEP_ALIVE_S = 1800.0
 RETRY_S = 60.0
@@ -82,16 +82,24 @@ class FuturesAccountStream:
         self._on_event = on_event
         self._health = health
         self._timer: TimerHandle | None = None
+        self._key = ""
         self._run_in_background = run
         self.client: WsClient | None = None
 
     async def url(self) -> str:
         """Return the address of a new connection, with a listen key that is good for an hour."""
-        key = (await self._rest.keyed("POST", "listenKey", ListenKey)).listenKey
-        return f"{self._base}?listenKey={key}"
+        self._key = (await self._rest.keyed("POST", "listenKey", ListenKey)).listenKey
+        return f"{self._base}?listenKey={self._key}"
 
     async def on_open(self, send: Send) -> None:
-        """Keep the listen key alive from here on; the stream needs no subscription."""
+        """Make sure that the listen key is good, for one that is not is silent, and keep it alive from here on.
+
+        Raises:
+            VenueError: It is not.
+        """
+        told = await self._rest.keyed("PUT", "listenKey", ListenKey)
+        if told.listenKey not in ("", self._key):
+            raise VenueUnavailable("binance: the futures account stream has another listen key meanwhile")
         self._plan(KEEP_ALIVE_S)
         self._health.back("futures")
 
@@ -120,7 +128,7 @@ class FuturesAccountStream:
         """Keep the listen key alive; a key that is gone means a new connection with a new one."""
         again_s = KEEP_ALIVE_S
         try:
-            await self._rest.keyed("PUT", "listenKey", msgspec.Raw)
+            await self._rest.keyed("PUT", "listenKey", ListenKey)
         except VenueError as error:
             if error.code == str(NO_LISTEN_KEY):
                 self._reconnect("the listen key is gone")

@@ -37,6 +37,8 @@ from engine.kernel.syscalls import BookLevels, Fees, PriceNow
 
 PERP, SPOT = InstrumentKind.PERP, InstrumentKind.SPOT
 LIVE_WITHIN_S = 15.0
+WARM_EVERY_S = 7.0
+"""How often a quiet connection is used, so that an order finds it open: just before it would count as stale."""
 _KEPT_NS = 600 * NS_PER_S
 """How long the answers about fees and the key's rights are good for."""
 _COINS_ASKED_NS = 600 * NS_PER_S
@@ -128,7 +130,7 @@ class BinanceDriver(VenueDriver):
         await self._private.start(kinds, LIVE_WITHIN_S)
         for kind in kinds:
             rest = self._rests[kind]
-            rest.http.keep_warm(rest.server_time)
+            rest.http.keep_warm(rest.server_time, WARM_EVERY_S)
         for kind, rest in self._rests.items():
             listed = partial(self._listed, kind)
             self._orders[kind] = Orders(rest, self._notes, listed, self._private.trade_sockets.get(kind))

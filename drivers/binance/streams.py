@@ -282,7 +282,7 @@ class StreamPool:
         if any(stream in socket for socket in self._sockets):
             return
         free = next((socket for socket in self._sockets if len(socket) < most), None)
-        (free or self._open()).add(stream)
+        (self._open() if free is None else free).add(stream)
 
     def remove(self, stream: str) -> None:
         """Unsubscribe from a stream."""

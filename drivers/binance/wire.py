@@ -266,9 +266,9 @@ class KeyRestrictions(Struct):
 
 
 class ListenKey(Struct):
-    """Name of a futures account stream."""
+    """Name of a futures account stream; older replies to keeping it alive leave it out."""
 
-    listenKey: str
+    listenKey: str = ""
 
 
 class FuturesOrder(Struct):
