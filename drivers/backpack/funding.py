@@ -23,7 +23,7 @@ _OVERLAP_MS = 300_000
 
 
 class FundingPayments:
-    """Tells of each payment; one may be told again, its id is the same then.
+    """Tells of each payment; after a restart one may be told again, its id is the same then.
 
     Args:
         rest: The venue's calls.
@@ -50,6 +50,7 @@ class FundingPayments:
         self._in_background = in_background
         self._log = log
         self._timer: TimerHandle | None = None
+        self._told: set[str] = set()
         saved = store.load(_MARK_KEY)
         self._since = int(saved) if saved else None
 
@@ -78,8 +79,11 @@ class FundingPayments:
         except CtosError as error:
             self._log("warning", f"backpack: funding payments could not be asked for: {error}")
             return
-        if all([self._tell(payment) for payment in payments]):
-            self._save(max([payment.ts for payment in payments], default=self._since or now))
+        fresh = [payment for payment in payments if payment.id not in self._told]
+        if not all([self._tell(payment) for payment in fresh]):
+            return  # nobody listens yet: they are told at the next look
+        self._told = {payment.id for payment in payments}
+        self._save(max([payment.ts for payment in payments], default=self._since or now))
 
     async def payments(self, since: int) -> list[FundingPayment]:
         """Return the payments since a time (ms), oldest first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from decimal import Decimal
 
 import msgspec
@@ -348,8 +349,14 @@ def test_a_market_that_takes_no_orders_is_suspended(state, status):
     "text",
     ["2025-07-22 00:00:00.123", "2025-07-22T00:00:00.123", "2025-07-22T00:00:00.123Z", "2025-07-22T02:00:00.123+02:00"],
 )
-def test_a_time_without_zone_is_utc(text):
-    assert ms_of(text) == TIME
+def test_a_time_without_zone_is_utc_wherever_we_are(text, monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert ms_of(text) == TIME
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @given(st.integers(1, 10**9), st.integers(0, 6))

@@ -54,6 +54,7 @@ CASES = [
     (504, "TIMEOUT", "", VenueUnavailable, UnknownOutcome),
     (408, "TIMEOUT", "", VenueUnavailable, UnknownOutcome),
     (400, "NEVER_HEARD_OF", "so it is", VenueError, VenueError),
+    (500, "INVALID_ORDER", "so it is", InvalidOrder, UnknownOutcome),
     (500, "NEVER_HEARD_OF", "so it is", VenueUnavailable, UnknownOutcome),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from decimal import Decimal
 
@@ -23,6 +24,9 @@ from tests.venues.conformance.rig import Rig
 
 D = Decimal
 CID = "abcd0000000000000a"
+ACCEPTED = (
+    b'{"id":"1","symbol":"BTC_USDC_PERP","side":"Bid","orderType":"Limit","status":"New","createdAt":1,"quantity":"1"}'
+)
 
 
 @pytest.fixture
@@ -93,6 +97,21 @@ async def test_absence_is_only_said_when_order_call_and_both_histories_say_so(ri
         await rig.patiently(rig.driver.get_order_status(CID, rig.perp))
 
 
+async def test_the_same_number_on_an_older_order_of_another_program_is_not_ours(rig: Rig):
+    rig.emulator.faults.lose_request(order_call)
+    with pytest.raises(UnknownOutcome):
+        await rest(rig)
+    number = json.loads(next(seen.body for seen in rig.emulator.requests if seen.method == "POST"))["clientId"]
+    row = {**json.loads(ACCEPTED), "clientId": number, "status": "Filled", "executedQuantity": "1"}
+    history = json.dumps([{**row, "createdAt": "2026-09-20T00:00:00"}]).encode()
+    rig.emulator.faults.answer(lambda m, p, b: "history/orders" in p, 200, history)
+    with pytest.raises(OrderNotFound):
+        await rig.patiently(rig.driver.get_order_status(CID, rig.perp))
+    history = json.dumps([{**row, "createdAt": "2026-09-21T14:01:30"}]).encode()
+    rig.emulator.faults.answer(lambda m, p, b: "history/orders" in p, 200, history)
+    assert (await rig.patiently(rig.driver.get_order_status(CID, rig.perp))).state is OrderState.FILLED
+
+
 async def test_fills_without_a_history_are_no_proof_of_absence(rig: Rig):
     await rig.patiently(rig.driver.place_order(rig.perp, Side.BUY, OrderType.MARKET, D("0.01"), client_id=CID))
     rig.emulator.faults.answer(lambda m, p, b: "history/orders" in p, 200, b"[]")
@@ -111,6 +130,7 @@ async def test_a_client_id_is_never_sent_twice(rig: Rig):
     ("status", "body"),
     [
         (202, b""),
+        (202, ACCEPTED),
         (200, b"not json"),
         (200, b'{"id": "1"}'),
         (503, b"<html>"),
@@ -176,10 +196,16 @@ async def test_funding_is_told_once_a_payment_also_over_a_restart(rig: Rig):
     (payment,) = payments()
     assert (payment.symbol, payment.amount, payment.rate) == (rig.perp, D("-0.06"), D("0.0001"))
     await rig.driver.stop()
-    rig.emulator.funding_rows.append({**row, "intervalEndTimestamp": "2026-09-21T15:00:00"})
-    await rig.wind(3700.0, alive=False)
+    await rig.wind(3700.0, alive=False)  # the emulator pays at 15:00
     await rig.restart()
     await rig.until(lambda: len({each.id for each in payments()}) == 2)
+    newest = payments()[-1]
+    rig.events.clear()
+    await rig.restart()
+    await rig.wind(10.0)
+    assert {each.id for each in payments()} <= {newest.id}, "what lies far back is not told again"
+    await rig.wind(300.0)
+    assert len(payments()) <= 1
 
 
 async def test_a_quiet_market_has_a_quote_and_amending_is_refused(rig: Rig):
