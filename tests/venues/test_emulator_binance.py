@@ -726,6 +726,21 @@ async def test_slow_deaf_and_too_talkative_connections(client: Client, venue: Bi
     assert (await deaf.kind("aggTrade"))["q"] == "0.002"
 
 
+async def test_old_orders_without_a_fill_are_forgotten(client: Client, venue: BinanceEmulator) -> None:
+    by_name = {"symbol": "BTCUSDT", "origClientOrderId": "old"}
+    for path, buy in (("/fapi/v1/order", client.buy), ("/api/v3/order", client.spot_buy)):
+        await buy(price="59000", newClientOrderId="old")
+        await client("DELETE", path, **by_name)
+        assert (await client("GET", path, **by_name))["status"] == "CANCELED"
+    await client.buy(price="60001", newClientOrderId="filled")
+    venue.skew_ms = 4 * 86_400_000
+    assert (await client("GET", "/fapi/v1/order", **by_name))["code"] == -2013
+    assert (await client("GET", "/fapi/v1/order", symbol="BTCUSDT", origClientOrderId="filled"))["status"] == "FILLED"
+    assert (await client("GET", "/api/v3/order", **by_name))["status"] == "CANCELED"
+    venue.skew_ms = 91 * 86_400_000
+    assert (await client("GET", "/api/v3/order", **by_name))["code"] == -2026
+
+
 async def test_it_runs_by_hand() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,

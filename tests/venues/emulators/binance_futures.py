@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 ZERO = Decimal(0)
 _FUTURES = Product.FUTURES
-_WEEK_MS = 7 * 86_400_000
+_DAY_MS = 86_400_000
+_WEEK_MS = 7 * _DAY_MS
 
 
 def _asked(venue: BinanceEmulator, params: Params) -> Listing:
@@ -114,7 +115,10 @@ def countdown(venue: BinanceEmulator, params: Params) -> object:
 
 
 def _visible(venue: BinanceEmulator, ticket: Ticket) -> bool:
-    return not venue.faults.hides(ticket.placed_ms)
+    """Return whether queries find an order: after a lag; unfilled closed ones for 3 days, others for 90."""
+    age_ms = venue.clock.now_ms() - ticket.placed_ms
+    forgotten = not ticket.is_open and age_ms > (90 if ticket.order.filled else 3) * _DAY_MS
+    return not forgotten and not venue.faults.hides(ticket.placed_ms)
 
 
 def query_order(venue: BinanceEmulator, params: Params) -> object:

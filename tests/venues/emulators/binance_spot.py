@@ -65,6 +65,10 @@ def query_order(venue: BinanceEmulator, params: Params) -> object:
     ticket = venue.orders.find(_asked(venue, params), params)
     if ticket is None or not _visible(venue, ticket):
         raise BinanceError(-2013, "Order does not exist.")
+    if not ticket.is_open and not ticket.order.filled and venue.clock.now_ms() - ticket.placed_ms > 90 * _DAY_MS:
+        raise BinanceError(
+            -2026, "Order was canceled or expired with no executed qty over 90 days ago and has been archived."
+        )
     return spot_order(ticket)
 
 
