@@ -5,7 +5,6 @@ Money is Decimal throughout. The venue charges with negative fees; here fees are
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 
@@ -131,24 +130,37 @@ def to_contracts(quantity: Decimal, contract: Contract) -> str:
     return plain(size)
 
 
-@lru_cache(maxsize=1024)
-def _scale(coins: Decimal) -> Callable[[float], float]:
-    """Return what turns a market size into coins, exact to 15 digits."""
-    factor = float(coins)
-    return lambda size: float(f"{size * factor:.15g}")
+_UNITS = 1e6
+"""Market sizes are counted in millionths of a contract: no lot is finer."""
+_WHOLE = 1.5 * 2**52
+"""Adding and taking this away rounds a float below 2**51 to a whole number, quicker than `round`."""
+
+
+@lru_cache(maxsize=4096)
+def _scale(coins: Decimal) -> tuple[float, float]:
+    """Return by what a number of millionths is multiplied and divided to be coins; whole numbers both."""
+    numerator, denominator = (coins / int(_UNITS)).as_integer_ratio()
+    return float(numerator), float(denominator)
 
 
 def coins_of(size: float, contract: Contract) -> float:
-    """Return a market size in coins; 15 digits, so that no trace of binary fractions is left."""
-    return size if contract.coins == ONE else _scale(contract.coins)(size)
+    """Return a market size in coins.
+
+    Whole numbers multiply and divide exactly, so that the float is the nearest one to the true product and prints
+    without noise (sizes below 1e9 contracts; larger ones are off by no more than a float is).
+    """
+    if contract.coins == ONE:
+        return size
+    by, over = _scale(contract.coins)
+    return ((size * _UNITS + _WHOLE) - _WHOLE) * by / over
 
 
 def levels(rows: list[Level], contract: Contract) -> Levels:
-    """Return book levels in coins."""
+    """Return book levels in coins (see `coins_of`)."""
     if contract.coins == ONE:
         return [(price, size) for price, size, _, _ in rows]
-    scale = _scale(contract.coins)
-    return [(price, scale(size)) for price, size, _, _ in rows]
+    by, over = _scale(contract.coins)
+    return [(price, ((size * _UNITS + _WHOLE) - _WHOLE) * by / over) for price, size, _, _ in rows]
 
 
 # Market data.
