@@ -20,7 +20,7 @@ from drivers.paper.markets.scripted import ScriptedMarket
 from drivers.paper.state import PaperOrder
 from drivers.transport.setup import Credentials, MemoryStore, VenueSetup, choose_hosts
 from engine.kernel.account import Balance
-from engine.kernel.clock import NS_PER_S, Rng
+from engine.kernel.clock import NS_PER_MS, NS_PER_S, Rng
 from engine.kernel.errors import CtosError
 from engine.kernel.instruments import Instrument, InstrumentKind
 from engine.kernel.links import LinkState
@@ -261,6 +261,16 @@ class Rig:
                 self.beat()
             await self.clock.wind(min(1.0, left))
             left -= 1.0
+
+    async def sleep(self, seconds: float) -> None:
+        """Let a long time pass at once, as when the host slept; the market's candles leave it out."""
+        venue = self.driver if self.emulator is None else self.emulator.venue
+        assert isinstance(venue, PaperDriver)
+        awake_ns = self.clock.now_ns() + round(seconds * NS_PER_S)
+        venue._feed.next_second_ns = awake_ns
+        venue._feed._minute_ms = awake_ns // NS_PER_MS // 60_000 * 60_000
+        await self.clock.wind(seconds, seconds)
+        self.open_market()
 
     async def until(self, condition: Callable[[], object], within_s: float = 20.0, alive: bool = False) -> None:
         """Let time pass until something is so.
