@@ -146,6 +146,10 @@ class BackpackDriver(VenueDriver):
         self.require_keys()
         return await self._orders.look_up(order_id, self.instrument(symbol))
 
+    async def cancel_all(self, symbol: str | None = None) -> list[OrderUpdate]:
+        """Cancel every order, of one instrument or all, with one call a market that has any."""
+        return await self._orders.withdraw_all(await self.get_open_orders(symbol), self.instrument)
+
     # Market queries.
 
     async def server_time(self) -> int:

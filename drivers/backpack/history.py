@@ -40,7 +40,8 @@ async def klines(
     begin = first
     while begin <= last:
         until = min(last, begin + (PAGE - 1) * step)
-        for row in await rest.klines(instrument.native, timeframe, begin // 1000, until // 1000):
+        # The end lies within the last candle, so that it does not matter whether the venue means it inclusively.
+        for row in await rest.klines(instrument.native, timeframe, begin // 1000, (until + step) // 1000 - 1):
             rows[_open_time(row)] = row
         begin = until + step
     bars: list[Bar] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from drivers.backpack.aliases import Alias, Aliases
@@ -71,6 +72,32 @@ class Orders:
         else:
             update = self._read(order)
         return update if update.state.is_final else replace(update, state=OrderState.SENT)
+
+    async def withdraw_all(
+        self, orders: list[OrderUpdate], instrument: Callable[[str], Instrument]
+    ) -> list[OrderUpdate]:
+        """Cancel the resting orders of every market that `orders` are in, with one call a market.
+
+        Returns:
+            The cancelled orders; those of a market where it is not carried out yet in state SENT.
+
+        Raises:
+            CtosError: A market's orders could not be cancelled; all markets were tried.
+        """
+        answered: list[OrderUpdate] = []
+        failures: list[CtosError] = []
+        for symbol in dict.fromkeys(order.symbol for order in orders):
+            try:
+                rows = await self._rest.cancel_all(instrument(symbol).native, f"cancel of all orders on {symbol}")
+                if rows is None:
+                    answered += [replace(order, state=OrderState.SENT) for order in orders if order.symbol == symbol]
+                else:
+                    answered += [self._read(row) for row in rows]
+            except CtosError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+        return answered
 
     async def look_up(self, order_id: str, instrument: Instrument) -> OrderUpdate:
         """Return what became of an order: while it rests from the order call, afterwards from the history.

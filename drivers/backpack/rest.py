@@ -92,7 +92,7 @@ class Rest:
         return _result(reply, DepthSnapshot, f"book of {symbol}"), reply.body
 
     async def klines(self, symbol: str, interval: str, start_s: int, end_s: int) -> list[RestKline]:
-        """Return the candles that begin from `start_s` to `end_s` (seconds)."""
+        """Return the candles that begin between two times (seconds)."""
         params: Params = {"symbol": symbol, "interval": interval, "startTime": start_s, "endTime": end_s}
         return await self._public("/api/v1/klines", params, list[RestKline], HISTORICAL)
 
@@ -173,6 +173,13 @@ class Rest:
         params = {"symbol": symbol, **identity}
         reply = await self._signed("DELETE", "/api/v1/order", "orderCancel", params, Urgency.CANCEL, what)
         return None if reply.status == _ACCEPTED else _result(reply, RestOrder, what)
+
+    async def cancel_all(self, symbol: str, what: str) -> list[RestOrder] | None:
+        """Cancel the resting orders of a market and return them; None when the venue has not carried it out yet."""
+        reply = await self._signed(
+            "DELETE", "/api/v1/orders", "orderCancelAll", {"symbol": symbol}, Urgency.CANCEL, what
+        )
+        return None if reply.status == _ACCEPTED else _result(reply, list[RestOrder], what)
 
     def subscription(self) -> list[str]:
         """Return the signature of a subscription to private streams."""

@@ -156,6 +156,19 @@ async def test_a_cancel_that_is_only_accepted_is_no_cancel_yet(rig: Rig):
     await rig.until(canceled)
 
 
+async def test_all_orders_are_cancelled_with_one_call_a_market(rig: Rig):
+    for number, price in enumerate(("50000", "50001", "50002")):
+        await rest(rig, f"abcd000000000000a{number}", price)
+    await rig.patiently(
+        rig.driver.place_order(rig.tiny, Side.BUY, OrderType.LIMIT, D(1_000_000), D("0.000009"), client_id=CID)
+    )
+    canceled = await rig.patiently(rig.driver.cancel_all())
+    assert {order.state for order in canceled} == {OrderState.CANCELED}
+    assert sorted(order.client_id for order in canceled) == sorted([CID, *(f"abcd000000000000a{n}" for n in range(3))])
+    assert asked(rig, "DELETE", "/api/v1/orders") == 2
+    assert await rig.patiently(rig.driver.get_open_orders()) == await rig.patiently(rig.driver.cancel_all()) == []
+
+
 async def test_orders_that_expire_at_once_are_refusals(rig: Rig):
     rig.emulator.late_refusals = True
     with pytest.raises(PostOnlyWouldTake):
