@@ -94,6 +94,26 @@ class TestPaperOnLiveData:
             system.paper.on_market(Trade(PERP, 1, bid * 0.999, 1e6, Side.SELL, "x"))  # type: ignore[union-attr]
             await until(lambda: (order := system.engine.tracker.get(sent)) and order.state is OrderState.FILLED)
 
+    async def test_the_venue_is_left_alone_when_nobody_listens(self, venue: Behaviour, home: Path) -> None:
+        async with running(options(home)) as system:
+            await quoted(system)
+            [public] = venue.made
+            heard = public._channels[PERP]
+            assert heard.books and len(heard.trades) == 2 and heard.ticks
+            late: list[object] = []
+            leave = system.driver.subscribe_orderbook(PERP, late.append)
+            await until(lambda: late)
+            assert system.driver.book(PERP).bids.keys() == public.book(PERP).bids.keys()
+            system.engine.market.unwatch_depth(PERP)
+            assert heard.books and len(heard.trades) == 1
+            leave()
+            leave()
+            assert not heard.books and heard.ticks
+            assert not system.driver.book(PERP).valid
+            system.engine.market.watch(PERP)
+            await until(lambda: system.driver.book(PERP).valid)
+            assert system.driver.book(PERP).bids.keys() == public.book(PERP).bids.keys()
+
     async def test_the_built_in_paper_account_can_trade_on_a_venues_data(self, venue: Behaviour, home: Path) -> None:
         async with running(SystemOptions(config=str(home), market="live:okx")) as system:
             assert system.account.key == "paper:paper@live:okx"
