@@ -27,6 +27,7 @@ MAX_ANSWER_BYTES = 32 << 20
 PROVEN_S = 8.0
 """A connection that was idle for longer is not used again: it may be dead without our knowing."""
 WARM_EVERY_S = 5.0
+_LONGEST_WARM_S = 60.0
 ORDER_START_S = 3.0
 """An order that could not leave within this time is not sent any more: the market it was meant for is gone."""
 MAX_CONNECTIONS = 64
@@ -119,6 +120,7 @@ class HttpClient:
         self._address: aiohttp.ClientRequest | None = None
         self._warmer: TimerHandle | None = None
         self._warming: asyncio.Task[None] | None = None
+        self._cold_tries = 0
         self._answered_ns = 0
         self._status = LinkStatus(name, LinkState.CONNECTING, clock.now_ns())
 
@@ -194,7 +196,8 @@ class HttpClient:
         rtt_ms = (self._clock.stopwatch_ns() - began_ns) / NS_PER_MS
         reply = HttpReply(status, headers, body, rtt_ms)
         self._answered_ns = self._clock.now_ns()
-        self._set_status(LinkState.LIVE, rtt_ms=rtt_ms)
+        served = status < 500
+        self._set_status(LinkState.LIVE if served else LinkState.STALE, "" if served else f"HTTP {status}", rtt_ms)
         if status == 429:
             self._limiter.slow_down(retry_after_s(reply))
         return reply
@@ -209,7 +212,10 @@ class HttpClient:
         )
 
     def keep_warm(self, ask: Callable[[], Awaitable[object]], every_s: float = WARM_EVERY_S) -> None:
-        """Make a cheap request whenever none was answered for `every_s`, so that an order finds an open connection."""
+        """Make a cheap request whenever none was answered for `every_s`, so that an order finds an open connection.
+
+        While such requests fail they become seldom: down to one a minute.
+        """
         if self._warmer is not None:
             self._warmer.cancel()
         self._warmer = self._clock.call_later(every_s, self._warm, ask, every_s)
@@ -218,13 +224,17 @@ class HttpClient:
         idle_ns = self._clock.now_ns() - self._answered_ns
         if idle_ns >= every_s * NS_PER_S * 0.9 and self._warming is None:
             self._warming = asyncio.get_running_loop().create_task(self._ask_once(ask), name=f"{self._venue} keep warm")
-        self._warmer = self._clock.call_later(every_s, self._warm, ask, every_s)
+        wait_s = min(every_s * 2**self._cold_tries, _LONGEST_WARM_S)
+        self._warmer = self._clock.call_later(wait_s, self._warm, ask, every_s)
 
     async def _ask_once(self, ask: Callable[[], Awaitable[object]]) -> None:
         try:
             await ask()
+            self._cold_tries = 0
         except CtosError as error:
-            self._set_status(self._status.state, detail=str(error))
+            self._cold_tries = min(self._cold_tries + 1, 8)
+            if self._status.state is not LinkState.LIVE:
+                self._set_status(self._status.state, detail=str(error))
         finally:
             self._warming = None
 

@@ -78,6 +78,7 @@ async def test_every_complete_answer_is_returned_and_sent_once(server, rest, sta
     server.script.append(answer(status, b"words", Location="/elsewhere"))
     reply = await rest.send(request, Urgency.ORDER, COST)
     assert (reply.status, reply.body) == (status, b"words")
+    assert rest.status.state is (LinkState.LIVE if status < 500 else LinkState.STALE)
     assert len(server.seen) == 1
 
 
@@ -248,6 +249,33 @@ async def test_keep_warm_asks_only_when_nothing_else_was_answered(server):
     await rest.stop()
     clock.advance(60.0)
     assert len(asked) == 2
+
+
+async def test_keep_warm_becomes_seldom_while_it_fails(server):
+    clock = VirtualClock()
+    rest = HttpClient("okx", server.url, clock, limiter(clock))
+    await rest.start()
+    asked = []
+    failing = [True]
+
+    async def ask() -> None:
+        asked.append(clock.now_ns() // 10**9)
+        if failing[0]:
+            raise VenueUnavailable("maintenance")
+
+    async def pass_time(seconds: int) -> None:
+        for _ in range(seconds):
+            clock.advance(1.0)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+    rest.keep_warm(ask, every_s=5.0)
+    await pass_time(1800)
+    assert 30 <= len(asked) <= 40 and rest.status.detail == "maintenance"
+    failing[0] = False
+    await pass_time(130)
+    assert asked[-1] - asked[-2] == 5
+    await rest.stop()
 
 
 def certificate(name: str, folder) -> tuple[ssl.SSLContext, str]:
