@@ -33,7 +33,7 @@ from drivers.transport.line_decoder import Undecodable
 from drivers.transport.rate_limits import RateLimiter, Urgency
 from drivers.transport.setup import VenueSetup
 from drivers.transport.venue_driver import Topic, VenueDriver
-from engine.kernel.account import AccountStream, Balance, KeyRights, Position
+from engine.kernel.account import Balance, KeyRights, Position
 from engine.kernel.errors import CtosError, InvalidOrder, UnknownSymbol, VenueUnavailable
 from engine.kernel.instruments import Instrument, InstrumentKind
 from engine.kernel.links import LinkStatus
@@ -128,7 +128,7 @@ class OkxDriver(VenueDriver):
         self.instruments = {symbol: self._with_fees(each) for symbol, each in self.instruments.items()}
         await self._account.positions(None)
         self._private = PrivateSocket(
-            self.setup, self._rest.time, self._private_args, self._on_private, self._on_stream
+            self.setup, self._rest.time, self._private_args, self._on_private, self.on_account
         )
         self._private.client.start()
         if self._account.trades_swaps:
@@ -343,9 +343,6 @@ class OkxDriver(VenueDriver):
     def _private_args(self) -> list[Arg]:
         orders = [Arg("orders", instType=kind) for kind in self._account.inst_types]
         return [*orders, Arg("positions", instType="SWAP"), Arg("account")]
-
-    def _on_stream(self, event: AccountStream) -> None:
-        self.on_account(event)
 
     def _on_private(self, push: Push[Any], payload: bytes) -> None:
         """Pass on what a push tells, row by row: one that makes no sense does not hide the others."""

@@ -23,7 +23,7 @@ from drivers.okx.wire import Ack, OrderRow
 from drivers.transport.gateway import is_venue_id
 from drivers.transport.rate_limits import Cost, Urgency
 from engine.kernel.clock import Clock
-from engine.kernel.errors import CtosError, OrderNotFound, UnknownOutcome, VenueError, VenueUnavailable
+from engine.kernel.errors import ClockSkew, CtosError, OrderNotFound, UnknownOutcome, VenueError, VenueUnavailable
 from engine.kernel.orders import OrderRequest, OrderState, OrderUpdate
 
 ZERO = Decimal(0)
@@ -192,6 +192,8 @@ class Orders:
             args = {"instIdCode": contract.code, **{name: value for name, value in body.items() if name != "instId"}}
             try:
                 return await socket.operate(operation, args, what, urgent=True)
+            except ClockSkew:
+                await self._rest.resync()  # the venue did not look at it: REST signs it anew
             except VenueError as error:
                 self._rest.learned(error)
                 if error.code not in _SOCKET_REFUSES:

@@ -127,7 +127,7 @@ class OkxRest:
                 return reply
             if last or not isinstance(error, ClockSkew):
                 raise error
-            await self._resync()
+            await self.resync()
         raise AssertionError("the second try returns or raises")
 
     def rows(self, reply: HttpReply, row: type[T], what: str) -> list[T]:
@@ -152,7 +152,7 @@ class OkxRest:
                 return self.rows(reply, row, path)
             if last or not isinstance(error, ClockSkew):
                 raise error
-            await self._resync()
+            await self.resync()
         raise AssertionError("the second try returns or raises")
 
     async def admit(self, cost: Cost, urgency: Urgency) -> None:
@@ -178,7 +178,7 @@ class OkxRest:
         try:
             return await self._order_once(path, encoded, request)
         except ClockSkew:
-            await self._resync()
+            await self.resync()
             return await self._order_once(path, encoded, request)
 
     async def cancel_requests(self, path: str, body: Any) -> list[Ack]:
@@ -196,7 +196,7 @@ class OkxRest:
             error = self._refusal(reply, path) or VenueUnavailable(f"okx: {path}: an answer without any result")
             if last or not isinstance(error, ClockSkew):
                 raise error
-            await self._resync()
+            await self.resync()
         raise AssertionError("the second try returns or raises")
 
     async def _order_once(self, path: str, encoded: bytes, request: str) -> Ack:
@@ -279,7 +279,7 @@ class OkxRest:
 
         return await self.http.send(build, urgency, cost)
 
-    async def _resync(self) -> None:
+    async def resync(self) -> None:
         """Ask for the venue's time at once and wait for it."""
         self.time.suspect()
         await self.time.settled()

@@ -74,6 +74,14 @@ async def test_an_order_on_a_socket_that_breaks_has_no_known_outcome(rig: Rig):
     assert isinstance(found, OrderUpdate) and found.client_id == client_id
 
 
+async def test_an_order_that_expired_on_the_way_is_signed_anew(rig: Rig):
+    await rig.restart(trade_over_ws=True)
+    emulator_of(rig).skew_ms = 20_000
+    client_id, reply = await rig.place(BUY, "0.02", "59000")
+    assert isinstance(reply, OrderUpdate) and reply.client_id == client_id, repr(reply)
+    assert len(rig.orders()) == 1 and abs(driver_of(rig)._rest.time.offset_ms - 20_000) < 500
+
+
 async def test_orders_take_rest_while_the_socket_is_away(rig: Rig):
     await rig.restart(trade_over_ws=True)
     emulator_of(rig).faults.cut_sockets("private")
