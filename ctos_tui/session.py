@@ -32,6 +32,7 @@ from engine.runtime.trading_state import TradingMode
 
 TIMEFRAMES: Final = ("1m", "3m", "5m", "15m", "30m", "1h", "4h", "1d")
 NOTE_SECONDS: Final = 8
+_ARMING_STEP_S: Final = 30
 _LARGEST_MARKETS: Final = 14
 _RECENT: Final = 50
 MAJORS: Final = ("BTC", "ETH", "SOL", "XRP", "BNB", "DOGE", "ADA", "AVAX", "LINK", "DOT", "LTC", "BCH", "TRX", "SUI")
@@ -152,10 +153,25 @@ class Session:
             self.say(ended, "warn")
             if not self.arming.symbols(self.now()) and not self.arming.everything(self.now()):
                 self.port.disarm(ended)
+        if self.is_live:
+            self._keep_engine_armed()
         if self.focus or not self.port.ready or not self.port.instruments:
             return
         self._choose_markets()
         self.follow_engine()
+
+    def _keep_engine_armed(self) -> None:
+        """Let the engine stay armed for as long as the desk is: use of a grant has made it longer."""
+        status, left_s = self.port.trading(), self.arming.left_s(self.now())
+        if status.mode is not TradingMode.ARMED or status.armed_until_ns is None or not left_s:
+            return
+        engine_left_s = (status.armed_until_ns - self.port.now_ns()) // NS_PER_S
+        if left_s - engine_left_s > _ARMING_STEP_S:
+            try:
+                self.port.arm(left_s)
+            except CtosError as error:
+                self.refuse(error)
+                self.disarm(str(error))
 
     def _choose_markets(self) -> None:
         instruments = self.port.instruments

@@ -153,6 +153,14 @@ class Arming(msgspec.Struct):
         names = "all markets" if EVERYTHING in over else ", ".join(over)
         return f"disarmed {names}: the time is over"
 
+    def left_s(self, now_ns: int) -> int | None:
+        """Return for how many seconds something stays armed, 0 when nothing is; None while it has no limit."""
+        ends = [grant.until_ns for grant in self._grants.values() if not grant.over(now_ns)]
+        limited = [end for end in ends if end is not None]
+        if len(limited) < len(ends):
+            return None
+        return max((end - now_ns) // NS_PER_S for end in limited) if limited else 0
+
     def is_armed(self, symbol: str, now_ns: int) -> bool:
         """Return whether an order for a market may pass."""
         return any(
