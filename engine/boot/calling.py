@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -11,8 +12,9 @@ from engine.kernel import errors
 from engine.kernel.clock import NS_PER_S, sleep
 from engine.kernel.errors import CtosError, InvalidOrder, OrderNotFound, TradingHalted, UnknownOutcome
 from engine.kernel.orders import Order, OrderState, OrderType, OrderUpdate, Pending, Side, combined_order_type
+from engine.kernel.strategy import Done, DoneStatus
 from engine.runtime.accounts import MANUAL
-from engine.runtime.events import OrderChanged
+from engine.runtime.events import OrderChanged, WorkDone
 
 _ANSWER_S = 10.0
 _MARKET_S = 5.0
@@ -32,7 +34,9 @@ class CallDesk:
         self._engine = system.engine
         self._driver = system.driver
         self._changed = asyncio.Event()
+        self._done: dict[str, Done] = {}
         system.bus.subscribe(OrderChanged, lambda event: self._changed.set())
+        system.bus.subscribe(WorkDone, self._on_done)
 
     async def call(self, syscall: str, values: dict[str, Any]) -> Any:
         """Carry out a syscall with typed arguments and return its result.
@@ -80,11 +84,13 @@ class CallDesk:
     async def amend_order(
         self, order_id: str, symbol: str, price: Decimal | None = None, size: Decimal | None = None
     ) -> OrderUpdate:
-        """Amend an order; `size` is the new total."""
+        """Amend an order; `size` is the new total. Where the venue cannot, a new order takes its place."""
         if price is None and size is None:
             raise InvalidOrder("nothing to amend: give price=, size= or both")
         order = self._find(order_id, symbol)
-        self._engine.amend(order.client_id, price, size)
+        handle = self._engine.amend(order.client_id, price, size)
+        if handle is not None:
+            return await self._replaced(handle, symbol)
         amended = await self._answer(order.client_id, lambda order: order.pending is Pending.NONE)
         if amended.is_open and amended.reason:
             raise InvalidOrder(f"the venue refused the amendment: {amended.reason}")
@@ -147,18 +153,41 @@ class CallDesk:
                 return order
         raise OrderNotFound(f"no working order {order_id!r} of {symbol}; `call get_open_orders` lists them")
 
-    async def _answer(self, client_id: str, is_answered: Any) -> Order:
+    def _on_done(self, event: WorkDone) -> None:
+        self._done[event.done.handle] = event.done
+        self._changed.set()
+
+    async def _replaced(self, handle: str, symbol: str) -> OrderUpdate:
+        """Return the order that took another one's place."""
+        await self._until(lambda: handle in self._done, f"the replacement of an order of {symbol}")
+        done = self._done.pop(handle)
+        if done.status is not DoneStatus.FILLED:
+            raise InvalidOrder(f"the order was not replaced: {done.reason}")
+        return await self._driver.get_order_status(done.children[-1], symbol)
+
+    async def _answer(self, client_id: str, is_answered: Callable[[Order], bool]) -> Order:
+        def has_answer() -> bool:
+            order = self._engine.tracker.get(client_id)
+            return order is not None and is_answered(order)
+
+        await self._until(has_answer, f"order {client_id}")
+        return self._engine.core.known(client_id)
+
+    async def _until(self, is_so: Callable[[], bool], what: str) -> None:
+        """Wait for news of the engine that make something so.
+
+        Raises:
+            UnknownOutcome: They did not come in time.
+        """
         clock = self._system.clock
         deadline_ns = clock.now_ns() + round(_ANSWER_S * NS_PER_S)
-        while clock.now_ns() < deadline_ns:
-            order = self._engine.tracker.get(client_id)
-            if order is not None and is_answered(order):
-                return order
+        while not is_so():
+            if clock.now_ns() >= deadline_ns:
+                raise UnknownOutcome(f"no answer about {what} in {_ANSWER_S:g} s; look at get_open_orders")
             self._changed.clear()
             waiting = asyncio.ensure_future(self._changed.wait())
             await asyncio.wait({waiting}, timeout=1.0)
             waiting.cancel()
-        raise UnknownOutcome(f"no answer about order {client_id} in {_ANSWER_S:g} s; look at get_open_orders")
 
     async def _wait_for_market(self, symbol: str) -> None:
         """Give the market a moment to show its first prices."""

@@ -14,7 +14,7 @@ from engine.boot.options import SystemOptions
 from engine.boot.system import System, running
 from engine.boot.venues import credentials_of, venue_arch, venue_config
 from engine.io.config import AccountEntry, Config, Paths, find_account, find_paths, load_accounts, load_config
-from engine.kernel.errors import CtosError, OrderNotFound, Unsupported, VenueError
+from engine.kernel.errors import CtosError, OrderNotFound, VenueError
 from engine.kernel.instruments import Instrument, InstrumentStatus
 from engine.kernel.orders import OrderType, OrderUpdate, Side
 from engine.runtime.accounts import Mode
@@ -188,38 +188,38 @@ async def _round_trip(system: System) -> AsyncIterator[Finding]:
         return
     what = f"buy {quantity.normalize():f} {instrument.symbol} at {price.normalize():f}"
     yield Finding("order: place", True, f"{what}, {placed.state.value}")
-    order_id = placed.client_id
-    try:
-        async for finding in _read_and_amend(system, desk, instrument, order_id, price):
-            yield finding
-    finally:
-        canceled = await _cancel(desk, order_id, instrument.symbol)
-    yield canceled
-    left = [order for order in await system.driver.get_open_orders(instrument.symbol) if order.client_id == order_id]
-    if left:
+    before = {order.client_id for order in system.engine.tracker.working(instrument.symbol)} - {placed.client_id}
+    yield await _read_back(system, placed.client_id, instrument, price)
+    yield await _amend(desk, placed.client_id, instrument, price - instrument.tick_size)
+    ours = [
+        order.client_id for order in system.engine.tracker.working(instrument.symbol) if order.client_id not in before
+    ]
+    order_id = ours[-1] if ours else placed.client_id
+    yield await _cancel(desk, order_id, instrument.symbol)
+    left = [order.client_id for order in await system.driver.get_open_orders(instrument.symbol)]
+    if order_id in left:
         advice = f"cancel it by hand: ctos-tui call revoke_order order_id={order_id} symbol={instrument.symbol}"
         yield Finding("order: gone", False, "the trial order still rests", advice)
     else:
         yield Finding("order: gone", True, "the venue lists it no more")
 
 
-async def _read_and_amend(
-    system: System, desk: CallDesk, instrument: Instrument, order_id: str, price: Decimal
-) -> AsyncIterator[Finding]:
+async def _read_back(system: System, order_id: str, instrument: Instrument, price: Decimal) -> Finding:
     try:
         read = await system.driver.get_order_status(order_id, instrument.symbol)
-        same = read.price == price and read.side is Side.BUY
-        yield Finding("order: read back", same, f"{read.state.value} at {read.price}")
     except CtosError as error:
-        yield Finding("order: read back", False, str(error))
-    lower = price - instrument.tick_size
+        return Finding("order: read back", False, str(error))
+    is_same = read.price == price and read.side is Side.BUY
+    return Finding("order: read back", is_same, f"{read.state.value} at {read.price}")
+
+
+async def _amend(desk: CallDesk, order_id: str, instrument: Instrument, price: Decimal) -> Finding:
     try:
-        amended = await desk.call("amend_order", {"order_id": order_id, "symbol": instrument.symbol, "price": lower})
-        yield Finding("order: amend", amended.price == lower, f"now at {amended.price}")
-    except Unsupported as error:
-        yield Finding("order: amend", None, f"{error}; the engine replaces the order instead")
+        amended = await desk.call("amend_order", {"order_id": order_id, "symbol": instrument.symbol, "price": price})
     except CtosError as error:
-        yield Finding("order: amend", False, str(error))
+        return Finding("order: amend", False, str(error))
+    how = "" if amended.client_id == order_id else ", by a new order in its place"
+    return Finding("order: amend", amended.price == price, f"now at {amended.price}{how}")
 
 
 async def _cancel(desk: CallDesk, order_id: str, symbol: str) -> Finding:

@@ -265,17 +265,20 @@ class ExecutionEngine:
             instance, symbol, side, type, quantity, price, trigger_price, reduce_only, purpose, parent, client_id
         )
 
-    def amend(self, client_id: str, price: Decimal | None = None, quantity: Decimal | None = None) -> None:
+    def amend(self, client_id: str, price: Decimal | None = None, quantity: Decimal | None = None) -> str | None:
         """Change price (of a stop: the trigger) and/or total quantity; a total filled already cancels the rest.
+
+        Returns:
+            The handle of the work that replaces the order by a new one, where the venue cannot amend; else None.
 
         Raises:
             CtosError: Refused; the order works on unchanged.
         """
         order = self.tracker.get(client_id)
         if order is not None and not order.held and not self.desk.can_amend(order.symbol):
-            self.works.replace(self.new_handle(order.instance), client_id, price, quantity)
-        else:
-            self.commands.amendments.amend(client_id, price, quantity)
+            return self.works.replace(self.new_handle(order.instance), client_id, price, quantity)
+        self.commands.amendments.amend(client_id, price, quantity)
+        return None
 
     def cancel(self, client_id: str) -> None:
         """Ask for the cancellation of an order; harmless when it is final or being cancelled."""
