@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import gzip
 import ssl
 from collections import deque
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from drivers.transport import http
 from drivers.transport.arch import BucketSpec
@@ -23,7 +18,7 @@ from drivers.transport.setup import MemoryStore
 from engine.kernel.clock import LoopClock, VirtualClock
 from engine.kernel.errors import RateLimited, UnknownOutcome, VenueUnavailable
 from engine.kernel.links import LinkState
-from tests.transport.servers import HttpServer, answer, answer_then_close, cut, silence, until
+from tests.transport.servers import HttpServer, answer, answer_then_close, certificate, cut, silence, until
 
 COST = (("all", 1),)
 
@@ -276,31 +271,6 @@ async def test_keep_warm_becomes_seldom_while_it_fails(server):
     await pass_time(130)
     assert asked[-1] - asked[-2] == 5
     await rest.stop()
-
-
-def certificate(name: str, folder) -> tuple[ssl.SSLContext, str]:
-    """A server's TLS settings with a certificate of its own for `name`, and the file of that certificate."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    file = folder / f"{name}.pem"
-    plain = serialization.NoEncryption()
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    file.write_bytes(made.public_bytes(serialization.Encoding.PEM) + pem)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(file)
-    return context, str(file)
 
 
 async def test_a_certificate_must_be_trusted_and_name_the_host(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import ssl
 from itertools import pairwise
 
 import pytest
@@ -16,7 +17,7 @@ from drivers.transport.websocket import LONGEST_BACKOFF_S, WsClient, WsPolicy
 from engine.kernel.clock import LoopClock, Rng, VirtualClock
 from engine.kernel.errors import AuthError, VenueUnavailable
 from engine.kernel.links import LinkState
-from tests.transport.servers import until
+from tests.transport.servers import certificate, until
 
 
 class Venue:
@@ -431,6 +432,27 @@ async def test_flapping_leaks_nothing(venue):
     await it.client.stop()
     await until(lambda: not any("websocket public" in task.get_name() for task in asyncio.all_tasks()))
     assert it.clock.next_timer_ns() is None
+
+
+async def test_a_certificate_must_be_trusted_and_name_the_host(tmp_path):
+    async def echo(socket: ServerConnection) -> None:
+        async for text in socket:
+            await socket.send("welcome" if text == "login" else text)
+
+    for name, trusted in (("localhost", False), ("venue.example", True), ("localhost", True)):
+        context, file = certificate(name, tmp_path)
+        async with serve(echo, "localhost", 0, ssl=context) as server:
+            url = f"wss://localhost:{server.sockets[0].getsockname()[1]}/private?listenKey=abc"
+            trust = ssl.create_default_context(cafile=file) if trusted else None
+            client = WsClient("private", url, Speaker(), VirtualClock(), Rng(1), WsPolicy(), ssl=trust)
+            client.start()
+            if trusted and name == "localhost":
+                await until(lambda client=client: client.status.state is LinkState.LIVE)
+            else:
+                await until(lambda client=client: "next try" in client.status.detail)
+                assert "certificate of localhost:" in client.status.detail and "not trusted" in client.status.detail
+                assert "listenKey" not in client.status.detail
+            await client.stop()
 
 
 async def test_a_burst_of_messages_leaves_turns_to_everything_else(venue, bench):
