@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from drivers.backpack.rest_wire import Market, RestAccount
 from drivers.backpack.symbols import arch, parse_native
+from drivers.backpack.values import plain
 from engine.kernel.instruments import Instrument, InstrumentKind, InstrumentStatus
 
 ONE = Decimal(1)
@@ -43,7 +44,7 @@ def instrument_of(market: Market, account: RestAccount | None) -> Instrument:
         lot_size=quantity.stepSize * by,
         min_quantity=quantity.minQuantity * by,
         multiplier=by,
-        max_leverage=(Decimal(f"{ONE / initial:f}") if initial else Decimal(extra["max_leverage"])) if is_perp else ONE,
+        max_leverage=(_largest(initial) if initial else Decimal(extra["max_leverage"])) if is_perp else ONE,
         maintenance_margin_rate=maintenance or Decimal(extra["maintenance_margin_rate"]),
         maker_fee=maker,
         taker_fee=taker,
@@ -51,6 +52,11 @@ def instrument_of(market: Market, account: RestAccount | None) -> Instrument:
         native=listing.native,
         status=_STATUS_OF.get(market.orderBookState, InstrumentStatus.SUSPENDED),
     )
+
+
+def _largest(initial_margin: Decimal) -> Decimal:
+    """Return the leverage at which an initial margin fraction is used up, to two digits."""
+    return Decimal(plain(round(ONE / initial_margin, 2)))
 
 
 def _period_h(market: Market) -> int:
