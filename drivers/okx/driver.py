@@ -69,6 +69,7 @@ class OkxDriver(VenueDriver):
             setup.clock,
             lambda: self._account.spot_trade_mode,
             lambda: self._private if setup.trade_over_ws else None,
+            self.new_client_id,
         )
         self._funding = FundingWatch(
             self._history,

@@ -44,7 +44,8 @@ class Orders:
         contract: Returns the contract of a canonical symbol.
         clock: Timers.
         spot_mode: Returns the trade mode of spot orders in this account.
-        socket: The private socket, for orders over it; None for REST only.
+        socket: Returns the private socket, for orders over it; None for REST only.
+        new_id: Returns an id that nobody used yet, for an amendment.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Orders:
         clock: Clock,
         spot_mode: Callable[[], str],
         socket: Callable[[], PrivateSocket | None],
+        new_id: Callable[[], str],
     ) -> None:
         self._rest = rest
         self._history = history
@@ -62,14 +64,14 @@ class Orders:
         self._clock = clock
         self._spot_mode = spot_mode
         self._socket = socket
+        self._new_id = new_id
         self._known: OrderedDict[str, OrderUpdate] = OrderedDict()
         self._amendments: dict[str, asyncio.Future[OrderRow]] = {}
-        self._amended = 0
 
     def note(self, row: OrderRow, update: OrderUpdate) -> None:
         """Take in what the account's stream says about an order."""
         self._remember(update)
-        waiting = self._amendments.get(row.reqId) if row.reqId else None
+        waiting = self._amendments.get(row.reqId) if row.amendResult else None
         if waiting is not None and not waiting.done():
             waiting.set_result(row)
 
@@ -100,8 +102,7 @@ class Orders:
     async def change(self, order_id: str, symbol: str, price: Decimal | None, quantity: Decimal | None) -> OrderUpdate:
         """Change price and total quantity; returns when the stream or a query shows the result."""
         contract = self._contract(symbol)
-        self._amended += 1
-        number = f"a{self._amended}"
+        number = self._new_id()
         body: dict[str, Any] = {"instId": contract.native, **_order_id(order_id), "reqId": number}
         if price is not None:
             body["newPx"] = codec.plain(price)
