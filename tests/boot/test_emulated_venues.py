@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,8 +20,10 @@ from engine.io.raw_files import open_raw, raw_lines
 from engine.io.raw_recorder import RawRecorder
 from engine.io.writer import WriterThread
 from engine.kernel.clock import LoopClock
-from engine.kernel.errors import AuthError, RiskReject, VenueUnavailable
+from engine.kernel.errors import AuthError, RiskReject, TradingHalted, VenueUnavailable
+from engine.kernel.market import BookUpdate, Trade
 from engine.kernel.orders import Order, OrderState, OrderType, Side
+from engine.kernel.strategy import StopPolicy
 from engine.runtime.accounts import MANUAL
 from engine.runtime.events import LogLine
 from tests.boot.conftest import write_accounts
@@ -110,6 +113,33 @@ class TestLive:
             await until(lambda: not engine.portfolio.quantity(symbol), 20)
         assert emulator.exchange.positions() == [] and emulator.exchange.open_orders() == []
 
+    async def test_a_strategy_runs_on_it_as_it_does_on_paper(self, emulator: Emulator, home: Path) -> None:
+        async with running(configure(home, emulator)) as system:
+            symbol = await quoted(system)
+            system.engine.arm("operator")
+            grid = system.manager.launch("dyn_grid", {}, symbols=symbol)
+            await until(lambda: len(system.engine.tracker.working(symbol, grid.name)) >= 2, 20)
+            await until(lambda: len(emulator.exchange.open_orders()) >= 2, 20)
+            system.manager.stop(grid.name, StopPolicy.FLATTEN)
+            await until(lambda: not system.engine.tracker.working() and not emulator.exchange.open_orders(), 20)
+            await until(lambda: not emulator.exchange.positions() and not system.engine.portfolio.quantity(symbol), 20)
+
+    async def test_panic_cancels_at_the_venue_and_latches(self, emulator: Emulator, home: Path) -> None:
+        options = configure(home, emulator)
+        async with running(options) as system:
+            symbol = await quoted(system)
+            system.engine.arm("operator")
+            quote = system.engine.market.quote(symbol)
+            assert quote is not None
+            price = system.instruments[symbol].price_from_float(round(quote.bid * 0.99))
+            system.engine.submit(MANUAL, symbol, Side.BUY, OrderType.LIMIT, d("0.01"), price)
+            await until(lambda: emulator.exchange.open_orders(), 20)
+            system.engine.panic("operator")
+            await until(lambda: not emulator.exchange.open_orders(), 20)
+        async with running(options) as system:
+            with pytest.raises(TradingHalted):
+                system.engine.arm("operator")
+
     async def test_a_cut_account_stream_stops_entries_and_comes_back(self, emulator: Emulator, home: Path) -> None:
         lines: list[str] = []
         async with running(configure(home, emulator)) as system:
@@ -164,14 +194,10 @@ class TestPaper:
             recorder = RawRecorder(path, system.clock, writer, lambda progress: None, _raise)
             system.driver.subscribe_raw(recorder.take)
             symbol = await quoted(system)
-            trades = 0
-
-            def count(trade: object) -> None:
-                nonlocal trades
-                trades += 1
-
-            system.driver.subscribe_trades(symbol, count)
-            await until(lambda: trades >= 3, 30)
+            heard: Counter[type] = Counter()
+            system.driver.subscribe_trades(symbol, lambda trade: heard.update([type(trade)]))
+            system.driver.subscribe_orderbook(symbol, lambda event: heard.update([type(event)]))
+            await until(lambda: heard[Trade] >= 3 and heard[BookUpdate] >= 3, 30)
             recorder.close()
             writer.close()
         assert options.exchange == emulator.name
