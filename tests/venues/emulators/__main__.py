@@ -67,6 +67,8 @@ def main(venue: str, port: int, market: str) -> None:
     """Serve until Ctrl-C."""
     try:
         asyncio.run(_run(venue, port, market))
+    except OSError as error:
+        raise click.ClickException(f"port {port} cannot be served ({error.strerror}); choose another --port") from error
     except KeyboardInterrupt:
         click.echo("stopped")
 
