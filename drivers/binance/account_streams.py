@@ -22,9 +22,10 @@ from drivers.transport.setup import VenueSetup
 from drivers.transport.websocket import Send, WsClient
 from engine.kernel.account import AccountStream
 from engine.kernel.clock import TimerHandle
-from engine.kernel.errors import VenueError, VenueUnavailable
+from engine.kernel.errors import VenueError
 
 KEEP_ALIVE_S = 1800.0
+FIRST_CHECK_S = 1.0
 RETRY_S = 60.0
 
 
@@ -83,6 +84,7 @@ class FuturesAccountStream:
         self._health = health
         self._timer: TimerHandle | None = None
         self._key = ""
+        self._is_open = False
         self._run_in_background = run
         self.client: WsClient | None = None
 
@@ -92,15 +94,9 @@ class FuturesAccountStream:
         return f"{self._base}?listenKey={self._key}"
 
     async def on_open(self, send: Send) -> None:
-        """Make sure that the listen key is good, for one that is not is silent, and keep it alive from here on.
-
-        Raises:
-            VenueError: It is not.
-        """
-        told = await self._rest.keyed("PUT", "listenKey", ListenKey)
-        if told.listenKey not in ("", self._key):
-            raise VenueUnavailable("binance: the futures account stream has another listen key meanwhile")
-        self._plan(KEEP_ALIVE_S)
+        """Make sure that the listen key is good, for one that is not is silent, and keep it alive from here on."""
+        self._is_open = True
+        self._plan(FIRST_CHECK_S)
         self._health.back("futures")
 
     def on_message(self, payload: bytes) -> None:
@@ -120,6 +116,7 @@ class FuturesAccountStream:
 
     def stop(self) -> None:
         """Keep the key alive no longer."""
+        self._is_open = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -128,7 +125,10 @@ class FuturesAccountStream:
         """Keep the listen key alive; a key that is gone means a new connection with a new one."""
         again_s = KEEP_ALIVE_S
         try:
-            await self._rest.keyed("PUT", "listenKey", ListenKey)
+            told = await self._rest.keyed("PUT", "listenKey", ListenKey)
+            if told.listenKey not in ("", self._key):
+                self._reconnect("another listen key took its place")
+                return
         except VenueError as error:
             if error.code == str(NO_LISTEN_KEY):
                 self._reconnect("the listen key is gone")
@@ -138,8 +138,9 @@ class FuturesAccountStream:
         self._plan(again_s)
 
     def _plan(self, seconds: float) -> None:
-        self.stop()
-        self._timer = self._clock.call_later(seconds, self._due)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._clock.call_later(seconds, self._due) if self._is_open else None
 
     def _due(self) -> None:
         self._timer = None

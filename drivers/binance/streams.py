@@ -159,6 +159,9 @@ class StreamSocket:
         """Hear that the socket broke."""
         self._active.clear()
         self._confirmed.clear()
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(VenueUnavailable(f"the socket broke before the venue answered: {reason}"))
         self._lost(list(self._wanted), reason)
 
     async def _tell(self, send: Send, method: str, names: list[str]) -> None:
@@ -198,7 +201,7 @@ class StreamSocket:
             for at in range(0, len(names), _NAMES_A_MESSAGE):
                 part = names[at : at + _NAMES_A_MESSAGE]
                 task = asyncio.get_running_loop().create_task(
-                    self._change(client, method, part), name=f"{method} {part[0]}"
+                    self._change(client, method, part), name=f"binance {method.lower()}"
                 )
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -208,7 +211,6 @@ class StreamSocket:
             await self._tell(client.send, method, names)
         except VenueUnavailable as error:
             self._log("warning", f"binance: {method.lower()} {', '.join(names[:3])}: {error}")
-            client.reconnect(f"a subscription failed: {error.message}")
 
     @staticmethod
     def _is_open(client: WsClient) -> bool:

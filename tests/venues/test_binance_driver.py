@@ -86,6 +86,7 @@ async def test_a_lost_order_socket_leaves_an_unknown_order_and_rest_takes_over(u
 
 async def test_the_listen_key_is_kept_alive_and_replaced_when_it_is_gone(rig: Rig):
     assert len(sent(rig, "POST", "/fapi/v1/listenKey")) == 1
+    await rig.wind(2.0)
     assert len(sent(rig, "PUT", "/fapi/v1/listenKey")) == 1, "a key that is not good would be silent"
     await rig.clock.wind(1810, step_s=5)
     await rig.until(lambda: len(sent(rig, "PUT", "/fapi/v1/listenKey")) == 2)
