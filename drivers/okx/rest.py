@@ -116,7 +116,11 @@ class OkxRest:
         urgency: Urgency = Urgency.QUERY,
         **params: str | int | None,
     ) -> HttpReply:
-        """Return the whole answer of a query; a time stamp that was refused is put right once."""
+        """Return the whole answer of a query.
+
+        It is asked once more after a refused time stamp, which is put right first, and after too many requests, which
+        the limiter holds back for as long as the venue wants: another program may share the account's budget.
+        """
         query = urlencode({name: value for name, value in params.items() if value is not None}, safe=",")
         whole = f"{API}{path}?{query}" if query else f"{API}{path}"
         cost: Cost = ((bucket, 1),)
@@ -125,9 +129,10 @@ class OkxRest:
             error = self._refusal(reply, path)
             if error is None:
                 return reply
-            if last or not isinstance(error, ClockSkew):
+            if last or not isinstance(error, ClockSkew | RateLimited):
                 raise error
-            await self.resync()
+            if isinstance(error, ClockSkew):
+                await self.resync()
         raise AssertionError("the second try returns or raises")
 
     def rows(self, reply: HttpReply, row: type[T], what: str) -> list[T]:

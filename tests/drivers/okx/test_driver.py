@@ -180,6 +180,12 @@ async def test_account_modes_that_cannot_trade_are_told(rig: Rig):
     assert "hedge mode" in hedge
 
 
+async def test_a_query_waits_when_another_program_used_the_budget(rig: Rig):
+    busy = '{"code":"50011","msg":"Too Many Requests","data":[]}'
+    emulator_of(rig).faults.answer("GET /api/v5/account/config", 429, busy, times=1)
+    assert (await rig.patiently(driver_of(rig).key_rights())).trade is True
+
+
 async def test_a_dead_man_timer_outside_the_venues_range_is_refused(rig: Rig):
     with pytest.raises(InvalidOrder, match="10 to 120"):
         await driver_of(rig).cancel_all_after(5)
