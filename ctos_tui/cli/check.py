@@ -10,6 +10,7 @@ import click
 
 from ctos_tui.cli.jsonlines import write_line
 from ctos_tui.cli.options import system_options
+from ctos_tui.failing import harmless
 from engine.boot.checking import CheckTarget, Finding, check, find_target
 from engine.boot.options import SystemOptions
 from engine.kernel.errors import ConfigError
@@ -64,6 +65,6 @@ def _words(finding: Finding) -> dict[str, str]:
 
 def _show(finding: Finding) -> None:
     mark, colour = _MARKS[finding.ok]
-    click.echo(f"{click.style(mark, fg=colour)} {finding.name:<22} {finding.detail}")
+    click.echo(f"{click.style(mark, fg=colour)} {finding.name:<22} {harmless(finding.detail)}")
     if finding.advice:
-        click.echo(f"  {'':<22} {click.style(finding.advice, fg='yellow')}")
+        click.echo(f"  {'':<22} {click.style(harmless(finding.advice), fg='yellow')}")

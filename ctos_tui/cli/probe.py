@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import click
 
 from ctos_tui.cli.jsonlines import write_line
+from ctos_tui.failing import harmless
 from engine.boot.probing import EndpointReport, Step, VenueReport, chosen_venues, probe, proxy_note
 from engine.io.config import Config, Paths, find_paths, load_config
 from engine.kernel.clock import LoopClock
@@ -65,9 +66,9 @@ def _write_table(reports: list[VenueReport], note: str | None) -> None:
         console.print(Text.assemble((report.venue, "bold"), f" ({report.environment}) ", verdict))
         console.print(_times(report))
         for text, names in _grouped(report, _fault):
-            console.print(Text.assemble(("  ✗ ", "bold red"), f"{names}: {text}"))
+            console.print(Text.assemble(("  ✗ ", "bold red"), f"{names}: {harmless(text)}"))
         for text, names in _grouped(report, lambda endpoint, step: step.advice):
-            console.print(Text(f"  → {names}: {text}", "yellow"))
+            console.print(Text(f"  → {names}: {harmless(text)}", "yellow"))
         console.print()
     if note is not None:
         console.print(Text(note, "yellow"))

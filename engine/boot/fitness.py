@@ -21,6 +21,9 @@ class AccountFitness:
         entry: The account as it stands in the file.
         clock: The engine's time.
         perpetuals: Returns the perpetuals that are traded.
+
+    Attributes:
+        banner: What the operator must keep in mind though it forbids nothing; empty for nothing.
     """
 
     def __init__(
@@ -32,6 +35,7 @@ class AccountFitness:
         self._perpetuals = perpetuals
         self._rights: KeyRights | None = None
         self._asked_ns = 0
+        self.banner = ""
 
     async def obstacles(self) -> list[str]:
         """Return what forbids to arm, each with its remedy.
@@ -45,7 +49,10 @@ class AccountFitness:
             self._rights = await self._driver.key_rights()
             self._asked_ns = now_ns
         today = datetime.datetime.fromtimestamp(now_ns / NS_PER_S, datetime.UTC).date()
-        return [*found, *rights_obstacles(self._rights, self._entry, today), *self._leverage_obstacles()]
+        refused = rights_obstacles(self._rights, self._entry, today)
+        if self._rights.withdraw and not refused:
+            self.banner = f"the key of {self._entry.where} may withdraw; accepted until {self._entry.withdraw_ok_until}"
+        return [*found, *refused, *self._leverage_obstacles()]
 
     def _leverage_obstacles(self) -> list[str]:
         wanted = self._entry.leverage

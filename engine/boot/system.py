@@ -40,6 +40,7 @@ NEVER_ARMED = "only a person arms a live account, in the console, by typing its 
 
 _DISK = "disk_space"
 _DEAD_MAN = "dead_man"
+_KEY_RIGHTS = "key_rights"
 _MAJORS = ("BTC", "ETH", "SOL")
 _LOG_LEVELS = {"warning": "warn", "critical": "error"}
 
@@ -110,9 +111,10 @@ class System:
         self.monitor = SystemMonitor(self.engine, config.monitor, self.writer, paths.logs)
         self.engine.risk.check_entry = self._check_entry
         self.dead_man: DeadMan | None = None
+        self.fitness: AccountFitness | None = None
         if choice.is_live:
-            fitness = AccountFitness(self.driver, choice.entry, self.clock, self._traded_perpetuals)
-            self.engine.core.check_account = fitness.obstacles
+            self.fitness = AccountFitness(self.driver, choice.entry, self.clock, self._traded_perpetuals)
+            self.engine.core.check_account = self.fitness.obstacles
             if venue_config(config, account.venue).dead_man and self.driver.features.dead_man:
                 self.dead_man = DeadMan(self.engine, self.shell, self._on_dead_man)
         self.space = SpaceGuard(paths.state, self.clock, self.writer, self._on_space)
@@ -169,6 +171,10 @@ class System:
         self.manager.start_restored()
         self.monitor.start_position_monitoring()
         self.space.start()
+        if self.fitness is not None and self.fitness.banner:
+            self.monitor.raise_anomaly(_KEY_RIGHTS, "", "", "", "", self.fitness.banner)
+        elif self.fitness is not None:
+            self.monitor.resolve(_KEY_RIGHTS)
         if self.dead_man is not None:
             self.dead_man.start()
         self.ready = True

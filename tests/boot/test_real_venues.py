@@ -226,6 +226,10 @@ class TestLive:
         write_accounts(home, LIVE + more)
         venue.rights = rights
         async with running(options(home)) as system:
+            told = [anomaly.text for anomaly in system.monitor.anomalies.active()]
+            assert any("may withdraw; accepted until 2199-01-01" in text for text in told) == (
+                "2199" in more and not says
+            )
             if not says:
                 system.engine.arm("operator")
                 return
