@@ -133,3 +133,25 @@ async def test_a_cut_public_socket_invalidates_every_book_and_heals(wired: Rig):
     wired.stage.book(wired.perp, [(60_001.0, 3.0)], [], snapshot=False)
     await wired.until(lambda: ours.is_true() and other.is_true(), within_s=60, alive=True)
     await wired.until(wired.is_live, within_s=60, alive=True)
+
+
+async def test_changes_and_a_gap_while_the_snapshot_is_on_its_way(wired: Rig):
+    assert wired.wire is not None and wired.emulator is not None
+    if not wired.wire.snapshot:
+        pytest.skip("the book comes whole over the socket")
+    ours, _ = await follow_two(wired)
+    faults = wired.emulator.faults
+
+    async def change(number: int) -> None:
+        wired.stage.book(wired.perp, [(60_000.0 + number, 1.0 + number)], [], snapshot=False)
+        await wired.wind(0.3, alive=False)
+
+    faults.delay(wired.wire.snapshot, 3.0, times=1)
+    faults.drop_message(channel(wired, wired.perp))
+    for number in (1, 2, 3):
+        await change(number)
+    faults.drop_message(channel(wired, wired.perp))
+    for number in (4, 5, 6):
+        await change(number)
+    await wired.until(lambda: ours.book.valid, within_s=60, alive=True)
+    assert ours.is_true(), "a book that is announced as complete is complete"
