@@ -11,7 +11,7 @@ from drivers.transport.line_decoder import Undecodable
 from drivers.transport.setup import Log, VenueStore
 from engine.kernel.account import FundingPayment
 from engine.kernel.clock import Clock, TimerHandle
-from engine.kernel.errors import CtosError, UnknownSymbol, VenueUnavailable
+from engine.kernel.errors import CtosError, StorageError, UnknownSymbol, VenueUnavailable
 
 PAGE = 1000
 FIRST_LOOK_S = 5.0
@@ -32,6 +32,9 @@ class FundingPayments:
         tell: Takes a payment; returns whether anybody listened.
         in_background: Runs a coroutine beside everything else.
         log: Takes lines for the operator.
+
+    Raises:
+        StorageError: The time until which payments were told cannot be read.
     """
 
     def __init__(
@@ -52,7 +55,11 @@ class FundingPayments:
         self._timer: TimerHandle | None = None
         self._told: set[str] = set()
         saved = store.load(_MARK_KEY)
-        self._since = int(saved) if saved else None
+        try:
+            self._since = int(saved) if saved else None
+        except ValueError as error:
+            text = f"backpack: the saved time {_MARK_KEY} cannot be read"
+            raise StorageError(f"{text}: {error}; restore the state database from a copy") from error
 
     def start(self) -> None:
         """Begin to look: soon for what happened while we were away, then at each full hour."""

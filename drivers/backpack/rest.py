@@ -181,8 +181,9 @@ class Rest:
         )
         return None if reply.status == _ACCEPTED else _result(reply, list[RestOrder], what)
 
-    def subscription(self) -> list[str]:
+    async def subscription(self) -> list[str]:
         """Return the signature of a subscription to private streams."""
+        await self.clock.settled()
         return self._keys().subscription(self.clock.now_ms(), self._window_ms)
 
     # How requests are made.
@@ -222,6 +223,7 @@ class Rest:
         self, method: str, path: str, instruction: str, params: Params, urgency: Urgency, what: str
     ) -> HttpReply:
         signer = self._keys()
+        await self.clock.settled()
         in_query = method == "GET"
         target = path + _query(params) if in_query else path
         body = b"" if in_query else msgspec.json.encode(params)

@@ -7,7 +7,7 @@ Subscriptions are not acknowledged, only refusals are answered.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -187,7 +187,7 @@ class PrivateSocket:
     def __init__(
         self,
         setup: VenueSetup,
-        sign: Callable[[], list[str]],
+        sign: Callable[[], Awaitable[list[str]]],
         on_message: Callable[[PrivateMessage], None],
         on_problem: Callable[[Unparsed], None],
         on_state: Callable[[bool, str], None],
@@ -218,8 +218,8 @@ class PrivateSocket:
         """Subscribe with a signature, and wait whether that is refused."""
         self._refused = asyncio.get_running_loop().create_future()
         self.has_balances = True
-        await send(request("SUBSCRIBE", list(ORDER_STREAMS), self._sign()))
-        await send(request("SUBSCRIBE", [BALANCE_STREAM], self._sign()))
+        await send(request("SUBSCRIBE", list(ORDER_STREAMS), await self._sign()))
+        await send(request("SUBSCRIBE", [BALANCE_STREAM], await self._sign()))
         quiet = asyncio.ensure_future(sleep(self._clock, REFUSAL_S))
         try:
             await asyncio.wait((self._refused, quiet), return_when=asyncio.FIRST_COMPLETED)

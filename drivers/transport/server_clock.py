@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from drivers.transport.setup import Log
-from engine.kernel.clock import NS_PER_MS, NS_PER_S, Clock, TimerHandle
+from engine.kernel.clock import NS_PER_MS, NS_PER_S, Clock, TimerHandle, sleep
 from engine.kernel.errors import CtosError
 
 REFRESH_S = 300.0
 RETRY_S = 30.0
+PATIENCE_S = 2.0
 STEP_MS = 500
 """A wall clock that moved by more than this against ours: the host slept, or somebody set the time."""
 UNSURE_MS = 250.0
@@ -37,6 +38,7 @@ class ServerClock:
         self._timer: TimerHandle | None = None
         self._running: asyncio.Task[None] | None = None
         self._started = False
+        self._doubted = False  # the time in use may be wrong
         self.offset_ms = 0.0
         self.uncertainty_ms = float("inf")
 
@@ -89,17 +91,27 @@ class ServerClock:
 
     def suspect(self) -> None:
         """Ask at once: the venue refused a time stamp, or the host slept."""
+        self._doubted = True
+        self._ask_anew()
+
+    def _ask_anew(self) -> None:
         if self._running is None:
             self._running = asyncio.get_running_loop().create_task(self._resample(), name="venue time")
 
     async def settled(self) -> None:
         """Return when the time can be relied on; to be awaited before a request is signed.
 
-        It waits while the venue is being asked, and lets it be asked first when the wall clock stepped.
+        It lets the venue be asked first when the wall clock stepped, and waits for the answer while the time is
+        suspect, but not for long: a request with a wrong time is refused, one that is held back does nothing.
         """
         self._notice_step()
-        if self._running is not None:
-            await asyncio.wait([self._running])
+        if self._running is None or not self._doubted:
+            return
+        patience = asyncio.ensure_future(sleep(self._clock, PATIENCE_S))
+        try:
+            await asyncio.wait((self._running, patience), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            patience.cancel()
 
     def _notice_step(self) -> int:
         now_ns = self._clock.now_ns()
@@ -121,10 +133,11 @@ class ServerClock:
             self._log("warning", f"the venue's time could not be asked: {error}")
         finally:
             self._running = None
+            self._doubted = False
             if self._started:
                 self._plan(again_s)
 
     def _plan(self, seconds: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._clock.call_later(seconds, self.suspect)
+        self._timer = self._clock.call_later(seconds, self._ask_anew)

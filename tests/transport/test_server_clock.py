@@ -90,12 +90,33 @@ async def test_it_is_asked_every_five_minutes_and_sooner_after_a_failure():
     await until(lambda: bench.times._running is None)
     bench.clock.advance(31)
     await bench.times.settled()
+    assert bench.times._running is not None, "the routine holds no request back"
+    await until(lambda: bench.times._running is None)
     assert abs(bench.error_ms()) <= 1
     bench.times.stop()
     asked = bench.asked
     bench.clock.advance(3600)
     await asyncio.sleep(0)
     assert bench.asked == asked and bench.clock.next_timer_ns() is None
+
+
+async def test_a_venue_that_does_not_tell_its_time_holds_a_request_back_for_two_seconds_only():
+    bench = Bench()
+    never: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def ask() -> int:
+        return await never
+
+    bench.times._ask = ask
+    bench.times.suspect()
+    held = asyncio.ensure_future(bench.times.settled())
+    await asyncio.sleep(0)
+    bench.clock.advance(1.9)
+    await asyncio.sleep(0)
+    assert not held.done()
+    bench.clock.advance(0.2)
+    await until(held.done)
+    bench.times.stop()
 
 
 async def test_a_refused_time_stamp_makes_it_ask_once_at_once():
