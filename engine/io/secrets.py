@@ -101,13 +101,14 @@ def _from_keyring(entry: str, where: str) -> Secret:
     service, _, name = entry.partition("/")
     if not service or not name:
         raise ConfigError(f"{where}: write keyring:SERVICE/NAME")
-    try:
-        import keyring  # type: ignore[import-not-found]
-    except ImportError as error:
-        raise ConfigError(f"{where} is in the key ring; install its library: pip install keyring") from error
+    import keyring
+    from keyring.errors import KeyringError, NoKeyringError
+
     try:
         text = keyring.get_password(service, name)
-    except keyring.errors.KeyringError as error:
+    except NoKeyringError as error:
+        raise ConfigError(f"{where}: this machine has no key ring; write ${{NAME}} or an encrypted value") from error
+    except KeyringError as error:
         raise ConfigError(f"{where}: the key ring cannot be read: {error}") from error
     if text is None:
         raise ConfigError(f"{where}: the key ring has no {service}/{name}; run: keyring set {service} {name}")
