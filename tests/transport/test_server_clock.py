@@ -110,7 +110,7 @@ async def test_a_venue_that_does_not_tell_its_time_holds_a_request_back_for_two_
     bench.times._ask = ask
     bench.times.suspect()
     held = asyncio.ensure_future(bench.times.settled())
-    await asyncio.sleep(0)
+    await until(lambda: bench.clock.next_timer_ns() is not None)
     bench.clock.advance(1.9)
     await asyncio.sleep(0)
     assert not held.done()
