@@ -100,21 +100,23 @@ class StreamSocket:
     @property
     def expects_data(self) -> bool:
         """Return whether something is subscribed."""
-        return bool(self._confirmed)
+        return any(stream in self._wanted for stream in self._confirmed)
 
     def is_confirmed(self, stream: str) -> bool:
         """Return whether the venue sends a stream on this socket."""
-        return stream in self._confirmed
+        return stream in self._confirmed and stream in self._wanted
 
     def add(self, stream: str) -> None:
-        """Subscribe to a stream, soon."""
+        """Subscribe to a stream, soon; one that was not given up yet goes on."""
+        goes_on = stream in self._confirmed and stream not in self._wanted
         self._wanted[stream] = None
+        if goes_on:
+            self._on_subscribed([stream])
         self._plan()
 
     def remove(self, stream: str) -> None:
         """Unsubscribe from a stream, soon."""
         self._wanted.pop(stream, None)
-        self._confirmed.discard(stream)
         self._plan()
 
     def stop(self) -> None:
@@ -137,7 +139,7 @@ class StreamSocket:
 
     def on_message(self, payload: bytes) -> None:
         """Take a market message, or the answer to a subscription."""
-        if payload.startswith(b'{"stream"'):
+        if _is_market(payload):
             self._on_payload(payload)
             return
         try:
@@ -197,6 +199,7 @@ class StreamSocket:
         new = [name for name in self._wanted if name not in self._active]
         old = [name for name in self._active if name not in self._wanted]
         self._active = set(self._wanted)
+        self._confirmed.difference_update(old)
         for method, names in (("UNSUBSCRIBE", old), ("SUBSCRIBE", new)):
             for at in range(0, len(names), _NAMES_A_MESSAGE):
                 part = names[at : at + _NAMES_A_MESSAGE]
@@ -215,6 +218,11 @@ class StreamSocket:
     @staticmethod
     def _is_open(client: WsClient) -> bool:
         return client.status.state.value in ("live", "syncing")
+
+
+def _is_market(payload: bytes) -> bool:
+    """Return whether a message is a stream's, not an answer to us."""
+    return payload.startswith(b'{"stream"')
 
 
 class StreamPool:
@@ -311,7 +319,7 @@ class StreamPool:
             content_silence_s=self._silence_s,
             expects_data=lambda: socket.expects_data,
             max_age_s=MAX_AGE_S,
-            both_in_overlap=False,
+            from_one=_is_market,
         )
         name = self._route if number == 1 else f"{self._route} {number}"
         socket.client = WsClient(

@@ -196,15 +196,14 @@ class WsClient:
         link: Link | None = None
         try:
             url = self._url if isinstance(self._url, str) else await self._url()
-            link = Link(await open_socket(url, self._policy, self._ssl), self._clock.now_ns())
+            socket = await open_socket(url, self._policy, self._ssl)
+            link = Link(socket, self._clock.now_ns(), waits=replacing is not None)
             name = f"websocket {self._name} reader"
             link.reader = asyncio.get_running_loop().create_task(self._read(link), name=name)
             if replacing is None:
                 self._link = link
                 self._told_lost = False
                 self._set_status(LinkState.SYNCING, "logging in and subscribing")
-            elif not self._policy.both_in_overlap:
-                replacing.heard = False
             await self._log_in(link)
             if replacing is not None and replacing.lost.done():
                 # The handler heard of the loss after it had begun here: it has to begin anew.
@@ -225,6 +224,7 @@ class WsClient:
         self._refused = None
         self._link = link
         if replacing is not None:
+            link.waits = False
             self._close(replacing)
         elif self._failures:
             self._log("info", f"{self._name} socket: live again")
@@ -239,7 +239,6 @@ class WsClient:
             if link is not None:
                 self._close(link)
             if not replacing.lost.done():
-                replacing.heard = True
                 self._log("warning", f"{self._name} socket: no connection to take over: {error}")
                 await self._back_off(str(error), during=replacing)
             return
@@ -289,7 +288,7 @@ class WsClient:
                     self._answered(link)
                     continue
                 link.content_ns = now_ns
-                if link.heard:
+                if link.heard and not (link.waits and policy.from_one(payload)):
                     self._handler.on_message(payload)
         except ConnectionClosed as closed:
             self._broke(link, close_words(closed))

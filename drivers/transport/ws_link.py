@@ -20,6 +20,10 @@ def _always() -> bool:
     return True
 
 
+def _none(payload: bytes) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class WsPolicy:
     """How a venue's socket is kept alive.
@@ -31,7 +35,8 @@ class WsPolicy:
         content_silence_s: Longest time without a message (pongs are none); None where silence is normal.
         expects_data: Whether messages can be expected now, e.g. because something is subscribed.
         max_age_s: A new connection takes over before this one is so old; None where the venue sets no end.
-        both_in_overlap: Whether, while a new connection logs in, the old one's messages are still handed on.
+        from_one: Whether a message is taken from one connection only, as numbered changes must be: from the old one
+            until the new one is ready. Others are handed on from both.
         max_message_bytes: A longer message breaks the connection.
         open_timeout_s: Longest time for connecting, and again for `on_open`.
     """
@@ -42,7 +47,7 @@ class WsPolicy:
     content_silence_s: float | None = None
     expects_data: Callable[[], bool] = _always
     max_age_s: float | None = None
-    both_in_overlap: bool = True
+    from_one: Callable[[bytes], bool] = _none
     max_message_bytes: int = 16 << 20
     open_timeout_s: float = 10.0
 
@@ -52,15 +57,17 @@ class Link:
 
     Attributes:
         heard: Whether its messages are handed on.
+        waits: Whether it is to replace another that is still in use.
         opened_ns, frame_ns, content_ns, ping_sent_ns: Engine time at which it was opened, at which a frame and a
             message came last, and at which it was last pinged.
         lost: Done when it is lost, with the reason.
     """
 
-    __slots__ = ("content_ns", "frame_ns", "heard", "lost", "opened_ns", "ping_sent_ns", "reader", "socket")
+    __slots__ = ("content_ns", "frame_ns", "heard", "lost", "opened_ns", "ping_sent_ns", "reader", "socket", "waits")
 
-    def __init__(self, socket: ClientConnection, now_ns: int) -> None:
+    def __init__(self, socket: ClientConnection, now_ns: int, waits: bool = False) -> None:
         self.socket = socket
+        self.waits = waits
         self.reader: asyncio.Task[None] | None = None
         self.heard = True
         self.opened_ns = self.frame_ns = self.content_ns = self.ping_sent_ns = now_ns

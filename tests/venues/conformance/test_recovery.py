@@ -89,7 +89,10 @@ async def test_sockets_are_replaced_before_the_venue_ends_them(unstarted: Rig, m
     await unstarted.until(lambda: is_well(unstarted))
     news = [e for e in unstarted.events if isinstance(e, AccountStream)]
     opened = list(unstarted.emulator.sockets)
-    await unstarted.wind(700.0)
+    await unstarted.wind(560.0)
+    for _ in range(1_600):
+        unstarted.beat()
+        await unstarted.clock.wind(0.05, 0.05)
     assert not set(map(id, opened)) & set(map(id, unstarted.emulator.sockets))
     assert len(unstarted.emulator.sockets) == len(opened)
     assert [e for e in unstarted.events if isinstance(e, AccountStream)] == news
