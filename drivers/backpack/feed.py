@@ -120,9 +120,11 @@ class PublicFeed:
         return market.sync.update(message)
 
     def _on_book_ticker(self, message: BookTicker, stream: str) -> list[MarketEvent]:
-        return self._quote(
-            self.market(message.s), message.T or message.E, (message.b, message.B), (message.a, message.A)
-        )
+        market = self.market(message.s)
+        if not message.b or not message.a:
+            return []
+        bid, ask = (message.b, message.B or 0.0), (message.a, message.A or 0.0)
+        return self._quote(market, message.T or message.E, bid, ask)
 
     def _quote(
         self, market: MarketFeed, time_us: int, bid: tuple[float, float], ask: tuple[float, float]
@@ -172,7 +174,8 @@ class PublicFeed:
 
     def _on_day_ticker(self, message: DayTicker, stream: str) -> list[MarketEvent]:
         listing = self.market(message.s).listing
-        last, first, high, low = (
-            coins(price, 0.0, listing.multiplier)[0] for price in (message.c, message.o, message.h, message.l)
-        )
+        if not message.c:
+            return []
+        prices = (message.c, message.o or message.c, message.h or message.c, message.l or message.c)
+        last, first, high, low = (coins(price, 0.0, listing.multiplier)[0] for price in prices)
         return [Ticker(listing.symbol, message.E // 1000, last, first, high, low, message.V)]

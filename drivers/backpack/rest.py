@@ -35,6 +35,8 @@ REQUEST: Cost = (("requests", 1),)
 HISTORICAL: Cost = (("requests", 1), ("historical", 1))
 ORDER_S = 5.0
 """How long a new order or a cancel may take."""
+CANDLES_S = 70.0
+"""How long a request for candles may take: it may have to wait for the next minute's budget, which is small."""
 _JSON_BODY = "application/json; charset=utf-8"
 _NO_CONTENT = 204
 _ACCEPTED = 202
@@ -194,8 +196,8 @@ class Rest:
         return self._signer
 
     async def _get(self, path: str, params: Params, cost: Cost = REQUEST) -> HttpReply:
-        target = path + _query(params)
-        return await self._http.send(lambda: WireRequest("GET", target), Urgency.QUERY, cost)
+        target, timeout_s = path + _query(params), CANDLES_S if cost is HISTORICAL else None
+        return await self._http.send(lambda: WireRequest("GET", target), Urgency.QUERY, cost, timeout_s)
 
     async def _public(self, path: str, params: Params, type: type[T], cost: Cost = REQUEST) -> T:
         return _result(await self._get(path, params, cost), type, _words("GET", path, params))

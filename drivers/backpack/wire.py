@@ -51,14 +51,14 @@ class DepthSnapshot(Struct, gc=False):
 
 
 class BookTicker(Struct, gc=False):
-    """Best bid and ask."""
+    """Best bid and ask; null or 0 where a side is empty."""
 
     s: str
     E: Micros
-    a: Price
-    A: Size
-    b: Price
-    B: Size
+    a: Size | None = None
+    A: Size | None = None
+    b: Size | None = None
+    B: Size | None = None
     T: Micros | None = None
 
 
@@ -102,15 +102,15 @@ class MarkPriceUpdate(Struct, gc=False):
 
 
 class DayTicker(Struct, gc=False):
-    """Rolling 24 h statistics; `V` in quote."""
+    """Rolling 24 h statistics; `V` in quote; prices null or 0 where nothing was traded."""
 
     s: str
     E: Micros
-    o: Size
-    c: Price
-    h: Size
-    l: Size  # noqa: E741 - the venue's name for the low
-    V: Size
+    o: Size | None = None
+    c: Size | None = None
+    h: Size | None = None
+    l: Size | None = None  # noqa: E741 - the venue's name for the low
+    V: Size = 0.0
 
 
 class OrderEvent(Struct, gc=False):

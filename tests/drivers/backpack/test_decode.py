@@ -69,6 +69,11 @@ def test_every_public_stream_is_an_event():
         "n": 5,
     }
     assert feed(line("ticker.SOL_USDC", **ticker)) == [Ticker("SOL-USDC", MS, 2.0, 1.0, 3.0, 0.5, 20.0)]
+    assert (
+        feed(line("ticker.SOL_USDC", e="ticker", E=US, s="SOL_USDC", o=None, c=None, h=None, l=None, v="0", V="0"))
+        == []
+    )
+    assert feed(line("bookTicker.SOL_USDC", e="bookTicker", E=US, s="SOL_USDC", a="0", A="0", b="150", B="1")) == []
     assert feed(line("openInterest.SOL_USDC_PERP", e="openInterest", E=US, s="SOL_USDC_PERP", o="5")) == []
 
 

@@ -236,3 +236,12 @@ async def test_what_the_private_stream_says_in_other_words_leads_to_a_reconcilia
     await rig.until(lambda: any(isinstance(event, OrderUpdate) for event in rig.events))
     rig.driver._private.on_message(b'{"stream":"account.orderUpdate","data":{"e":"orderFill","s":"SOL_USDC_PERP"}}')
     assert [event.live for event in rig.events if isinstance(event, AccountStream)] == [False, True]
+
+
+async def test_many_candles_wait_for_the_small_budget_of_history(rig: Rig):
+    begin = rig.clock.now_ms()
+    for _ in range(30):
+        await rig.patiently(rig.driver.get_klines(rig.perp, "1m", 5), within_s=200.0)
+    assert rig.clock.now_ms() - begin > 30_000, "24 a minute, the rest is kept back"
+    statuses = [line for level, line in rig.logs if level == "warning"]
+    assert statuses == []
