@@ -16,7 +16,7 @@ from ctos_tui.panes.describe import short_symbol, signed_role
 from ctos_tui.panes.wrap import wrapped
 from ctos_tui.prompt import Prompt, PromptMode, Reading
 from ctos_tui.session import Note
-from ctos_tui.text import width
+from ctos_tui.text import ellipsis, width
 from engine.kernel.clock import NS_PER_MS
 from engine.kernel.errors import CtosError
 
@@ -70,6 +70,9 @@ class FixedLine(Pane):
         self.set_rows((Row("line", fit(spans, self.row_width)),))
 
 
+_TROUBLE_CELLS = (1000, 24, 0)
+
+
 class StatusLine(FixedLine):
     """Who, where, armed or not, what it is worth, how it does."""
 
@@ -77,9 +80,12 @@ class StatusLine(FixedLine):
 
     def pull(self) -> None:
         """Show the status of now."""
-        parts = self._parts()
         clock: Span = (utc_time(self.host.port.now_ns() // NS_PER_MS) + "Z", "label")
         room = self.row_width - spans_width((clock,)) - 2
+        for words in _TROUBLE_CELLS:
+            parts = self._parts(words)
+            if sum(spans_width(spans) + 2 for _, spans in parts) <= room:
+                break
         while parts and sum(spans_width(spans) + 2 for _, spans in parts) > room:
             weakest = max(range(len(parts)), key=lambda index: (parts[index][0], index))
             if parts[weakest][0] == 0:
@@ -94,8 +100,12 @@ class StatusLine(FixedLine):
         gap = self.row_width - spans_width(shown) - spans_width((clock,))
         self.show_line((*shown, (" " * gap, "text"), clock) if gap > 0 else shown)
 
-    def _parts(self) -> list[tuple[int, Spans]]:
-        """Return pieces of the line, each with its priority: 0 stays, the highest goes first."""
+    def _parts(self, trouble_cells: int) -> list[tuple[int, Spans]]:
+        """Return pieces of the line, each with its priority: 0 stays, the highest goes first.
+
+        Args:
+            trouble_cells: Room for the words of each trouble; with none its name alone stays, whatever else goes.
+        """
         port, session = self.host.port, self.session
         account, figures = port.account, port.figures()
         mode: Span = (f" {session.mode_word} ", "live" if session.is_live else "paper")
@@ -123,8 +133,11 @@ class StatusLine(FixedLine):
         ]
         if session.arming.halted:
             parts.insert(1, (3, ((session.arming.halted, "danger"),)))
-        if trouble:
-            parts.append((1, tuple((f"● {part.name} {part.text} ", part.level) for part in trouble[:2])))
+        if trouble and trouble_cells:
+            told = ((f"● {part.name} {ellipsis(part.text, trouble_cells)} ", part.level) for part in trouble[:2])
+            parts.append((1, tuple(told)))
+        elif trouble:
+            parts.append((0, tuple((f"●{part.name} ", part.level) for part in trouble[:3])))
         else:
             age = "" if age_ms is None else f" {min(age_ms, 9999)}ms"
             parts.append((5, (("●", "good"), (age, "dim"))))

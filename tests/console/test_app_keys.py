@@ -8,6 +8,7 @@ import pytest
 
 from ctos_tui.actions import ACTIONS, DESK, DIALOG, EVERYWHERE, PANES, PROMPT, STAGED
 from ctos_tui.guard.keys import KeyGuard
+from ctos_tui.port import Health
 from ctos_tui.screens.desk_actions import desk_actions
 from engine.kernel.errors import RiskReject
 from engine.kernel.orders import OrderState, OrderType, Side
@@ -154,6 +155,18 @@ async def test_order_keys_that_are_pasted_or_held_are_dropped_with_a_note():
         for _ in range(4):
             await press(pilot, "b")
         assert "key dropped" in app.session.note.text
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (120, 40), (200, 60)])
+async def test_a_trouble_is_named_in_the_status_line_at_every_width(columns: int, rows: int):
+    port = busy_port(mode=Mode.LIVE)
+    words = "account stream down: no connection to the private socket of the venue since a minute ago, log-in refused"
+    port.health_rows = (Health("data", "good", "14 live"), Health("links", "danger", words))
+    app = console(port)
+    async with opened(app, (columns, rows)):
+        status = screen_text(app, "status")
+        assert "links" in status and "LIVE" in status and "data" not in status
+        assert ("account stream" in status) == (columns == 200)
 
 
 async def test_live_starts_disarmed_and_is_armed_by_the_typed_name():
