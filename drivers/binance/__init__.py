@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from drivers.binance.decode import RecordedMessages
+from drivers.binance.decode import make_decoder
 from drivers.binance.symbols import arch, default_instruments
-from drivers.transport.line_decoder import LineDecoder
 
 if TYPE_CHECKING:
     from drivers.binance.driver import BinanceDriver
@@ -20,8 +19,3 @@ def make_driver(setup: VenueSetup) -> BinanceDriver:
     from drivers.binance.driver import BinanceDriver
 
     return BinanceDriver(setup)
-
-
-def make_decoder() -> LineDecoder:
-    """Return a decoder of raw lines from this venue's sockets."""
-    return LineDecoder(RecordedMessages())

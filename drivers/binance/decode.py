@@ -6,34 +6,22 @@ from typing import Any
 
 from drivers.binance.account_messages import is_account_message, news, read
 from drivers.binance.market_messages import MarketMessages
-from drivers.transport.line_decoder import Undecodable
+from drivers.transport.line_decoder import LineDecoder
 
 
-class RecordedMessages:
-    """Turns any message of this venue's sockets into events; public ones are tried first."""
+def make_decoder() -> LineDecoder:
+    """Return a decoder of raw lines from this venue's sockets; public messages are tried first."""
+    return LineDecoder(MarketMessages(otherwise=_account_news))
 
-    def __init__(self) -> None:
-        self._market = MarketMessages()
 
-    def take(self, payload: bytes, received_ms: int | None) -> tuple[str, list[Any]]:
-        """Return a message's name and the events it leads to.
+def _account_news(payload: bytes) -> tuple[str, list[Any]] | None:
+    """Return the name and the events of an account message, None for what is none.
 
-        Raises:
-            Undecodable: It is no message of this venue.
-            UnknownSymbol: It names what is neither a perpetual nor a spot pair.
-        """
-        try:
-            return self._market.take(payload, received_ms)
-        except Undecodable:
-            if not is_account_message(payload):
-                raise
-        name, message = read(payload)
-        return name, [] if message is None else [*news(message)]
-
-    def symbol_of(self, native: str) -> str | None:
-        """Return the canonical symbol of a native name met before, None when there is not exactly one."""
-        return self._market.symbol_of(native)
-
-    def state(self) -> dict[str, Any]:
-        """Return each book's state, `synced`, `invalid` or `no snapshot`, and what was left out."""
-        return self._market.state()
+    Raises:
+        Undecodable: It is one with a field that is not as it should be.
+        UnknownSymbol: It names what is neither a perpetual nor a spot pair.
+    """
+    if not is_account_message(payload):
+        return None
+    name, message = read(payload)
+    return name, [] if message is None else [*news(message)]

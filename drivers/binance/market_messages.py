@@ -58,6 +58,7 @@ class MarketMessages:
         kind: What a message counts as whose shape futures and spot share (candles) before its symbol was met.
         only: Whether every message is of that kind, because the socket is.
         period_h: Tells the hours between an instrument's funding payments.
+        otherwise: Decodes what is no public message; None from it for what it cannot decode either.
     """
 
     def __init__(
@@ -65,16 +66,17 @@ class MarketMessages:
         kind: InstrumentKind = InstrumentKind.PERP,
         only: bool = False,
         period_h: Callable[[str], int] | None = None,
+        otherwise: Callable[[bytes], tuple[str, list[Any]] | None] = lambda payload: None,
     ) -> None:
         self.repeated = 0
         self._futures_by_default = kind is InstrumentKind.PERP
         self._only = only
+        self._otherwise = otherwise
         self._period_h = period_h or (lambda symbol: arch().extra["funding_period_h"])
         self._received_ms: int | None = None
         self._markets: dict[tuple[str, bool], _Market] = {}
         self._waiting: list[DepthSnapshot] = []
         self._handlers: dict[type, tuple[str, Callable[[Any], list[MarketEvent]]]] = {
-            DepthUpdate: ("depthUpdate", self._on_depth),
             DepthSnapshot: ("snapshot", self._on_snapshot),
             BookTicker: ("bookTicker", self._on_book_ticker),
             TradePrint: ("trade", self._on_trade),
@@ -85,7 +87,7 @@ class MarketMessages:
             Reply: ("reply", self._on_reply),
         }
 
-    def take(self, payload: bytes, received_ms: int | None) -> tuple[str, list[MarketEvent]]:
+    def take(self, payload: bytes, received_ms: int | None) -> tuple[str, list[Any]]:
         """Return a message's name and the events it leads to: none for a reply, several when a book comes into step.
 
         Raises:
@@ -93,7 +95,15 @@ class MarketMessages:
             UnknownSymbol: It names what is neither a perpetual nor a spot pair.
         """
         self._received_ms = received_ms
-        message = decode(payload)
+        try:
+            message = decode(payload)
+        except Undecodable:
+            told = self._otherwise(payload)
+            if told is None:
+                raise
+            return told
+        if type(message) is DepthUpdate:
+            return "depthUpdate", self._on_depth(message)
         name, handler = self._handlers[type(message)]
         return name, handler(message)
 

@@ -18,6 +18,7 @@ DecodedEvent = MarketEvent | OrderUpdate | Fill | Position | Balance
 
 MAX_LINE_BYTES = 8 << 20
 """A longer line that does not begin as a message is reported, not searched; the largest REST snapshot has 0.3 MB."""
+_LONGEST_TIME = 19
 RAW_SHOWN = 200
 """How many characters of an undecodable line are shown."""
 
@@ -95,10 +96,16 @@ class LineDecoder:
         """Strip the receive time off a line and keep it."""
         if len(line) > MAX_LINE_BYTES:
             raise Undecodable(f"line of {len(line)} bytes, longer than {MAX_LINE_BYTES}")
+        at = line.find(b" {", 0, _LONGEST_TIME + 1)
+        if at > 0 and line[:at].isdigit():
+            # What a recorder writes, with one copy of the payload.
+            self.ts_ns = int(line[:at])
+            self._received_ms = self.ts_ns // NS_PER_MS
+            return line[at + 1 :]
         received, _, payload = line.strip().partition(b" ")
         if not received:
             raise Undecodable("empty line")
-        if payload and received.isdigit() and len(received) <= 19:
+        if payload and received.isdigit() and len(received) <= _LONGEST_TIME:
             self.ts_ns = int(received)
             self._received_ms = self.ts_ns // NS_PER_MS
             return payload
