@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from drivers.binance.decode import Decoder
+from drivers.binance import make_decoder
 from drivers.paper.config import MemoryStore, PaperConfig
 from drivers.paper.driver import PaperDriver
 from drivers.paper.markets.replay import ReplayMarket, decoded
@@ -74,7 +74,7 @@ def test_an_empty_recording_is_refused():
 def test_rubbish_between_the_lines_is_counted():
     quote = b'1723161255088169167 {"stream":"btcusdt@bookTicker","data":{"e":"bookTicker","u":1,"s":"BTCUSDT",' \
         b'"b":"61800.20","B":"2.507","a":"61800.30","A":"2.510","T":1723161256313,"E":1723161256313}}\n'  # fmt: skip
-    batches = list(decoded(iter([b"\x00\xff\n", quote, b"{}\n", b"\n"]), Decoder()))
+    batches = list(decoded(iter([b"\x00\xff\n", quote, b"{}\n", b"\n"]), make_decoder()))
     kinds = [type(event) for _, events in batches for event in events]
     assert kinds.count(Quote) == 1 and kinds.count(Unparsed) >= 2
     assert batches[1][0] == 1_723_161_255_088_169_167
@@ -92,7 +92,7 @@ def captured(shared_dir: Path, name: str, symbol: str, kind: InstrumentKind, tic
     instrument = Instrument(
         symbol, "binance", "BTC", "USDT", "USDT", kind, Decimal(tick), Decimal(lot), Decimal(lot), Decimal(5)
     )
-    return ReplayMarket([instrument], lambda: decoded(recorded_lines(path), Decoder(kind)))
+    return ReplayMarket([instrument], lambda: decoded(recorded_lines(path), make_decoder()))
 
 
 @pytest.mark.parametrize(
