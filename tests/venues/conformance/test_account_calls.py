@@ -33,6 +33,16 @@ async def test_balances_are_the_venues(rig: Rig):
     assert [b.currency for b in await rig.patiently(rig.driver.fetch_balance(rig.quote))] == [rig.quote]
 
 
+async def test_money_that_is_lent_out_is_still_the_accounts(wired: Rig):
+    assert wired.wire is not None
+    if wired.wire.lend is None:
+        pytest.skip("the venue does not lend a wallet's money out")
+    wired.wire.lend(wired.emulator)
+    [balance] = await wired.patiently(wired.driver.fetch_balance(wired.quote))
+    assert balance.total == next(b.total for b in wired.balances() if b.currency == wired.quote)
+    assert balance.free <= balance.total
+
+
 async def test_positions_are_signed_coins(rig: Rig):
     assert await rig.patiently(rig.driver.get_position()) == []
     await _open_two(rig)

@@ -91,12 +91,12 @@ async def test_flapping_sockets_leave_nothing_behind(wired: Rig):
     await wired.until(lambda: not named_tasks() - tasks, within_s=60, alive=True)
 
 
-async def test_a_quiet_hour_breaks_nothing(wired: Rig):
+async def test_seventy_quiet_minutes_break_nothing(wired: Rig):
     wired.driver.subscribe_orderbook(wired.perp, lambda event: None)
     book = wired.driver.book(wired.perp)
     await wired.until(lambda: book.valid)
     news, before = stream_news(wired), len(wired.exchange.instruments)
-    for _ in range(360):
+    for _ in range(420):
         wired.beat()
         await wired.clock.wind(10.0, 2.5)
     assert stream_news(wired) == news and len(wired.exchange.instruments) == before
@@ -131,3 +131,38 @@ async def test_another_driver_of_the_account_finds_the_same_orders(wired: Rig):
         found = await wired.query(client_id)
         assert getattr(found, "client_id", None) == client_id, repr(found)
     assert not isinstance(await wired.cancel(resting), Exception)
+
+
+STRANGE = (
+    "not json",
+    "[]",
+    "null",
+    "7",
+    "{}",
+    '{"surprise":{"of":["a","kind"]}}',
+    '{"stream":"nothing.known","data":{"e":"neverSeen","s":"NOSUCH_USDC_PERP","E":1}}',
+    '{"stream":"nosuchusdt@neverSeen","data":{"e":"neverSeen","s":"NOSUCHUSDT","E":1}}',
+    '{"e":"neverSeen","E":1}',
+    '{"event":"neverSeen","code":"0"}',
+    '{"arg":{"channel":"never-seen","instId":"NOSUCH-USDT-SWAP"},"data":[{"ts":"1"}]}',
+    '{"id":null,"error":{"code":4999,"message":"never seen"}}',
+    "x" * 100_000,
+)
+"""Messages that no venue is known to send."""
+
+
+async def test_messages_of_an_unknown_kind_are_borne(wired: Rig):
+    assert wired.emulator is not None
+    wired.driver.subscribe_orderbook(wired.perp, lambda event: None)
+    wired.driver.subscribe_ticks(wired.perp, lambda event: None)
+    await wired.until(lambda: wired.is_live() and wired.driver.book(wired.perp).valid)
+    sockets = len(wired.emulator.sockets)
+    for text in STRANGE:
+        for socket in list(wired.emulator.sockets):
+            socket.send(text)
+        await wired.wind(0.2)
+    await wired.until(lambda: wired.is_live() and wired.driver.book(wired.perp).valid, within_s=60, alive=True)
+    assert stream_news(wired)[-1:] in ([], [True]), "who may have missed something asks, and then it is live again"
+    assert len(wired.emulator.sockets) == sockets
+    client_id = await wired.placed(BUY, "0.02", "59000")
+    await wired.until(lambda: wired.told(client_id))

@@ -8,7 +8,15 @@ import pytest
 
 from drivers.transport.setup import MemoryStore
 from engine.kernel.account import Position
-from engine.kernel.errors import CtosError, OrderNotFound, RateLimited
+from engine.kernel.errors import (
+    AuthError,
+    CtosError,
+    OrderNotFound,
+    PermissionDenied,
+    PostOnlyWouldTake,
+    RateLimited,
+    ReduceOnlyRejected,
+)
 from engine.kernel.orders import OrderRequest, OrderState, OrderType, OrderUpdate, Side
 from tests.venues.conformance.rig import Rig
 
@@ -148,3 +156,53 @@ async def test_private_messages_doubled_swapped_or_lost_leave_the_truth_to_be_fo
     assert sorted((f.price, f.quantity) for f in asked) == sorted((f.price, f.quantity) for f in truth)
     found = await rig.query(client_id)
     assert isinstance(found, OrderUpdate) and (found.state, found.filled) == (OrderState.FILLED, Decimal("0.02"))
+
+
+async def test_a_cancel_that_is_only_accepted_is_not_told_as_done(wired: Rig):
+    assert wired.wire is not None
+    if wired.wire.late_cancels is None:
+        pytest.skip("the venue's cancels have no such answer")
+    client_id = await wired.placed(BUY, "0.02", "59000")
+    await wired.until(lambda: wired.told(client_id))
+    wired.wire.late_cancels(wired.emulator)
+    reply = await wired.cancel(client_id)
+    assert isinstance(reply, OrderUpdate) and reply.state is OrderState.SENT, repr(reply)
+    await wired.until(lambda: wired.told(client_id)[-1].state is OrderState.CANCELED)
+
+
+@pytest.mark.parametrize("what", ["post only", "reduce only"])
+async def test_an_order_that_is_taken_and_ended_at_once_never_rests(wired: Rig, what: str):
+    assert wired.wire is not None
+    if wired.wire.late_refusals is None:
+        pytest.skip("the venue has no such switch")
+    wired.wire.late_refusals(wired.emulator)
+    if what == "post only":
+        client_id, reply = await wired.place(BUY, "0.02", "60010", OrderType.POST_ONLY)
+        error: type[CtosError] = PostOnlyWouldTake
+    else:
+        client_id, reply = await wired.place(SELL, "0.02", "61000", reduce_only=True)
+        error = ReduceOnlyRejected
+    if isinstance(reply, OrderUpdate):
+        assert reply.state in (OrderState.EXPIRED, OrderState.CANCELED, OrderState.REJECTED)
+        assert what.partition(" ")[0] in reply.reason.lower()
+    else:
+        assert isinstance(reply, error), repr(reply)
+    await wired.wind(1.0)
+    assert not [update for update in wired.told(client_id) if not update.state.is_final]
+    assert wired.fills() == [] and await wired.patiently(wired.driver.get_open_orders()) == []
+
+
+async def test_what_may_not_trade_is_refused_for_good(wired: Rig):
+    assert wired.wire is not None
+    wired.wire.no_trading(wired.emulator)
+    _, reply = await wired.place(BUY, "0.02", "59000")
+    assert isinstance(reply, PermissionDenied | AuthError), repr(reply)
+    assert wired.orders() == []
+
+
+async def test_the_next_order_after_each_refusal_is_taken(rig: Rig):
+    for quantity, price in (("0.02", "59000.05"), ("900", "59000"), ("0.000001", "59000")):
+        await rig.place(BUY, quantity, price)
+    client_id = await rig.placed(BUY, "0.02", "59000")
+    await rig.until(lambda: rig.told(client_id))
+    assert len(rig.orders()) == 1

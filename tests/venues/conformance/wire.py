@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from engine.kernel.instruments import Instrument
@@ -40,6 +41,9 @@ class Wire:
         hedge: Puts the account into hedge mode; None where the venue has net positions only.
         no_trading: Takes the right to trade from the key or account.
         bans: Whether the venue has words for a banned address.
+        late_cancels: Lets the venue only accept cancels, and carry them out a moment later.
+        late_refusals: Lets the venue take orders that cannot work and end them at once, instead of refusing them.
+        lend: Lends a part of the account's quote money out, so that it is no longer in the wallet.
     """
 
     place: str
@@ -57,6 +61,9 @@ class Wire:
     hedge: Switch | None
     no_trading: Switch
     bans: bool = False
+    late_cancels: Switch | None = None
+    late_refusals: Switch | None = None
+    lend: Switch | None = None
 
 
 _GATEWAY = Trouble(502, "<html><body>Bad gateway</body></html>", {"Content-Type": "text/html"})
@@ -128,6 +135,9 @@ WIRES: dict[str, Wire] = {
         wrong_key=key_pair(bytes(32)),
         hedge=None,
         no_trading=lambda emulator: setattr(emulator, "deactivated", True),
+        late_cancels=lambda emulator: setattr(emulator, "slow_cancels", True),
+        late_refusals=lambda emulator: setattr(emulator, "late_refusals", True),
+        lend=lambda emulator: emulator.lent.update(USDC=Decimal(40_000)),
     ),
 }
 """By venue; requests as EXCHANGES.md names them, channels as the emulators name them."""

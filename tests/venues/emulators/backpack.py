@@ -314,12 +314,6 @@ class BackpackEmulator(Emulator):
                     data = {"e": "openInterest", "E": self._now_us(), "s": listing.native, "o": listing.size(held)}
                     self._publish(f"openInterest.{listing.native}", data)
 
-    def shut_down(self, grace_s: float = 30.0) -> None:
-        """Announce a shutdown as the venue does: a Close frame, and the connection's end after the grace."""
-        for socket in list(self.sockets):
-            socket.close(1001)
-            self.clock.call_later(grace_s, socket.cut)
-
 
 def _signed_parts(seen: Seen) -> list[Mapping[str, object]]:
     """Return what a request's signature covers: query or body parameters, of each order in a batch."""
