@@ -34,7 +34,10 @@ class OrderNotes:
         self._by_id: OrderedDict[tuple[str, str], OrderUpdate] = OrderedDict()
 
     def note(self, update: OrderUpdate) -> None:
-        """Keep an update."""
+        """Keep an update, unless a newer one is known: streams and replies overtake each other."""
+        known = self._by_id.get((update.symbol, update.venue_order_id))
+        if known is not None and known.ts > update.ts:
+            return
         for order_id in (update.client_id, update.venue_order_id):
             if order_id:
                 key = (update.symbol, order_id)

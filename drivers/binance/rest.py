@@ -24,9 +24,12 @@ BAN_WITHOUT_END_S = 120.0
 """How long nothing is sent after a ban or a firewall's refusal that does not say when it ends: the shortest ban."""
 _SECONDS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86400}
 _ORDER_WINDOWS = {10: "orders_10s", 60: "orders_1m", 86400: "orders_1d"}
-_USED_WEIGHT = "X-MBX-USED-WEIGHT-1M"
-_ORDER_COUNTS = {"X-MBX-ORDER-COUNT-10S": "orders_10s", "X-MBX-ORDER-COUNT-1M": "orders_1m",
-                 "X-MBX-ORDER-COUNT-1D": "orders_1d"}  # fmt: skip
+_USED = {
+    "X-MBX-USED-WEIGHT-1M": "weight",
+    "X-MBX-ORDER-COUNT-10S": "orders_10s",
+    "X-MBX-ORDER-COUNT-1M": "orders_1m",
+    "X-MBX-ORDER-COUNT-1D": "orders_1d",
+}
 
 
 class _OwnStore:
@@ -206,22 +209,20 @@ class Rest:
     def _check(self, reply: HttpReply, what: str, is_order: bool) -> None:
         """Learn from an answer's headers, and raise the error it tells of, if it does."""
         headers = reply.headers
-        used = headers.get(_USED_WEIGHT)
-        if used is not None and used.isdigit():
-            counts = {name: int(headers[header]) for header, name in _ORDER_COUNTS.items() if header in headers}
-            self.learn({"weight": int(used), **counts})
+        told = {name: headers.get(header, "") for header, name in _USED.items()}
+        self.learn({name: int(text) for name, text in told.items() if text.isdigit()})
         if reply.status == 200:
             return
         kind = self.product.kind
         try:
-            told = msgspec.json.decode(reply.body, type=Refusal)
+            refused = msgspec.json.decode(reply.body, type=Refusal)
         except (msgspec.DecodeError, UnicodeDecodeError):
             if reply.status in (403, 418):
                 self.banned(f"HTTP {reply.status}", retry_after_s(reply))
             raise unreadable(kind, reply.status, reply.body, what, is_order) from None
-        if reply.status == 418 or banned_until_ms(told.msg) is not None:
-            self.banned(told.msg, retry_after_s(reply))
-        raise refusal(kind, reply.status, told.code, told.msg, what, is_order)
+        if reply.status == 418 or banned_until_ms(refused.msg) is not None:
+            self.banned(refused.msg, retry_after_s(reply))
+        raise refusal(kind, reply.status, refused.code, refused.msg, what, is_order)
 
     def _decoded(self, reply: HttpReply, type: type[T], what: str = "", is_order: bool = False) -> T:
         try:

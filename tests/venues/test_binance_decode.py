@@ -367,3 +367,28 @@ def test_description_names_what_a_driver_needs():
         assert described.features[kind]["depth_sync"] == "rest_snapshot"
         assert described.limits[kind]["depth_snapshot_levels"] >= 1000
         assert any(bucket.name == f"{kind}_weight" for bucket in described.rate_buckets)
+
+
+def test_account_messages_among_public_ones_become_orders_fills_positions_and_balances():
+    futures = (
+        '{"e":"ORDER_TRADE_UPDATE","E":9,"T":8,"o":{"s":"1000PEPEUSDT","c":"ours","S":"SELL","o":"LIMIT","f":"GTC",'
+        '"q":"250","p":"0.0083","ap":"0.0083","sp":"0","x":"TRADE","X":"FILLED","i":5,"l":"250","z":"250",'
+        '"L":"0.0083","n":"0.4","N":"USDT","T":8,"t":3,"m":true,"R":false,"ps":"BOTH","rp":"0"}}'
+    )
+    account = (
+        '{"e":"ACCOUNT_UPDATE","E":2,"T":1,"a":{"m":"ORDER","B":[{"a":"USDT","wb":"990","cw":"990","bc":"0"}],'
+        '"P":[{"s":"BTCUSDT","pa":"-0.5","ep":"100","up":"5","ps":"BOTH"}]}}'
+    )
+    spot = '{"subscriptionId":0,"event":{"e":"outboundAccountPosition","E":1,"B":[{"a":"BTC","f":"1","l":"0.5"}]}}'
+    decoder = make_decoder()
+    lines = [
+        futures.encode(),
+        wrapped("listenkey", account),
+        RECEIVED + spot.encode() + b"\n",
+        b'{"e":"TRADE_LITE","E":1,"s":"BTCUSDT"}',
+        MESSAGES["perp trade"][0].encode(),
+        b'{"e":"ORDER_TRADE_UPDATE","E":9,"T":8,"o":{"s":"BTCUSDT"}}',
+    ]
+    kinds = [[type(event).__name__ for event in decoder.feed(line)] for line in lines]
+    assert kinds == [["OrderUpdate", "Fill"], ["Balance", "Position"], ["Balance"], [], ["Trade"], ["Unparsed"]]
+    assert decoder.counts["ORDER_TRADE_UPDATE"] == decoder.counts["TRADE_LITE"] == decoder.counts["unparsed"] == 1
