@@ -158,9 +158,9 @@ def coins_of(size: float, contract: Contract) -> float:
 def levels(rows: list[Level], contract: Contract) -> Levels:
     """Return book levels in coins (see `coins_of`)."""
     if contract.coins == ONE:
-        return [(price, size) for price, size, _, _ in rows]
+        return [(level.px, level.sz) for level in rows]
     by, over = _scale(contract.coins)
-    return [(price, ((size * _UNITS + _WHOLE) - _WHOLE) * by / over) for price, size, _, _ in rows]
+    return [(level.px, ((level.sz * _UNITS + _WHOLE) - _WHOLE) * by / over) for level in rows]
 
 
 # Market data.

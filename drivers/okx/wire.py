@@ -15,8 +15,6 @@ from engine.kernel.market import TIMEFRAME_MS
 Price = Annotated[float, Meta(gt=0, le=1e18)]
 Size = Annotated[float, Meta(ge=0, le=1e18)]
 Time = Annotated[int, Meta(ge=0, le=1 << 62)]
-Level = tuple[Price, Size, str, str]
-"""Price, size, a field without meaning, number of orders."""
 
 BARS = {"1h": "1H", "4h": "4H", "1d": "1Dutc", **{name: name for name in TIMEFRAME_MS if name.endswith("m")}}
 """The venue's word for each candle length. A day begins at 0:00 UTC only with the suffix: `1D` begins at 16:00."""
@@ -28,6 +26,13 @@ class Arg(Struct, frozen=True):
     channel: str
     instId: str = ""
     instType: str = ""
+
+
+class Level(Struct, array_like=True, gc=False):
+    """A price and its size; what follows in the row (an empty field, the number of orders) is not read."""
+
+    px: Price
+    sz: Size
 
 
 class BookRow(Struct, gc=False):

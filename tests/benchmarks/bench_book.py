@@ -20,6 +20,7 @@ import msgspec
 import pytest
 
 from drivers.binance import make_decoder
+from drivers.okx import make_decoder as make_okx_decoder
 from engine.kernel.market import BookUpdate
 from engine.kernel.orderbook import OrderBook
 from tests.benchmarks.peers import run_peer
@@ -162,6 +163,55 @@ def change_level(rng: random.Random, sides: list[dict[int, float]], changed: lis
         side[tick] = changed[which][tick] = rng.random() * 30 + 0.001
 
 
+class OkxFloorRow(msgspec.Struct, gc=False):
+    bids: list[tuple[float, float, str, str]]
+    asks: list[tuple[float, float, str, str]]
+
+
+class OkxFloorMessage(msgspec.Struct, gc=False):
+    data: list[OkxFloorRow]
+
+
+def as_okx(payloads: list[bytes], native: str) -> list[bytes]:
+    """The same changes as OKX tells them."""
+    lines = []
+    for number, payload in enumerate(payloads, 1):
+        message = json.loads(payload)
+        depth = message.get("data", message)
+        sides = [[[*row, "0", "3"] for row in depth.get(long, depth.get(long[0]))] for long in ("asks", "bids")]
+        row = {"asks": sides[0], "bids": sides[1], "ts": str(1_626_992_741_037 + number), "checksum": 0}
+        row |= {"prevSeqId": number - 1 if number > 1 else -1, "seqId": number}
+        push = {"arg": {"channel": "books", "instId": native}, "action": "update" if number > 1 else "snapshot"}
+        lines.append(json.dumps(push | {"data": [row]}, separators=(",", ":")).encode())
+    return lines
+
+
+def okx_floor_run(payloads: list[bytes], coins: float) -> Any:
+    decode = msgspec.json.Decoder(OkxFloorMessage, strict=False).decode
+    book, best = None, None
+    for payload in payloads:
+        row = decode(payload).data[0]
+        bids = [(price, size * coins) for price, size, _, _ in row.bids]
+        asks = [(price, size * coins) for price, size, _, _ in row.asks]
+        if book is None:
+            book = FloorBook(bids, asks)
+        else:
+            book.change(bids, asks)
+            best = book.bid, book.ask
+    return best
+
+
+def our_okx_run(payloads: list[bytes]) -> Any:
+    feed = make_okx_decoder().feed
+    book, best = OrderBook("BTC-USDT"), None
+    for payload in payloads:
+        for event in feed(payload):
+            if type(event) is BookUpdate:
+                book.apply(event)
+                best = book.best_bid, book.best_ask
+    return best
+
+
 def cpu_seconds(run: Callable[[list[bytes]], Any], payloads: list[bytes]) -> float:
     gc.collect()
     gc.freeze()  # what pytest itself holds is not scanned in either run
@@ -170,12 +220,18 @@ def cpu_seconds(run: Callable[[list[bytes]], Any], payloads: list[bytes]) -> flo
     return time.process_time() - start
 
 
-def compare(name: str, payloads: list[bytes], table: Table) -> None:
-    assert our_run(payloads) == floor_run(payloads)
+def compare(
+    name: str,
+    payloads: list[bytes],
+    table: Table,
+    ours_of: Callable[[list[bytes]], Any] = our_run,
+    floor_of: Callable[[list[bytes]], Any] = floor_run,
+) -> None:
+    assert ours_of(payloads) == floor_of(payloads)
     ratios, ours, floors = [], [], []
     for _ in range(REPETITIONS):
-        floors.append(cpu_seconds(floor_run, payloads))
-        ours.append(cpu_seconds(our_run, payloads))
+        floors.append(cpu_seconds(floor_of, payloads))
+        ours.append(cpu_seconds(ours_of, payloads))
         ratios.append(ours[-1] / floors[-1])
     scale = 1e6 / len(payloads)
     table.add(
@@ -225,6 +281,12 @@ def test_recorded_book(recordings: dict[str, list[bytes]], kind: str, table: Tab
 
 def test_deep_book(table: Table):
     compare("synthetic deep", deep_messages(), table)
+
+
+@pytest.mark.parametrize(("native", "coins"), [("BTC-USDT", 1.0), ("BTC-USDT-SWAP", 0.01)])
+def test_deep_book_as_okx_tells_it(native: str, coins: float, table: Table):
+    messages = as_okx(deep_messages(), native)
+    compare(f"deep, {native}", messages, table, our_okx_run, lambda payloads: okx_floor_run(payloads, coins))
 
 
 @pytest.mark.parametrize("kind", ["usdm", "spot"])

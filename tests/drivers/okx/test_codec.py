@@ -214,7 +214,7 @@ def test_volumes_of_candles_and_tickers_depend_on_the_kind():
 
 
 def test_an_empty_side_has_no_size():
-    told = codec.quote(BookRow(asks=[], bids=[(5.0, 3.0, "0", "1")], ts=9), BTC)
+    told = codec.quote(BookRow(asks=[], bids=[Level(5.0, 3.0)], ts=9), BTC)
     assert (told.bid, told.bid_size, told.ask, told.ask_size) == (5.0, 0.03, 0.0, 0.0)
 
 
