@@ -67,7 +67,7 @@ def find_target(options: SystemOptions) -> CheckTarget:
     venue_arch(entry.venue)
     environment = venue_config(config, entry.venue).environment
     lowered = options.mode == Mode.PAPER or entry.mode != Mode.LIVE
-    return CheckTarget(paths, config, entry, environment, not lowered and environment == "live")
+    return CheckTarget(paths, config, entry, environment, not lowered and environment.startswith("live"))
 
 
 async def check(target: CheckTarget, options: SystemOptions, trade: bool) -> AsyncIterator[Finding]:
