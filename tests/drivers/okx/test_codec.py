@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from drivers.okx import codec
 from drivers.okx.symbols import Contract, Contracts, native_symbol, parse_native, read_instrument
-from drivers.okx.wire import AccountRow, BalanceRow, BookRow, FillRow, FundingRow, InstrumentRow, OrderRow, PositionRow
+from drivers.okx.wire import (
+    AccountRow,
+    BalanceRow,
+    BookRow,
+    FillRow,
+    FundingRow,
+    InstrumentRow,
+    Level,
+    OrderRow,
+    PositionRow,
+)
 from drivers.transport.line_decoder import Undecodable
 from engine.kernel.errors import InvalidOrder, UnknownSymbol, Unsupported
 from engine.kernel.instruments import InstrumentKind, InstrumentStatus
