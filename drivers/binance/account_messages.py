@@ -10,9 +10,7 @@ from typing import Any
 import msgspec
 
 from drivers.binance.convert import Named, changed_position, futures_news, spot_news
-from drivers.binance.symbols import parse_native
-from drivers.binance.wire import (
-    ZERO,
+from drivers.binance.events import (
     AccountConfigUpdate,
     AccountMessage,
     AccountUpdate,
@@ -24,6 +22,8 @@ from drivers.binance.wire import (
     ServerShutdown,
     StreamTerminated,
 )
+from drivers.binance.symbols import parse_native
+from drivers.binance.wire import ZERO
 from drivers.transport.line_decoder import Undecodable
 from engine.kernel.account import Balance, Position
 from engine.kernel.instruments import InstrumentKind

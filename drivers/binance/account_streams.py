@@ -13,9 +13,10 @@ import msgspec
 
 from drivers.binance.account_messages import read
 from drivers.binance.errors import NO_LISTEN_KEY
+from drivers.binance.events import AccountMessage, ListenKeyExpired, ServerShutdown, StreamTerminated
 from drivers.binance.rest import Rest
 from drivers.binance.trade_socket import SocketCalls
-from drivers.binance.wire import AccountMessage, ListenKey, ListenKeyExpired, ServerShutdown, StreamTerminated
+from drivers.binance.wire import ListenKey
 from drivers.transport.line_decoder import Undecodable
 from drivers.transport.rate_limits import Urgency
 from drivers.transport.setup import VenueSetup

@@ -8,18 +8,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from drivers.binance.events import ExecutionReport, FuturesOrder, OrderTradeUpdate, PositionChange
 from drivers.binance.symbols import Listing
-from drivers.binance.wire import (
-    ZERO,
-    ExecutionReport,
-    FuturesOrder,
-    FuturesTradeRow,
-    OrderRow,
-    OrderTradeUpdate,
-    PositionChange,
-    PositionRow,
-    SpotTradeRow,
-)
+from drivers.binance.wire import ZERO, FuturesTradeRow, OrderRow, PositionRow, SpotTradeRow
 from engine.kernel.account import Position
 from engine.kernel.errors import InvalidOrder, PostOnlyWouldTake, Unsupported
 from engine.kernel.instruments import Instrument

@@ -10,13 +10,13 @@ from typing import Any
 from drivers.binance.account import Wallets
 from drivers.binance.account_messages import news
 from drivers.binance.account_streams import FuturesAccountStream, SpotAccountStream, StreamHealth
+from drivers.binance.events import AccountConfigUpdate, AccountMessage, AccountUpdate, OrderTradeUpdate
 from drivers.binance.fills import AccountFills
 from drivers.binance.hosts import Endpoints
 from drivers.binance.orders import OrderNotes
 from drivers.binance.rest import Rest
 from drivers.binance.streams import MAX_AGE_S
 from drivers.binance.trade_socket import SocketCalls, TradeSocket
-from drivers.binance.wire import AccountConfigUpdate, AccountMessage, AccountUpdate, OrderTradeUpdate
 from drivers.transport.setup import VenueSetup
 from drivers.transport.websocket import WsClient, WsHandler, WsPolicy
 from engine.kernel.account import Balance
