@@ -1,8 +1,9 @@
 """Signed requests over kept-alive HTTP connections, one pool a venue.
 
 Nothing is ever sent twice by itself. What was certainly not sent and what may have been carried out are told apart by
-the type of the error. Requests go straight to aiohttp's connector: its session would send a PUT or DELETE again when a
-kept connection turns out to be dead, follow redirects, hide whether a request left, and cost a fifth more.
+the type of the error. Connections are aiohttp's, requests are written to them as bytes: its session would send a PUT or
+DELETE again when a kept connection turns out to be dead, follow redirects, hide whether a request left, and cost more
+than twice as much.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from typing import TypeVar
 import aiohttp
 import msgspec
 from aiohttp.connector import Connection
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from drivers.transport.line_decoder import Undecodable
 from drivers.transport.rate_limits import Cost, RateLimiter, Urgency
 from engine.kernel.clock import NS_PER_MS, NS_PER_S, Clock, TimerHandle
-from engine.kernel.errors import CtosError, UnknownOutcome, VenueUnavailable
+from engine.kernel.errors import ConfigError, CtosError, UnknownOutcome, VenueUnavailable
 from engine.kernel.links import LinkState, LinkStatus
 
 MAX_ANSWER_BYTES = 32 << 20
@@ -31,8 +33,7 @@ _LONGEST_WARM_S = 60.0
 ORDER_START_S = 3.0
 """An order that could not leave within this time is not sent any more: the market it was meant for is gone."""
 MAX_CONNECTIONS = 64
-_PLAIN = {"User-Agent": "ctos", "Accept": "*/*", "Accept-Encoding": "identity"}
-_PACKED = {"User-Agent": "ctos", "Accept": "*/*", "Accept-Encoding": "gzip"}
+_WITHOUT_BODY = ("GET", "HEAD")
 
 _NO_LIMIT = aiohttp.ClientTimeout()
 _MAY_BE_LARGE = (Urgency.QUERY, Urgency.RECONCILE)
@@ -109,8 +110,10 @@ class HttpClient:
         name: str = "rest",
     ) -> None:
         self._venue = venue
-        self._base = base_url.rstrip("/")
-        self._host = URL(self._base).authority
+        self._url = URL(base_url.rstrip("/"))
+        self._host = self._url.authority
+        self._path = self._url.raw_path.rstrip("/")
+        self._fixed = f"Host: {self._url.host_port_subcomponent}\r\nUser-Agent: ctos\r\nAccept: */*\r\n"
         self._clock = clock
         self._limiter = limiter
         self._ssl = ssl
@@ -134,7 +137,7 @@ class HttpClient:
         if self._connector is None:
             trust = self._ssl if self._ssl is not None else True
             self._connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=PROVEN_S, ssl=trust)
-            self._address = aiohttp.ClientRequest("GET", URL(self._base), loop=asyncio.get_running_loop())
+            self._address = aiohttp.ClientRequest("GET", self._url, loop=asyncio.get_running_loop())
 
     async def stop(self) -> None:
         """Close all connections; what is in flight ends as it does when a connection breaks."""
@@ -182,7 +185,7 @@ class HttpClient:
                 if after_s:
                     limit.reschedule((limit.when() or 0.0) + after_s)
                 began_ns = self._clock.stopwatch_ns()
-                status, headers, body = await _exchange(connection, lambda: self._prepare(build(), urgency))
+                status, headers, body = await _exchange(connection, lambda: self._wire(build(), urgency))
         except aiohttp.ClientConnectorCertificateError as error:
             raise self._unsent(f"the certificate of {self._host} is not trusted: {error.certificate_error}") from error
         except aiohttp.ClientConnectorDNSError as error:
@@ -202,14 +205,21 @@ class HttpClient:
             self._limiter.slow_down(retry_after_s(reply))
         return reply
 
-    def _prepare(self, request: WireRequest, urgency: Urgency) -> aiohttp.ClientRequest:
-        return aiohttp.ClientRequest(
-            request.method,
-            URL(self._base + request.path, encoded=True),
-            headers={**(_PACKED if urgency in _MAY_BE_LARGE else _PLAIN), **request.headers},
-            data=request.body or None,
-            loop=asyncio.get_running_loop(),
-        )
+    def _wire(self, request: WireRequest, urgency: Urgency) -> bytes:
+        """Return a request as the bytes that are sent.
+
+        Raises:
+            ConfigError: A line break in it would make two headers, or two requests, of one.
+        """
+        method, body = request.method, request.body
+        lines = [f"{method} {self._path}{request.path} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in request.headers.items()]
+        told = "\r\n".join(lines)
+        if told.count("\n") >= len(lines) or told.count("\r") >= len(lines):
+            raise ConfigError(f"{self._venue}: a line break in a request: look for one in the keys of this account")
+        length = f"Content-Length: {len(body)}\r\n" if body or method not in _WITHOUT_BODY else ""
+        coding = "gzip" if urgency in _MAY_BE_LARGE else "identity"
+        return f"{told}\r\n{self._fixed}Accept-Encoding: {coding}\r\n{length}\r\n".encode() + body
 
     def keep_warm(self, ask: Callable[[], Awaitable[object]], every_s: float = WARM_EVERY_S) -> None:
         """Make a cheap request whenever none was answered for `every_s`, so that an order finds an open connection.
@@ -254,32 +264,34 @@ class HttpClient:
         self._status = LinkStatus(self._name, state, since_ns, before.rtt_ms if rtt_ms is None else rtt_ms, detail)
 
 
-async def _exchange(
-    connection: Connection, prepare: Callable[[], aiohttp.ClientRequest]
-) -> tuple[int, Mapping[str, str], bytes]:
+async def _exchange(connection: Connection, prepare: Callable[[], bytes]) -> tuple[int, Mapping[str, str], bytes]:
     """Send over a connection and read the whole answer."""
     try:
-        protocol = connection.protocol
-        assert protocol is not None
+        protocol, transport = connection.protocol, connection.transport
+        if protocol is None or transport is None or transport.is_closing():
+            raise aiohttp.ClientConnectionResetError("it was closed before anything was sent")
         protocol.set_response_params()
-        response = await prepare().send(connection)
-        try:
-            await response.start(connection)
-            return response.status, response.headers, await _read(response)
-        except BaseException:
-            response.close()
-            raise
+        transport.write(prepare())
+        message, payload = await protocol.read()
+        while message.code < 200 and message.code != 101:
+            message, payload = await protocol.read()
+        body = await _read(message.headers, payload)
+    except HttpProcessingError as error:
+        connection.close()
+        raise aiohttp.ClientPayloadError(f"the answer is no HTTP: {error.message}") from error
     except BaseException:
         connection.close()
         raise
+    connection.release()
+    return message.code, message.headers, body
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    length = response.content_length
-    if length is not None and length <= MAX_ANSWER_BYTES and "Content-Encoding" not in response.headers:
-        return await response.read()
+async def _read(headers: Mapping[str, str], payload: aiohttp.StreamReader) -> bytes:
+    length = headers.get("Content-Length", "")
+    if length.isdecimal() and int(length) <= MAX_ANSWER_BYTES and "Content-Encoding" not in headers:
+        return payload.read_nowait() if payload.is_eof() else await payload.read()
     parts, size = [], 0
-    async for part in response.content.iter_any():
+    async for part in payload.iter_any():
         size += len(part)
         if size > MAX_ANSWER_BYTES:
             raise aiohttp.ClientPayloadError(f"the answer is larger than {MAX_ANSWER_BYTES >> 20} MB")

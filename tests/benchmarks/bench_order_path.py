@@ -43,7 +43,7 @@ pytestmark = pytest.mark.bench
 
 SYMBOL = "BTC-USDT-PERP"
 ORDERS, ROUNDS, FLIGHT = 320, 7, 32
-PRICE, QUANTITY = Decimal("30000.1"), Decimal("0.01")
+PRICE, TICK, QUANTITY = Decimal("30000.1"), Decimal("0.1"), Decimal("0.01")
 KEY, SECRET, PHRASE = "k" * 36, "S" * 32, "passphrase"
 ROOMY = AccountLimits(
     max_notional_usd=Decimal(10**9),
@@ -134,8 +134,8 @@ class Desk:
         quote, mark = Quote(SYMBOL, now, 30000.1, 1.0, 30000.2, 1.0), MarkPrice(SYMBOL, now, 30000.1, 30000.1)
         self.driver.on_market([quote, mark])
 
-    def send(self) -> asyncio.Future[Order]:
-        client_id = self.engine.submit(MANUAL, SYMBOL, Side.BUY, OrderType.LIMIT, QUANTITY, PRICE)
+    def send(self, price: Decimal = PRICE) -> asyncio.Future[Order]:
+        client_id = self.engine.submit(MANUAL, SYMBOL, Side.BUY, OrderType.LIMIT, QUANTITY, price)
         future: asyncio.Future[Order] = asyncio.get_running_loop().create_future()
         self.waiting[client_id] = future
         return future
@@ -173,10 +173,11 @@ class Desk:
     async def cpu_per_order(self, flight: int) -> float:
         """CPU seconds an order, `flight` of them in the air at once."""
         spent = 0.0
+        prices = [PRICE - step * TICK for step in range(flight)]  # the same order twice in a second is refused
         for _ in range(ORDERS // flight):
             self.quote()
             began = time.process_time()
-            orders = await asyncio.gather(*[self.send() for _ in range(flight)])
+            orders = await asyncio.gather(*[self.send(price) for price in prices])
             spent += time.process_time() - began
             for order in orders:
                 self.end(order)
