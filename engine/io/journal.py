@@ -105,11 +105,12 @@ class Journal:
         """Return how many changes wait for the disk."""
         return len(self._pending)
 
-    def append(self, kind: str, account: str, ts_ns: int, body: dict[str, Any], on_durable: Call | None = None) -> int:
+    def append(self, kind: str, account: str, ts_ns: int, body: object, on_durable: Call | None = None) -> int:
         """Add a record and return its number.
 
-        A record of kind FILL needs `symbol` and `trade_id` in its body; a second one with the same venue, account,
-        symbol and trade id is kept but never replayed.
+        The body is whatever msgspec encodes as a JSON object, decimals as text; it is encoded at once. That of kind
+        FILL is a dictionary with `symbol` and `trade_id`; a second one with the same venue, account, symbol and trade
+        id is kept but never replayed.
 
         Raises:
             JournalError: The journal is closed, or it is failing and somebody waits for this record: nothing that
@@ -119,7 +120,10 @@ class Journal:
         if on_durable is not None and self.failed is not None:
             raise self.failed
         self._last_seq = seq = self._last_seq + 1
-        fill = (account.partition(":")[0], account, body["symbol"], body["trade_id"], seq) if kind == FILL else None
+        fill = None
+        if kind == FILL:
+            assert isinstance(body, dict)
+            fill = (account.partition(":")[0], account, body["symbol"], body["trade_id"], seq)
         self._add(_Row((seq, ts_ns, kind, account, _encode(body)), fill, on_durable))
         return seq
 

@@ -148,13 +148,15 @@ class LoopClock:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, start_ns: int | None = None, speed: float = 1.0) -> None:
         self._loop = loop
+        self._loop_time = loop.time
         self._speed = speed
+        self._ns_per_loop_s = speed * NS_PER_S
         self._start_ns = time.time_ns() if start_ns is None else start_ns
         self._start_loop = loop.time()
 
     def now_ns(self) -> int:
         """Return the present time of this clock."""
-        return self._start_ns + int((self._loop.time() - self._start_loop) * self._speed * NS_PER_S)
+        return self._start_ns + int((self._loop_time() - self._start_loop) * self._ns_per_loop_s)
 
     def now_ms(self) -> int:
         """Return the present time in milliseconds."""

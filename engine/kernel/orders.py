@@ -218,6 +218,8 @@ class Order:
     @property
     def remaining(self) -> Decimal:
         """Return the quantity that may still trade, judged by the larger of booked and reported fills."""
+        if not self.filled and not self.reported_filled:
+            return self.quantity
         return max(ZERO, self.quantity - max(self.filled, self.reported_filled))
 
     @property

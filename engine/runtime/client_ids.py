@@ -15,6 +15,7 @@ from engine.kernel.errors import ConfigError
 from engine.kernel.strategy import Purpose
 
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_PAIRS = tuple(high + low for high in DIGITS for low in DIGITS)
 BLOCK = 1000
 CODE_LENGTH = 5
 _SEQUENCE_LENGTH = 8
@@ -23,11 +24,11 @@ _PREFIX_LENGTH = 2
 
 def base36(number: int, length: int) -> str:
     """Return a number as `length` base-36 digits."""
-    digits = []
-    for _ in range(length):
-        number, digit = divmod(number, 36)
-        digits.append(DIGITS[digit])
-    return "".join(reversed(digits))
+    text = ""
+    for _ in range((length + 1) // 2):
+        number, pair = divmod(number, 1296)
+        text = _PAIRS[pair] + text
+    return text[-length:]
 
 
 def purpose_of(client_id: str) -> Purpose | None:

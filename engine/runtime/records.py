@@ -1,6 +1,6 @@
 """What the engine journals: everything from which its orders, ledgers and trading state are rebuilt.
 
-Each record is a plain value with a `kind`; `encode` and `decode` carry it to and from the journal's JSON.
+Each record is a plain value with a `kind`; the journal keeps it as JSON, and `decode` makes it again.
 """
 
 from __future__ import annotations
@@ -201,17 +201,22 @@ _KINDS: dict[str, type[Any]] = {
 }
 
 
-def encode(record: Record) -> dict[str, Any]:
-    """Return a record's body as JSON values, decimals as text."""
+ORDER_RECORDS = frozenset({Intent, Sent, Outcome, Status, Asked, Declined})
+"""Records that change nothing but one order."""
+
+
+def journalled(record: Record) -> object:
+    """Return what the journal writes as a record's body: the record itself, or an execution with its key added."""
+    if type(record) is not Execution:
+        return record
     body: dict[str, Any] = msgspec.to_builtins(record)
-    if type(record) is Execution:
-        body["symbol"] = record.fill.symbol
-        body["trade_id"] = record.fill.trade_id
+    body["symbol"] = record.fill.symbol
+    body["trade_id"] = record.fill.trade_id
     return body
 
 
 def decode(kind: str, body: dict[str, Any]) -> Record:
-    """Return the record that `encode` made.
+    """Return the record whose body the journal kept.
 
     Raises:
         JournalError: The kind is unknown or the body does not fit it.

@@ -106,11 +106,13 @@ def _check_steps(instrument: Instrument, what: str, value: Decimal, step: Decima
 
 
 def check_minimum(instrument: Instrument, quantity: Decimal, price: Decimal) -> None:
-    """Refuse an order smaller than the instrument allows at a price.
+    """Refuse an order, of whole lots, smaller than the instrument allows at a price.
 
     Raises:
         BelowMinimum: Names what was asked and the minimum, in quote.
     """
+    if quantity >= instrument.min_quantity and quantity * price >= instrument.min_notional:
+        return
     minimum = instrument.minimum_order_quantity(price)
     if quantity < minimum:
         raise BelowMinimum(quantity * price, minimum * price, instrument.quote)

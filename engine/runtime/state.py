@@ -16,7 +16,7 @@ from engine.kernel.errors import JournalError
 from engine.kernel.orders import Fill, Order
 from engine.runtime.fills import BookedFill
 from engine.runtime.ledgers import LedgerBook, SavedLedgers
-from engine.runtime.records import Finished, Reconciled, Record, Trading, Work, decode, encode
+from engine.runtime.records import ORDER_RECORDS, Finished, Reconciled, Record, Trading, Work, decode, journalled
 from engine.runtime.tracker import OrderTracker, TrackedOrders
 
 CHECKPOINT_EVERY = 20_000
@@ -35,7 +35,7 @@ class JournalLog(Protocol):
         kind: str,
         account: str,
         ts_ns: int,
-        body: dict[str, Any],
+        body: object,
         on_durable: Callable[[], object] | None = None,
     ) -> int:
         """Add a record and return its number."""
@@ -123,14 +123,14 @@ class EngineState:
             raise JournalError("nothing can be recorded before the engine has started and read its journal")
         ts_ns = self._clock.now_ns()
         barrier = _Barrier(on_durable) if on_durable is not None else None
-        durable = barrier.durable if barrier is not None else None
-        seq = self._journal.append(record.kind, self._account, ts_ns, encode(record), durable)
+        durable = barrier.meet if barrier is not None else None
+        seq = self._journal.append(record.kind, self._account, ts_ns, journalled(record), durable)
         effect = self._apply(record, ts_ns, seq)
         self._since_checkpoint += 1
         if self._since_checkpoint >= CHECKPOINT_EVERY:
             self.checkpoint()
         if barrier is not None:
-            barrier.applied()
+            barrier.meet()
         return effect
 
     def load(self) -> int:
@@ -189,6 +189,11 @@ class EngineState:
         self.event_seq = saved.event_seq
 
     def _apply(self, record: Record, ts_ns: int, seq: int) -> Effect:
+        if type(record) in ORDER_RECORDS:
+            order = self.tracker.apply(record, ts_ns)
+            if order is not None:
+                self.event_seq[order.instance] = seq
+            return Effect(order, None)
         if isinstance(record, Trading):
             self.trading = record.body
         elif isinstance(record, Work):
@@ -221,15 +226,8 @@ class _Barrier:
         self._function = function
         self._half = False
 
-    def durable(self) -> None:
-        """The record is on the disk."""
-        self._meet()
-
-    def applied(self) -> None:
-        """The record is applied."""
-        self._meet()
-
-    def _meet(self) -> None:
+    def meet(self) -> None:
+        """The record is on the disk, or it is applied: the second call is the one that counts."""
         if self._half:
             self._function()
         self._half = True

@@ -84,12 +84,13 @@ class OrderTracker:
             return self._intend(record, ts_ns)
         if isinstance(record, Status):
             return self._status(record, ts_ns)
+        order: Order | None
         if isinstance(record, Execution):
             fill = record.fill
             order = self.find(fill.client_id, fill.symbol, fill.venue_order_id)
             if order is not None:
                 order.book_fill(fill, ts_ns)
-        elif isinstance(record, Sent | Outcome | Asked | Declined):
+        elif isinstance(record, (Sent, Outcome, Asked, Declined)):
             order = self._orders[record.client_id]
             if not _change(order, record, ts_ns):
                 return None

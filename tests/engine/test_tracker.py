@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.kernel.orders import Fill, Order, OrderState, OrderType, OrderUpdate, Pending, Side
-from engine.runtime.records import Asked, Declined, Execution, Intent, Outcome, Record, Sent, Status, decode, encode
+from engine.runtime.records import (
+    Asked,
+    Declined,
+    Execution,
+    Intent,
+    Outcome,
+    Record,
+    Sent,
+    Status,
+    decode,
+    journalled,
+)
 from engine.runtime.tracker import KEPT_ORDERS, OrderTracker
 
 ID, SYMBOL = "c1", "BTC-USDT-PERP"
 D = Decimal
+
+
+def read_back(record: Record) -> Record:
+    return decode(record.kind, msgspec.json.decode(msgspec.json.encode(journalled(record))))
 
 
 def intent(client_id: str = ID, label: int = 1) -> Intent:
@@ -84,7 +100,7 @@ def test_a_refused_request_leaves_the_order_and_says_why(tracker: OrderTracker):
 def test_a_rejection_after_the_acknowledgement_keeps_its_class(tracker: OrderTracker):
     tracker.apply(Status(update(OrderState.OPEN)), 2)
     late = Status(update(OrderState.REJECTED, reason="would have matched", error="PostOnlyWouldTake"))
-    tracker.apply(decode(late.kind, encode(late)), 3)
+    tracker.apply(read_back(late), 3)
     order = known(tracker)
     assert (order.state, order.reason, order.error) == (
         OrderState.REJECTED, "would have matched", "PostOnlyWouldTake",
@@ -131,7 +147,7 @@ def test_the_order_of_news_does_not_matter(order_of_news: list[Record], repeats:
     tracker.apply(intent(), 0)
     rank = 0
     for number, news in enumerate([*order_of_news, *repeats]):
-        tracker.apply(decode(news.kind, encode(news)), number)
+        tracker.apply(read_back(news), number)
         order = known(tracker)
         assert order.filled <= order.reported_filled <= 10
         assert not (rank and order.is_open)

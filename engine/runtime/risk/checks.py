@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from engine.kernel.errors import RiskReject
@@ -49,8 +49,8 @@ def _check_band(
 ) -> None:
     price, sign = request.price, request.side.sign
     assert price is not None
-    if (float(price) - market) * sign < 0:
-        return  # On the passive side: the usual case, told apart without exact arithmetic.
+    if (float(price) - market) * sign <= 0:
+        return  # Not beyond it: the usual case, told apart without exact arithmetic.
     reference = instrument.price_from_float(market)
     beyond = (price / reference - 1) * BP * sign
     if beyond > band:
@@ -69,11 +69,11 @@ def check_conflicts(request: OrderRequest, orders: Iterable[Order], replacing: s
 
     Args:
         request: The order.
-        orders: Working orders of its symbol.
+        orders: Working orders.
         replacing: Client id of the working order whose place it takes.
     """
     for order in orders:
-        if order.client_id == replacing:
+        if order.symbol != request.symbol or order.client_id == replacing:
             continue
         if order.side is request.side:
             if order.state is OrderState.UNKNOWN and order.instance == request.instance:
@@ -117,10 +117,18 @@ class ExposureChange:
     price_usd: Decimal
     before: Mapping[LedgerKey, LedgerExposure]
     without: Mapping[LedgerKey, LedgerExposure]
+    _worst: dict[str | None, Decimal] = field(default_factory=dict)
+
+    def worst(self, instance: str | None) -> Decimal:
+        """Return the worst case with the order, of an instance or (None) of the account, USD."""
+        known = self._worst.get(instance)
+        if known is None:
+            known = self._worst[instance] = gross_notional(self.after(self.request.quantity), instance)
+        return known
 
     def excess(self, instance: str | None, limit: Decimal) -> Decimal | None:
         """Return the worst case with the order, if the order raises it above a limit; for the account when None."""
-        value = gross_notional(self.after(self.request.quantity), instance)
+        value = self.worst(instance)
         return value if value > limit and value > gross_notional(self.before, instance) else None
 
     def after(self, quantity: Decimal) -> Mapping[LedgerKey, LedgerExposure]:

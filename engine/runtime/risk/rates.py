@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 
 from engine.kernel.clock import NS_PER_S, Clock
@@ -24,7 +24,7 @@ class CommandRates:
     def used(self, instance: str | None = None) -> int:
         """Return the number of commands in the window, of an instance or of the account."""
         times = self._account if instance is None else self._instances.get(instance)
-        return 0 if times is None else len(self._trim(times))
+        return 0 if times is None else len(_trim(times, self._clock.now_ns()))
 
     def check(self, instance: str, limit: int, account_limit: int) -> None:
         """Refuse one command more when a budget is used up.
@@ -32,27 +32,33 @@ class CommandRates:
         Raises:
             TooManyCommands: Says when one more passes.
         """
+        now_ns = self._clock.now_ns()
         times = self._instances.get(instance)
         if times is not None:
-            self._check("max_cmds_per_min", self._trim(times), limit)
-        self._check("max_orders_per_min", self._trim(self._account), account_limit)
+            _check("max_cmds_per_min", times, limit, now_ns)
+        _check("max_orders_per_min", self._account, account_limit, now_ns)
 
     def count(self, instance: str) -> None:
         """Count a command."""
         now_ns = self._clock.now_ns()
-        self._trim(self._account).append(now_ns)
-        self._trim(self._instances.setdefault(instance, deque())).append(now_ns)
+        times = self._instances.get(instance)
+        if times is None:
+            times = self._instances[instance] = deque()
+        _trim(self._account, now_ns).append(now_ns)
+        _trim(times, now_ns).append(now_ns)
 
-    def _check(self, rule: str, times: deque[int], limit: int) -> None:
-        if len(times) >= limit:
-            free_ns = times[len(times) - limit] + WINDOW_S * NS_PER_S - self._clock.now_ns()
-            raise TooManyCommands(rule, f"{limit} in 60 s", f"command {len(times) + 1} in 60 s", free_ns / NS_PER_S)
 
-    def _trim(self, times: deque[int]) -> deque[int]:
-        start = self._clock.now_ns() - WINDOW_S * NS_PER_S
-        while times and times[0] <= start:
-            times.popleft()
-        return times
+def _check(rule: str, times: deque[int], limit: int, now_ns: int) -> None:
+    if len(_trim(times, now_ns)) >= limit:
+        free_ns = times[len(times) - limit] + WINDOW_S * NS_PER_S - now_ns
+        raise TooManyCommands(rule, f"{limit} in 60 s", f"command {len(times) + 1} in 60 s", free_ns / NS_PER_S)
+
+
+def _trim(times: deque[int], now_ns: int) -> deque[int]:
+    start = now_ns - WINDOW_S * NS_PER_S
+    while times and times[0] <= start:
+        times.popleft()
+    return times
 
 
 class DuplicateGuard:
@@ -66,7 +72,7 @@ class DuplicateGuard:
     def __init__(self, clock: Clock, order: Callable[[str], Order | None]) -> None:
         self._clock = clock
         self._order = order
-        self._recent: dict[tuple[object, ...], tuple[int, str]] = {}
+        self._recent: OrderedDict[tuple[object, ...], tuple[int, str]] = OrderedDict()
 
     def check(self, request: OrderRequest) -> None:
         """Refuse a repetition.
@@ -74,14 +80,15 @@ class DuplicateGuard:
         Raises:
             RiskReject: Rule `duplicate_order`.
         """
-        self._trim()
+        now_ns = self._clock.now_ns()
+        self._trim(now_ns)
         earlier = self._recent.get(_decision(request))
         if earlier is None:
             return
         order = self._order(earlier[1])
         if order is not None and order.state.is_final and not order.reported_filled:
             return
-        age_s = (self._clock.now_ns() - earlier[0]) / NS_PER_S
+        age_s = (now_ns - earlier[0]) / NS_PER_S
         raise RiskReject(
             "duplicate_order",
             f"1 in {REPEAT_S} s",
@@ -91,12 +98,14 @@ class DuplicateGuard:
 
     def remember(self, request: OrderRequest) -> None:
         """Remember an order that passed."""
-        self._recent[_decision(request)] = (self._clock.now_ns(), request.client_id)
+        decision = _decision(request)
+        self._recent[decision] = (self._clock.now_ns(), request.client_id)
+        self._recent.move_to_end(decision)
 
-    def _trim(self) -> None:
-        start = self._clock.now_ns() - REPEAT_S * NS_PER_S
-        if self._recent:
-            self._recent = {key: seen for key, seen in self._recent.items() if seen[0] > start}
+    def _trim(self, now_ns: int) -> None:
+        start, recent = now_ns - REPEAT_S * NS_PER_S, self._recent
+        while recent and next(iter(recent.values()))[0] <= start:
+            recent.popitem(last=False)
 
 
 def _decision(request: OrderRequest) -> tuple[object, ...]:

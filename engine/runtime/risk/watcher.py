@@ -6,7 +6,7 @@ held up by notional, leverage, price band, missing or stale data; counts and rat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -166,12 +166,13 @@ class RiskWatcher:
         limits = self.limits_of(request.instance)
         reduces = self.reduces(request, replacing)
         self._check_gate(request.instance, reduces)
+        orders = self._view.working()
         if not reduces:
             self.check_entry(request.instance, request.symbol)
-            self._check_increase(request, limits, replacing)
+            self._check_increase(request, limits, replacing, orders)
         reserve = RESERVE if reduces else 1
         if request.type.rests and not replacing:
-            self._check_open_orders(request.instance, limits.max_open_orders * reserve, reserve)
+            self._check_open_orders(request.instance, limits.max_open_orders * reserve, reserve, orders)
         is_decision = not (parent or replacing or reduces)
         if is_decision:
             self._duplicates.check(request)
@@ -241,29 +242,35 @@ class RiskWatcher:
         remedy = "arm it to trade" if mode is TradingMode.DISARMED else "rearm it with a reason"
         raise TradingHalted(f"{self.state.describe()}; {allowed}; {remedy}")
 
-    def _check_increase(self, request: OrderRequest, limits: InstanceLimits, replacing: str) -> None:
+    def _check_increase(
+        self, request: OrderRequest, limits: InstanceLimits, replacing: str, orders: Sequence[Order]
+    ) -> None:
         view, account = self._view, self.limits
         instrument = view.instrument(request.symbol)
         quote = check_market(instrument, view)
         band = min(limits.price_band_bp, account.price_band_bp)
         check_price(request, instrument, quote, view.mark(request.symbol), band)
-        check_conflicts(request, view.working(symbol=request.symbol), replacing)
+        check_conflicts(request, orders, replacing)
         price = request.price
         if price is None:
             price = instrument.price_from_float(quote.ask if request.side is Side.BUY else quote.bid)
         price_usd = price * view.fx(instrument.quote)
         check_size(request, instrument, price_usd, min(limits.max_order_usd, account.max_order_usd))
-        change = self._change(request, instrument, price_usd, replacing)
+        change = self._change(request, instrument, price_usd, replacing, orders)
         if request.instance != MANUAL:
             check_notional(change, request.instance, limits.max_notional_usd)
         check_notional(change, None, account.max_notional_usd)
         check_leverage(change, view.equity(), account.max_leverage)
 
     def _change(
-        self, request: OrderRequest, instrument: Instrument, price_usd: Decimal, replacing: str
+        self,
+        request: OrderRequest,
+        instrument: Instrument,
+        price_usd: Decimal,
+        replacing: str,
+        orders: Sequence[Order],
     ) -> ExposureChange:
         """Return exposures as they are, and without the order that is replaced."""
-        orders = self._view.working()
         before = without = self._exposures(orders)
         if replacing:
             without = self._exposures(order for order in orders if order.client_id != replacing)
@@ -272,8 +279,7 @@ class RiskWatcher:
             without[key] = LedgerExposure(ZERO, self._price_of(request.symbol).usd)
         return ExposureChange(request, instrument, price_usd, before, without)
 
-    def _check_open_orders(self, instance: str, limit: int, reserve: int) -> None:
-        orders = self._view.working()
+    def _check_open_orders(self, instance: str, limit: int, reserve: int, orders: Sequence[Order]) -> None:
         own = sum(1 for order in orders if order.instance == instance)
         for count, most in ((own, limit), (len(orders), self.limits.max_open_orders * reserve)):
             if count >= most:
