@@ -12,7 +12,7 @@ from typing import Any
 from drivers.backpack.codec import balance_of, event_fill, event_position, event_update
 from drivers.backpack.feed import MarketFeed, PublicFeed
 from drivers.backpack.rest_wire import RestBalance
-from drivers.backpack.values import coins
+from drivers.backpack.values import coin_levels, coins
 from drivers.backpack.wire import (
     BalanceEvent,
     Depth,
@@ -24,6 +24,7 @@ from drivers.backpack.wire import (
     stream_kind,
 )
 from drivers.transport.line_decoder import LineDecoder, Undecodable
+from drivers.transport.snapshots import agreement, best_fit
 
 WAITING_SNAPSHOTS = 50
 NOT_KNOWN = Decimal(0)
@@ -71,30 +72,29 @@ class BackpackMessages:
             for market in self._feed.markets.values()
             if market.sync.last_id is not None
         }
-        return {"books": books, "unplaced_snapshots": len(self._waiting)}
+        syncs = [market.sync for market in self._feed.markets.values()]
+        unplaced = [s for s in self._waiting if not any(sync.covers(s.lastUpdateId) for sync in syncs)]
+        return {"books": books, "unplaced_snapshots": len(unplaced)}
 
     def _place_snapshots(self) -> list[Any]:
         """Give each waiting snapshot to the book it belongs to; keep those whose book is not known yet."""
         events: list[Any] = []
         waiting, self._waiting = self._waiting, []
         for snapshot in waiting:
-            market = self._owner(snapshot, alone=len(waiting) == 1)
+            market = self._owner(snapshot)
             if market is None:
                 self._waiting.append(snapshot)
             else:
                 events += self._feed.snapshot(market.listing.native, snapshot)
         return events
 
-    def _owner(self, snapshot: DepthSnapshot, alone: bool) -> MarketFeed | None:
-        """Return the market a snapshot belongs to: the only one if its prices fit, else the most alike."""
-        books = [market for market in self._feed.markets.values() if market.last_depth is not None]
-        if alone and len(books) == 1:
-            return books[0] if _is_near(snapshot, books[0]) else None
-        candidates = [market for market in books if not market.sync.synced] or books
-        ranked = sorted(((_common(snapshot, m), i) for i, m in enumerate(candidates)), reverse=True)
-        if not ranked or not ranked[0][0] or (len(ranked) > 1 and ranked[0][0] == ranked[1][0]):
-            return None
-        return candidates[ranked[0][1]]
+    def _owner(self, snapshot: DepthSnapshot) -> MarketFeed | None:
+        """Return the market a snapshot belongs to, of those that wait for one; None while that cannot be told."""
+        number = snapshot.lastUpdateId
+        waiting = [m for m in self._feed.markets.values() if not m.sync.synced and m.sync.covers(number)]
+        fitting = [market for market in waiting if _is_near(snapshot, market)]
+        at = best_fit([(_agreement(snapshot, market), _common(snapshot, market)) for market in fitting])
+        return None if at is None else fitting[at]
 
 
 def make_decoder() -> LineDecoder:
@@ -115,6 +115,12 @@ def _private(message: OrderEvent | PositionEvent | BalanceEvent) -> list[Any]:
 
 def _number(number: int | None) -> str:
     return "" if number is None else str(number)
+
+
+def _agreement(snapshot: DepthSnapshot, market: MarketFeed) -> int:
+    by = market.listing.multiplier
+    bids, asks = coin_levels(snapshot.bids, by), coin_levels(snapshot.asks, by)
+    return agreement(bids, asks, market.sync.included(snapshot.lastUpdateId))
 
 
 def _common(snapshot: DepthSnapshot, market: MarketFeed) -> int:

@@ -28,12 +28,13 @@ class DepthSync:
         gaps: How many times a synced book was lost.
     """
 
-    __slots__ = ("_after_snapshot", "_buffer", "_symbol", "gaps", "last_id", "synced")
+    __slots__ = ("_after_snapshot", "_begins", "_buffer", "_symbol", "gaps", "last_id", "synced")
 
     def __init__(self, symbol: str) -> None:
         self._symbol = symbol
         self._buffer: deque[Depth] = deque(maxlen=BUFFERED_UPDATES)
         self._after_snapshot = False  # no update came since: the next may begin before the snapshot's id
+        self._begins: int | None = None  # the first id of the unbroken row of updates
         self.last_id: int | None = None
         self.synced = False
         self.gaps = 0
@@ -88,15 +89,26 @@ class DepthSync:
             BookUpdate(self._symbol, ts, sorted(bids.items(), reverse=True), sorted(asks.items()), snapshot=True),
         ]
 
+    def covers(self, snapshot_id: int) -> bool:
+        """Return whether a snapshot's id lies among the updates that came without a break."""
+        first = self._begins if self.synced or not self._buffer else self._buffer[0].U
+        last = self.last_id
+        return first is not None and last is not None and first - 1 <= snapshot_id <= last
+
+    def included(self, snapshot_id: int) -> list[tuple[WireLevels, WireLevels]]:
+        """Return bids and asks of the updates kept that a snapshot includes, oldest first."""
+        return [(update.b, update.a) for update in self._buffer if update.u <= snapshot_id]
+
     def lose(self) -> None:
         """Wait for a snapshot again, with the updates that come from now on."""
         self._buffer.clear()
         self.synced = False
-        self.last_id = None
+        self._begins = self.last_id = None
 
     def _keep(self, message: Depth) -> None:
-        if self._buffer and self._buffer[-1].u + 1 != message.U:
+        if self.last_id is None or self.last_id + 1 != message.U:
             self._buffer.clear()
+            self._begins = message.U
         self._buffer.append(message)
         self.last_id = message.u
 

@@ -33,7 +33,18 @@ class DepthSync:
         gaps: How many times a synced book was lost.
     """
 
-    __slots__ = ("_buffer", "_first_id", "_futures", "_needed", "_snapshot", "_symbol", "gaps", "last_id", "synced")
+    __slots__ = (
+        "_begins",
+        "_buffer",
+        "_first_id",
+        "_futures",
+        "_needed",
+        "_snapshot",
+        "_symbol",
+        "gaps",
+        "last_id",
+        "synced",
+    )
 
     def __init__(self, symbol: str, futures: bool) -> None:
         self._symbol = symbol
@@ -41,6 +52,7 @@ class DepthSync:
         self._buffer: deque[DepthUpdate] = deque(maxlen=BUFFERED_UPDATES)
         self._snapshot: DepthSnapshot | None = None
         self._first_id: int | None = None
+        self._begins: int | None = None  # the first id of the unbroken row of updates
         self.last_id: int | None = None
         self.synced = False
         self.gaps = 0
@@ -65,6 +77,7 @@ class DepthSync:
         events: list[MarketEvent] = []
         if not follows:
             self._buffer.clear()
+            self._begins = _begins(message)
         if self.synced:
             events.append(self._lose(message, last))
         self._buffer.append(message)
@@ -92,10 +105,22 @@ class DepthSync:
         whole = BookUpdate(self._symbol, ts, message.bids, message.asks, snapshot=True)
         return [BookSynced(self._symbol, ts or None), whole]
 
+    def covers(self, snapshot_id: int) -> bool:
+        """Return whether a snapshot's id lies among the updates that came without a break."""
+        needed = snapshot_id if self._futures else snapshot_id + 1
+        first = self._begins if self.synced or not self._buffer else _begins(self._buffer[0])
+        last = self.last_id
+        return first is not None and last is not None and first <= needed <= last
+
+    def included(self, snapshot_id: int) -> list[tuple[WireLevels, WireLevels]]:
+        """Return bids and asks of the updates kept that a snapshot includes, oldest first."""
+        return [(update.b, update.a) for update in self._buffer if update.u <= snapshot_id]
+
     def reset(self) -> None:
         """Forget everything but the count of gaps: the stream broke off."""
         self._buffer.clear()
         self._snapshot, self._first_id, self.last_id, self._needed = None, None, None, None
+        self._begins = None
         self.synced = False
 
     def _first_after(self, message: DepthUpdate, needed: int) -> list[MarketEvent]:

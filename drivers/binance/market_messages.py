@@ -21,6 +21,7 @@ from drivers.binance.codec import (
 from drivers.binance.depth import DepthSync
 from drivers.binance.symbols import arch, parse_native
 from drivers.transport.line_decoder import Undecodable
+from drivers.transport.snapshots import agreement, best_fit
 from engine.kernel.instruments import InstrumentKind
 from engine.kernel.market import (
     TIMEFRAME_MS,
@@ -145,7 +146,9 @@ class MarketMessages:
             for market in self._markets.values()
             if market.sync.last_id is not None
         }
-        return {"books": books, "unplaced_snapshots": len(self._waiting), "repeated_trades": self.repeated}
+        syncs = [market.sync for market in self._markets.values()]
+        unplaced = [s for s in self._waiting if not any(sync.covers(s.lastUpdateId) for sync in syncs)]
+        return {"books": books, "unplaced_snapshots": len(unplaced), "repeated_trades": self.repeated}
 
     def _market(self, native: str, futures: bool | None) -> _Market:
         if self._only:
@@ -193,25 +196,21 @@ class MarketMessages:
         events: list[MarketEvent] = []
         waiting, self._waiting = self._waiting, []
         for snapshot in waiting:
-            futures = snapshot.E is not None
-            alone = sum((other.E is not None) is futures for other in waiting) == 1
-            market = self._owner(snapshot, futures, alone)
+            market = self._owner(snapshot)
             if market is None:
                 self._waiting.append(snapshot)
             else:
                 events += market.sync.snapshot(_scaled(snapshot, market.multiplier))
         return events
 
-    def _owner(self, snapshot: DepthSnapshot, futures: bool, alone: bool) -> _Market | None:
-        """Return the market a snapshot belongs to: the only one if its prices fit, else the most alike."""
-        books = [m for (_, f), m in self._markets.items() if f is futures and m.sync.last_id is not None]
-        if alone and len(books) == 1:
-            return books[0] if _is_near(snapshot, books[0]) else None
-        candidates = [m for m in books if not m.sync.synced] or books
-        ranked = sorted(((_common(snapshot, m), i) for i, m in enumerate(candidates)), reverse=True)
-        if not ranked or not ranked[0][0] or (len(ranked) > 1 and ranked[0][0] == ranked[1][0]):
-            return None
-        return candidates[ranked[0][1]]
+    def _owner(self, snapshot: DepthSnapshot) -> _Market | None:
+        """Return the market a snapshot belongs to, of those that wait for one; None while that cannot be told."""
+        futures, number = snapshot.E is not None, snapshot.lastUpdateId
+        books = [market for (_, kind), market in self._markets.items() if kind is futures]
+        waiting = [market for market in books if not market.sync.synced and market.sync.covers(number)]
+        fitting = [market for market in waiting if _is_near(snapshot, market)]
+        at = best_fit([(_agreement(snapshot, market), _common(snapshot, market)) for market in fitting])
+        return None if at is None else fitting[at]
 
     def _on_book_ticker(self, message: BookTicker) -> list[MarketEvent]:
         market = self._market(message.s, message.E is not None)
@@ -287,6 +286,11 @@ def _scaled(snapshot: DepthSnapshot, multiplier: int) -> DepthSnapshot:
     if multiplier != 1:
         snapshot.bids, snapshot.asks = _coins(snapshot.bids, multiplier), _coins(snapshot.asks, multiplier)
     return snapshot
+
+
+def _agreement(snapshot: DepthSnapshot, market: _Market) -> int:
+    bids, asks = _coins(snapshot.bids, market.multiplier), _coins(snapshot.asks, market.multiplier)
+    return agreement(bids, asks, market.sync.included(snapshot.lastUpdateId))
 
 
 def _common(snapshot: DepthSnapshot, market: _Market) -> int:

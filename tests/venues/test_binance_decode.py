@@ -163,6 +163,31 @@ def test_snapshots_without_a_symbol_find_their_books():
     assert [(line["symbol"], line["bid"]) for line in lines] == [("ETH-USDT", "3000"), ("BTC-USDT", "60000")]
 
 
+@pytest.mark.parametrize("other_first", [10, 5000], ids=["numbers alike", "numbers of its own"])
+def test_snapshots_of_two_pairs_at_one_price_do_not_change_places(other_first: int):
+    def depth(symbol: str, first: int, last: int, *bids: list[str]) -> bytes:
+        fields = {"s": symbol, "U": first, "u": last, "b": list(bids), "a": []}
+        return json.dumps(json.loads(SPOT_DEPTH) | fields).encode()
+
+    def snapshot(last: int, size: str) -> bytes:
+        bids, asks = [["100", size], ["99", size]], [["101", size]]
+        return json.dumps({"lastUpdateId": last, "bids": bids, "asks": asks}).encode()
+
+    n = other_first
+    raw = [
+        depth("BTCUSDT", 10, 20, ["100", "3"]),
+        depth("BTCUSDT", 21, 22, ["98", "1"]),
+        snapshot(n + 10, "7"),
+        snapshot(20, "3"),
+        depth("BTCUSDT", 23, 30, ["99", "4"]),
+        depth("BTCUSDC", n, n + 10, ["100", "7"]),
+        depth("BTCUSDC", n + 11, n + 12, ["99", "8"]),
+    ]
+    last = {line["symbol"]: (line["bid_size"], line["ask_size"]) for line in decode_lines(make_decoder(), raw)
+            if line["type"] == "book"}  # fmt: skip
+    assert last == {"BTC-USDT": ("3", "3"), "BTC-USDC": ("7", "7")}
+
+
 RUBBISH = {
     b"": "empty line",
     b"  \n": "empty line",

@@ -139,6 +139,37 @@ def test_a_snapshot_goes_to_the_book_that_it_belongs_to():
     assert whole.bids == [(0.0000065, 10_000.0), (0.0000064, 7000.0)]
 
 
+@pytest.mark.parametrize("spot_last", [11, 500], ids=["numbers alike", "numbers of its own"])
+def test_snapshots_of_spot_and_perpetual_at_one_price_do_not_change_places(spot_last: int):
+    perp, spot = {"symbol": "SOL_USDC_PERP"}, {"symbol": "SOL_USDC"}
+    lines = [
+        depth(10, 12, bids=[["150", "1"]], **perp),
+        snapshot(spot_last, bids=[["150", "7"], ["149", "7"]], asks=[["151", "7"]]),
+        snapshot(11, bids=[["150", "3"], ["149", "3"]], asks=[["151", "3"]]),
+        depth(13, 13, bids=[["149", "4"]], **perp),
+        depth(spot_last - 1, spot_last, bids=[["150", "7"]], **spot),
+        depth(spot_last + 1, spot_last + 1, bids=[["149", "8"]], **spot),
+    ]
+    if spot_last == 11:
+        lines[:1] = [depth(10, 11, bids=[["150", "3"]], **perp), depth(12, 12, bids=[["150", "1"]], **perp)]
+    books: dict[str, dict] = {}
+    for row in decode_lines(decoder := make_decoder(), lines):
+        books[row["symbol"]] = row
+    assert (books["SOL-USDC-PERP"]["bid_size"], books["SOL-USDC-PERP"]["ask_size"]) == ("1", "3")
+    assert (books["SOL-USDC"]["bid_size"], books["SOL-USDC"]["ask_size"]) == ("7", "7")
+    assert decoder.summary()["unplaced_snapshots"] == 0
+
+
+def test_a_snapshot_that_no_book_needs_is_not_counted_and_a_strange_one_is():
+    decoder = make_decoder()
+    for raw in (depth(10, 11, bids=[["150", "1"]]), snapshot(10, bids=[["149", "1"]]), depth(12, 12, [["149", "2"]])):
+        decoder.feed(raw)
+    assert decoder.feed(snapshot(11, bids=[["149", "1"]])) == [], "the book is complete"
+    assert decoder.summary()["unplaced_snapshots"] == 0
+    assert decoder.feed(snapshot(99, bids=[["149", "1"]])) == []
+    assert decoder.summary()["unplaced_snapshots"] == 1
+
+
 def test_the_accounts_streams_are_orders_fills_positions_and_balances():
     feed = make_decoder().feed
     head = {"E": US + 9, "T": US, "s": "SOL_USDC_PERP"}
