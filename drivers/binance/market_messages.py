@@ -20,6 +20,7 @@ from drivers.binance.codec import (
 )
 from drivers.binance.depth import DepthSync
 from drivers.binance.symbols import arch, parse_native
+from drivers.binance.wire import BookTickerRow
 from drivers.transport.line_decoder import Undecodable
 from drivers.transport.snapshots import agreement, best_fit
 from engine.kernel.instruments import InstrumentKind
@@ -42,13 +43,14 @@ _WAITING_SNAPSHOTS = 50
 class _Market:
     """What is remembered of one symbol between messages."""
 
-    __slots__ = ("last_depth", "multiplier", "prints", "symbol", "sync")
+    __slots__ = ("last_depth", "multiplier", "prints", "quoted", "symbol", "sync")
 
     def __init__(self, symbol: str, multiplier: int, futures: bool) -> None:
         self.symbol = symbol
         self.multiplier = multiplier
         self.sync = DepthSync(symbol, futures)
         self.last_depth: DepthUpdate | None = None
+        self.quoted = False  # the stream told the best bid and ask since it was subscribed
         self.prints: type | None = None
 
 
@@ -119,6 +121,19 @@ class MarketMessages:
             raise Undecodable(f"depth of {native}: the venue answered with something else", native)
         market = self._market(native, self._futures_by_default)
         return market.sync.snapshot(_scaled(message, market.multiplier), current=True)
+
+    def await_quote(self, native: str) -> None:
+        """Note that a symbol's quotes were just subscribed: the stream tells them when they change, not before."""
+        self._market(native, self._futures_by_default).quoted = False
+
+    def first_quote(self, native: str, row: BookTickerRow, now_ms: int) -> list[MarketEvent]:
+        """Return the best bid and ask of a REST answer, unless the stream told newer ones or a side is empty."""
+        market = self._market(native, self._futures_by_default)
+        if market.quoted or not row.bidPrice or not row.askPrice:
+            return []
+        bid, ask = (float(row.bidPrice), float(row.bidQty)), (float(row.askPrice), float(row.askQty))
+        ((bid_price, bid_size), (ask_price, ask_size)) = _coins([bid, ask], market.multiplier)
+        return [Quote(market.symbol, row.time or now_ms, bid_price, bid_size, ask_price, ask_size)]
 
     def lose(self, native: str) -> None:
         """Forget a symbol's book: its stream broke or ended."""
@@ -214,6 +229,7 @@ class MarketMessages:
 
     def _on_book_ticker(self, message: BookTicker) -> list[MarketEvent]:
         market = self._market(message.s, message.E is not None)
+        market.quoted = True
         ts = self._time(message.T or message.E)
         if market.multiplier != 1:
             ((message.b, message.B), (message.a, message.A)) = _coins(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,8 @@ from drivers.binance.products import PERP
 from drivers.binance.products import SPOT as SPOT_PRODUCT
 from drivers.binance.rest import Rest
 from drivers.binance.signer import Params
-from drivers.binance.streams import MARKET, PUBLIC, SPOT, StreamPool, depth_native, streams_of
+from drivers.binance.streams import MARKET, PUBLIC, SPOT, StreamPool, depth_native, quotes_native, streams_of
+from drivers.binance.wire import BookTickerRow
 from drivers.transport.line_decoder import RAW_SHOWN, Undecodable
 from drivers.transport.rate_limits import Urgency
 from drivers.transport.setup import VenueSetup
@@ -58,6 +59,7 @@ class PublicData:
         self._on_raw = on_raw
         self._on_book_lost = on_book_lost
         self._run = run
+        self._log = setup.log
         self._fetching: set[str] = set()
         self._funding_h: dict[str, int] = {}
         self._messages = {kind: MarketMessages(kind, True, self._period_h) for kind in InstrumentKind}
@@ -128,17 +130,19 @@ class PublicData:
             self._on_market(events)
 
     def _on_subscribed(self, kind: InstrumentKind, streams: list[str]) -> None:
-        for instrument in self._books_of(kind, streams):
+        for instrument in self._listed(kind, map(depth_native, streams)):
             self._fetch_later(instrument)
+        for instrument in self._listed(kind, map(quotes_native, streams)):
+            self._messages[kind].await_quote(instrument.native)
+            self._run(self._fetch_quote(instrument), f"quote of {instrument.symbol}")
 
     def _on_lost(self, kind: InstrumentKind, streams: list[str], reason: str) -> None:
-        for instrument in self._books_of(kind, streams):
+        for instrument in self._listed(kind, map(depth_native, streams)):
             self._messages[kind].lose(instrument.native)
             self._on_book_lost(instrument.symbol, reason)
 
-    def _books_of(self, kind: InstrumentKind, streams: list[str]) -> list[Instrument]:
-        natives = [native for stream in streams if (native := depth_native(stream)) is not None]
-        listed = [self._by_native(kind, native) for native in natives]
+    def _listed(self, kind: InstrumentKind, natives: Iterable[str | None]) -> list[Instrument]:
+        listed = [self._by_native(kind, native) for native in natives if native is not None]
         return [instrument for instrument in listed if instrument is not None]
 
     def _fetch_later(self, instrument: Instrument) -> None:
@@ -164,6 +168,16 @@ class PublicData:
             self._on_market(events)
         finally:
             self._fetching.discard(instrument.symbol)
+
+    async def _fetch_quote(self, instrument: Instrument) -> None:
+        """Fetch the best bid and ask, which the stream tells when they change: in a quiet market that takes long."""
+        rest, native = self._rests[instrument.kind], instrument.native
+        try:
+            row = await rest.get("ticker/bookTicker", {"symbol": native}, BookTickerRow, weight=2)
+        except VenueError as error:
+            self._log("debug", f"binance: the first quote of {instrument.symbol} comes with the stream: {error}")
+            return
+        self._on_market(self._messages[instrument.kind].first_quote(native, row, rest.time.now_ms()))
 
 
 def _unparsed(payload: bytes, reason: str) -> Unparsed:

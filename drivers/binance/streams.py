@@ -27,6 +27,7 @@ MAX_AGE_S = 23.5 * 3600
 """The venue ends a socket after 24 hours."""
 _NAMES_A_MESSAGE = 100
 _DEPTH = "@depth@100ms"
+_QUOTES = "@bookTicker"
 
 
 def streams_of(topic: Topic, instrument: Instrument) -> list[tuple[str, str]]:
@@ -39,8 +40,13 @@ def streams_of(topic: Topic, instrument: Instrument) -> list[tuple[str, str]]:
         return [(second, f"{symbol}@aggTrade")]
     if topic.kind == "klines":
         return [(second, f"{symbol}@kline_{topic.timeframe}")]
-    ticks = [(first, f"{symbol}@bookTicker"), (second, f"{symbol}@ticker")]
+    ticks = [(first, symbol + _QUOTES), (second, f"{symbol}@ticker")]
     return [*ticks, (second, f"{symbol}@markPrice@1s")] if instrument.is_perp else ticks
+
+
+def quotes_native(stream: str) -> str | None:
+    """Return the native symbol of a stream of quotes, None for another stream."""
+    return stream.removesuffix(_QUOTES).upper() if stream.endswith(_QUOTES) else None
 
 
 def depth_native(stream: str) -> str | None:

@@ -87,7 +87,9 @@ class BookTickerRow(Struct):
 
     symbol: str
     bidPrice: Decimal
+    bidQty: Decimal
     askPrice: Decimal
+    askQty: Decimal
     time: int = 0
 
 

@@ -59,6 +59,18 @@ async def test_ticks_bring_quotes_marks_funding_and_tickers(rig: Rig):
     assert len(heard.all) == count
 
 
+async def test_a_quiet_market_shows_its_quote_all_the_same(rig: Rig):
+    for symbol in (rig.perp, rig.tiny, rig.spot):
+        heard = Heard()
+        rig.driver.subscribe_ticks(symbol, heard)
+        await rig.until(lambda heard=heard: heard.of(Quote))
+        bids, asks = BOOKS[symbol.partition("-")[0]]
+        quote = heard.of(Quote)[0]
+        assert (quote.symbol, quote.bid, quote.ask) == (symbol, pytest.approx(bids[0][0]), pytest.approx(asks[0][0]))
+        assert (quote.bid_size, quote.ask_size) == (pytest.approx(bids[0][1]), pytest.approx(asks[0][1]))
+        assert abs(quote.ts - rig.clock.now_ms()) < 120_000
+
+
 async def test_what_is_known_comes_first_to_a_late_listener(rig: Rig):
     early, late = Heard(), Heard()
     rig.driver.subscribe_ticks(rig.perp, early)

@@ -132,6 +132,19 @@ class MarketStreams:
         for listing in self._venue.catalogue.of(Product.FUTURES):
             self._mark(listing, ("@1s", "") if second % 3 == 0 else ("@1s",))
 
+    def _best(self, listing: Listing) -> dict[str, object]:
+        """Return what only spot's ticker has: the best bid and ask, and the price before the day."""
+        touch = self._venue.exchange.market(listing.symbol).touch
+        bid, ask = (None, None) if touch is None else (touch.bid, touch.ask)
+        sizes = (0.0, 0.0) if touch is None else (touch.bid_size, touch.ask_size)
+        return {
+            "x": listing.price_text(bid),
+            "b": listing.price_text(bid),
+            "B": listing.qty_text(sizes[0]),
+            "a": listing.price_text(ask),
+            "A": listing.qty_text(sizes[1]),
+        }
+
     def _quote(self, listing: Listing, quote: Quote) -> dict[str, object]:
         levels = {
             "s": listing.native,
@@ -186,6 +199,7 @@ class MarketStreams:
     def _ticker(self, listing: Listing, event: Ticker) -> None:
         native = listing.native.lower()
         day = day_statistics(listing, event)
+        best = {} if listing.is_futures else self._best(listing)
         now_ms = self._venue.clock.now_ms()
         self._send(
             listing.product,
@@ -196,6 +210,7 @@ class MarketStreams:
                 "Q": day["lastQty"],
                 "o": day["openPrice"], "h": day["highPrice"], "l": day["lowPrice"], "v": day["volume"],
                 "q": day["quoteVolume"], "O": day["openTime"], "C": day["closeTime"], "F": 0, "L": 0, "n": 0,
+                **best,
             },
         )  # fmt: skip
         self._send(
