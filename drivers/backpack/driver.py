@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from functools import partial
 
-from drivers.backpack import history
+from drivers.backpack import funding, history
 from drivers.backpack.account import Account
 from drivers.backpack.aliases import Aliases
 from drivers.backpack.codec import event_fill, event_position, event_update
 from drivers.backpack.feed import PublicFeed
-from drivers.backpack.funding import FundingPayments
 from drivers.backpack.listing import fees_of, instrument_of
 from drivers.backpack.orders import Orders
 from drivers.backpack.rest import Rest
@@ -19,12 +19,13 @@ from drivers.backpack.symbols import arch
 from drivers.backpack.values import coin_levels
 from drivers.backpack.wire import BalanceEvent, Message, OrderEvent, PositionEvent, PrivateMessage, PublicMessage
 from drivers.backpack.ws import PrivateSocket, PublicSocket
+from drivers.transport.funding import FundingWatch
 from drivers.transport.http import HttpClient
 from drivers.transport.rate_limits import RateLimiter
 from drivers.transport.setup import VenueSetup
 from drivers.transport.venue_calls import Topic
 from drivers.transport.venue_driver import VenueDriver
-from engine.kernel.account import AccountStream, Balance, FundingPayment, KeyRights, Position
+from engine.kernel.account import AccountStream, Balance, KeyRights, Position
 from engine.kernel.clock import TimerHandle
 from engine.kernel.errors import CtosError, InvalidOrder, UnknownSymbol, Unsupported
 from engine.kernel.instruments import Instrument
@@ -71,8 +72,14 @@ class BackpackDriver(VenueDriver):
                 self._on_private_state,
                 self._rest.clock.suspect,
             )
-        self._funding = FundingPayments(
-            self._rest, setup.clock, setup.store, self._tell_funding, self.in_background, setup.log
+        self._funding = FundingWatch(
+            self.venue,
+            partial(funding.payments, self._rest, setup.log),
+            setup,
+            self._rest.clock.now_ms,
+            self.on_account,
+            lambda: self.streams.account_heard,
+            funding.until_next_look,
         )
         self._balances_due: TimerHandle | None = None
 
@@ -103,12 +110,11 @@ class BackpackDriver(VenueDriver):
             self._http.keep_warm(self._rest.time_ms)
             await self._private.client.wait_live(LIVE_S)
             await self._money.balances()
-            self._funding.start()
+            self.in_background(self._funding.run(), "funding payments")
         await self._public.client.wait_live(LIVE_S)
 
     async def close(self) -> None:
         """Disconnect."""
-        self._funding.stop()
         if self._balances_due is not None:
             self._balances_due.cancel()
             self._balances_due = None
@@ -363,13 +369,6 @@ class BackpackDriver(VenueDriver):
 
     def _on_private_state(self, live: bool, reason: str) -> None:
         self.on_account(AccountStream(live, reason))
-
-    def _tell_funding(self, payment: FundingPayment) -> bool:
-        """Pass a payment on; return whether anybody heard of it."""
-        if not self.streams.account_heard:
-            return False
-        self.on_account(payment)
-        return True
 
     def _ask_balances_soon(self) -> None:
         if self._balances_due is None:

@@ -12,7 +12,6 @@ import msgspec
 from drivers.okx import codec
 from drivers.okx.account import Account
 from drivers.okx.feed import Feed
-from drivers.okx.funding import FundingWatch
 from drivers.okx.history import History
 from drivers.okx.orders import Orders
 from drivers.okx.private import PrivateSocket
@@ -29,6 +28,7 @@ from drivers.okx.wire import (
     Push,
     TickerRow,
 )
+from drivers.transport.funding import FundingWatch
 from drivers.transport.line_decoder import Undecodable
 from drivers.transport.rate_limits import RateLimiter, Urgency
 from drivers.transport.setup import VenueSetup
@@ -42,6 +42,9 @@ from engine.kernel.orders import Fill, OrderRequest, OrderUpdate
 from engine.kernel.syscalls import BookLevels, Fees, PriceNow, Unsubscribe
 
 LIVE_WAIT_S = 20.0
+FUNDING_EVERY_S = 60.0
+FUNDING_DAYS = 7
+"""How far back the venue's bills can be asked for."""
 
 
 class OkxDriver(VenueDriver):
@@ -72,13 +75,14 @@ class OkxDriver(VenueDriver):
             self.new_client_id,
         )
         self._funding = FundingWatch(
-            self._history,
-            setup.store,
-            setup.clock,
+            self.venue,
+            self._history.funding_payments,
+            setup,
             now_ms,
             self.on_account,
             lambda: self.streams.account_heard,
-            setup.log,
+            lambda now_ms: FUNDING_EVERY_S,
+            reach_days=FUNDING_DAYS,
         )
         self._leverage_asked: set[str] = set()
 

@@ -96,11 +96,6 @@ class VenueStreams:
         """Return whether anybody records the public wire messages."""
         return bool(self._raw)
 
-    @property
-    def account_is_heard(self) -> bool:
-        """Return whether anybody listens to the account."""
-        return bool(self._account)
-
     def on_raw(self, payload: bytes) -> None:
         """Pass a public wire message on to who records it."""
         for handler in self._raw:

@@ -204,7 +204,7 @@ async def test_funding_is_told_once_a_payment_also_over_a_restart(rig: Rig):
 
     await rig.patiently(rig.driver.place_order(rig.perp, Side.BUY, OrderType.MARKET, D("0.01"), client_id=CID))
     row = {"symbol": "BTC_USDC_PERP", "quantity": "-0.06", "fundingRate": "0.0001", "subaccountId": 0}
-    rig.emulator.funding_rows.append({**row, "intervalEndTimestamp": "2026-09-21T14:00:00"})
+    rig.emulator.funding_rows.append({**row, "intervalEndTimestamp": "2026-09-21T14:01:33"})
     await rig.wind(10.0)
     (payment,) = payments()
     assert (payment.symbol, payment.amount, payment.rate) == (rig.perp, D("-0.06"), D("0.0001"))
