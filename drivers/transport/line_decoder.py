@@ -5,6 +5,7 @@ A line is one message as JSON, optionally after its receive time in nanoseconds 
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections import Counter
 from typing import Any, Protocol
 
@@ -102,6 +103,7 @@ class LineDecoder:
             self.ts_ns = int(line[:at])
             self._received_ms = self.ts_ns // NS_PER_MS
             return line[at + 1 :]
+        line = line.removeprefix(BOM_UTF8)  # an editor wrote the file
         received, _, payload = line.strip().partition(b" ")
         if not received:
             raise Undecodable("empty line")

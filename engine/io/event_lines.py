@@ -113,11 +113,17 @@ def _numbers(**values: float) -> dict[str, str]:
     return {name: decimal_text(value) for name, value in values.items()}
 
 
+def _side(name: str, price: float, size: float) -> dict[str, str | None]:
+    """Return one side of a quote; nobody is there when the price is 0."""
+    if not price:
+        return {name: None, f"{name}_size": None}
+    return {name: decimal_text(price), f"{name}_size": decimal_text(size)}
+
+
 def _line(event: Quote | Trade | Bar | MarkPrice | FundingRate | Ticker | Unparsed) -> dict[str, Any]:
     match event:
         case Quote(symbol, ts, bid, bid_size, ask, ask_size):
-            numbers = _numbers(bid=bid, bid_size=bid_size, ask=ask, ask_size=ask_size)
-            return {**_head("quote", symbol, ts), **numbers}
+            return {**_head("quote", symbol, ts), **_side("bid", bid, bid_size), **_side("ask", ask, ask_size)}
         case Trade():
             numbers = _numbers(price=event.price, size=event.size)
             return {**_head("trade", event.symbol, event.ts), **numbers, "side": event.side.value, "id": event.id}
@@ -193,7 +199,7 @@ def _account_line(
                     entry_price=event.entry_price,
                     mark_price=event.mark_price,
                     unrealised=event.unrealised,
-                    leverage=event.leverage,
+                    leverage=event.leverage or None,
                     liquidation_price=event.liquidation_price,
                 ),
             }

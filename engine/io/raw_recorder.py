@@ -1,16 +1,20 @@
-"""Records wire messages as they arrive: one a line after its receive time, plain or gzip, as `decode` reads them."""
+"""Records wire messages as they arrive: one a line after its receive time, plain or gzip, as `decode` reads them.
+
+Every piece is whole when it is written, a gzip member of its own where the file is compressed, and what a full disk cut
+off is taken away again: the file can be read however the recording ends.
+"""
 
 from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
-from typing import IO
 
 from engine.io.market_files import RecordProgress
 from engine.io.writer import WriterThread
 from engine.kernel.clock import Clock, TimerHandle
-from engine.kernel.errors import ConfigError, CtosError
+from engine.kernel.errors import ConfigError, CtosError, StorageError
 
 FLUSH_S = 0.5
 FLUSH_BYTES = 1 << 18
@@ -48,6 +52,7 @@ class RawRecorder:
         self._bytes = 0
         self._messages = 0
         self._first_ns = 0
+        self._written = 0
         self._closed = False
         self._timer: TimerHandle | None = None
         self._tick()
@@ -77,7 +82,7 @@ class RawRecorder:
 
         def work() -> None:
             self._file.close()
-            if not self._messages:
+            if not self._written:
                 self._path.unlink()
 
         self._writer.submit(work, on_done=self._report if self._messages else None, on_error=self._on_error)
@@ -96,11 +101,28 @@ class RawRecorder:
         if not lines:
             return
 
-        def work() -> None:
-            self._file.write(b"".join(lines))
-            self._file.flush()
+        self._writer.submit(lambda: self._append(b"".join(lines)), on_done=self._report, on_error=self._fail)
 
-        self._writer.submit(work, on_done=self._report, on_error=self._fail)
+    def _append(self, text: bytes) -> None:
+        """Write one piece, in the writer's thread; nothing follows on a piece that failed.
+
+        Raises:
+            StorageError: The disk refused it.
+        """
+        if self._file.closed:
+            return
+        piece = memoryview(gzip.compress(text) if self._path.suffix == ".gz" else text)
+        try:
+            while piece:
+                piece = piece[self._file.write(piece) :]
+        except OSError as error:
+            self._file.truncate(self._written)
+            self._file.close()
+            raise StorageError(
+                f"cannot record to {self._path}: {error.strerror or error}; what was recorded until then can be read: "
+                "free space, then record to another file"
+            ) from error
+        self._written = self._file.tell()
 
     def _report(self) -> None:
         elapsed = self._clock.now_ns() - self._first_ns if self._first_ns else 0
@@ -113,11 +135,9 @@ class RawRecorder:
             self._on_error(error)
 
 
-def _create(path: Path) -> IO[bytes]:
+def _create(path: Path) -> FileIO:
     try:
-        if path.suffix == ".gz":
-            return gzip.open(path, "xb")  # type: ignore[return-value]
-        return path.open("xb")
+        return FileIO(path, "xb")
     except FileExistsError:
         raise ConfigError(f"{path} exists already; name another file, or delete this one") from None
     except OSError as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import resource
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,10 @@ from ctos_tui.__main__ import cli
 from engine.boot import venues
 from engine.io.event_lines import decimal_text
 from engine.io.instruments_file import add_recording, read_instruments
+from engine.io.raw_files import open_raw, raw_lines
+from engine.io.raw_recorder import RawRecorder
+from engine.io.writer import WriterThread
+from engine.kernel.clock import VirtualClock
 from engine.kernel.errors import ConfigError, CtosError, Unsupported, VenueUnavailable
 from tests.boot import fake_venue
 from tests.boot.fake_venue import Behaviour
@@ -64,6 +70,30 @@ def test_nothing_is_overwritten_and_nothing_empty_is_left(only_fake: None, home:
     with pytest.raises(CtosError, match="away"):
         ctos("record", "--raw", str(free), "--config", str(home), "--exchange", "okx")
     assert not free.exists()
+
+
+@pytest.mark.parametrize("name", ["market.jsonl", "market.jsonl.gz"])
+def test_a_full_disk_leaves_a_file_that_can_be_read(home: Path, name: str) -> None:
+    path, failures, clock = home / name, list[CtosError](), VirtualClock()
+    writer = WriterThread(None, failures.append)
+    recorder = RawRecorder(path, clock, writer, lambda progress: None, failures.append)
+    payload = b'{"text":"%s"}' % secrets.token_hex(2000).encode()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        for _ in range(9):
+            recorder.take(payload)
+            clock.advance(1.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    recorder.close()
+    writer.close()
+    [failure] = failures
+    assert name in str(failure) and "can be read" in str(failure)
+    with open_raw(path) as source:
+        lines = list(raw_lines(source, name))
+    assert 1 < len(lines) < 9
+    assert all(line.split(b" ", 1)[1].strip() == payload for line in lines)
 
 
 def test_a_second_recording_in_a_folder_keeps_what_the_first_listed(home: Path) -> None:

@@ -174,6 +174,8 @@ def test_decode_reports_rubbish_and_goes_on(shared_dir: Path) -> None:
     assert [event["type"] for event in lines(done)] == ["trade", "unparsed", "trade"]
     assert lines(done)[0]["price"] == "61800.3"
     assert b'"unparsed": 1' in done.stderr
+    by_an_editor = ctos("decode", "binance", stdin=b"\xef\xbb\xbf" + trade.replace(b"\n", b"\r\n"))
+    assert [event["type"] for event in lines(by_an_editor)] == ["trade"]
 
 
 def test_a_recording_plays_again(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from engine.io.event_lines import EventLines
 from engine.kernel.account import AccountStream, Balance, FundingPayment, Position
+from engine.kernel.market import Quote
 from engine.kernel.orders import Fill, OrderState, OrderType, OrderUpdate, Side
 
 D = Decimal
@@ -100,3 +101,12 @@ def test_each_account_event_has_a_line() -> None:
 def test_without_any_time_it_is_null() -> None:
     [line] = EventLines().lines([Balance("USDT", D(1), D(1))])
     assert line["ts"] is None
+
+
+def test_what_is_not_there_or_not_known_is_null() -> None:
+    quote = Quote("BTC-USDT", 5, 100.5, 2.0, 0.0, 0.0)
+    position = Position("BTC-USDT-PERP", D(1), D(100), D(101), D(1), leverage=D(0))
+    quoted, held = EventLines().lines([quote, position])
+    head = {"type": "quote", "symbol": "BTC-USDT", "ts": 5}
+    assert quoted == head | {"bid": "100.5", "bid_size": "2", "ask": None, "ask_size": None}
+    assert held["leverage"] is None
