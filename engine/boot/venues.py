@@ -1,15 +1,13 @@
 """Finds venue drivers by name and gives each its setup: hosts, keys, store, time.
 
-Keys are resolved once a process. Variables that held them are taken out of the environment, so that no child inherits
-them, and every key is masked in logs from then on.
+Keys are resolved once a process, and every key is masked in logs from then on.
 """
 
 from __future__ import annotations
 
 import importlib
-import os
 import ssl
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +16,7 @@ from urllib.parse import urlsplit
 from engine.io.config import AccountEntry, Config, Paths
 from engine.io.journal import Journal
 from engine.io.model_errors import nearest
-from engine.io.secrets import clean_addresses, process_redactor, take_password
+from engine.io.secrets import clean_addresses, process_environment, process_redactor, take_password
 from engine.io.settings import VenueConfig
 from engine.kernel.clock import Clock, Rng
 from engine.kernel.errors import ConfigError, UnknownVenue
@@ -58,30 +56,10 @@ class JournalVenueStore:
         self._journal.put(STATE_TABLE, f"{self._owner}/{key}", value, on_durable)
 
 
-class _TakenEnvironment(Mapping[str, str]):
-    """The environment, from which every variable that is read is taken away and remembered here."""
-
-    def __init__(self) -> None:
-        self._taken: dict[str, Secret] = {}
-
-    def __getitem__(self, name: str) -> str:
-        if name in os.environ:
-            self._taken[name] = Secret(os.environ.pop(name))
-        return self._taken[name].reveal()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter({**os.environ, **self._taken})
-
-    def __len__(self) -> int:
-        return len({**os.environ, **self._taken})
-
-
 class KeyRing:
     """The secrets of this process's accounts, each resolved once."""
 
     def __init__(self) -> None:
-        self._environment = _TakenEnvironment()
-        self._password: Secret | None = None
         self._opened: dict[tuple[str, ...], dict[str, Secret]] = {}
 
     def secrets(self, entry: AccountEntry) -> dict[str, Secret]:
@@ -93,8 +71,7 @@ class KeyRing:
         written = (entry.where, *(value.reveal() for value in entry.written.values()))
         found = self._opened.get(written)
         if found is None:
-            self._password = take_password() or self._password
-            found = entry.secrets(self._environment, self._password)
+            found = entry.secrets(process_environment, take_password())
             for secret in found.values():
                 process_redactor.add(secret)
             self._opened[written] = found

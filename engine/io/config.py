@@ -19,7 +19,7 @@ from pydantic import Field
 
 from engine.io.model_errors import FileModel, build, nearest, problem
 from engine.io.paths import Paths, find_paths
-from engine.io.secrets import Secret, resolve
+from engine.io.secrets import Secret, process_environment, resolve
 from engine.io.settings import Config, RiskConfig
 from engine.io.yaml_file import YamlDocument, read_private_yaml, read_yaml
 from engine.kernel.errors import ConfigError, UnknownAccount
@@ -123,6 +123,8 @@ def load_config(paths: Paths) -> Config:
 def load_accounts(paths: Paths, config: Config) -> list[AccountEntry]:
     """Return the accounts of `accounts.yaml`, in the file's order, and the built-in paper account if it has none.
 
+    The variables that hold their keys are taken out of the environment, whichever account is going to be used.
+
     Raises:
         ConfigError: Something in it is wrong, or others could read or change it.
     """
@@ -134,6 +136,7 @@ def load_accounts(paths: Paths, config: Config) -> list[AccountEntry]:
                 accounts.append(_entry(document, config, venue, index, name, fields))
         if any(account.written for account in accounts):
             _check_folder(paths.config)
+    process_environment.take(value.reveal() for account in accounts for value in account.written.values())
     if not any(account.venue == PAPER for account in accounts):
         accounts.append(built_in_account(PAPER, config))
     return accounts

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from engine.kernel.clock import system_random_bytes
 from engine.kernel.errors import ConfigError
@@ -17,6 +17,7 @@ from engine.kernel.secret import MASK, Secret
 SHORTEST_MASKED = 4
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s:@\"']*:[^/\s@\"']*(?=@)")
 _ENVIRONMENT = re.compile(r"^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$")
+_PASSWORD = "CTOS_PASSWORD"
 
 _VERSION = "enc:1:"
 _SALT_BYTES, _NONCE_BYTES = 16, 12
@@ -55,10 +56,55 @@ def resolve(written: str, where: str, environment: Mapping[str, str], password: 
     return Secret(written)
 
 
+class TakenEnvironment(Mapping[str, str]):
+    """The environment, from which every variable that is read is taken away and remembered here.
+
+    No child inherits what was taken, and on Linux /proc/PID/environ shows zeros in its place.
+    """
+
+    def __init__(self) -> None:
+        self._taken: dict[str, Secret] = {}
+
+    def __getitem__(self, name: str) -> str:
+        if name in os.environ:
+            self._taken[name] = Secret(os.environ[name])
+            _wipe(name)
+            del os.environ[name]
+        return self._taken[name].reveal()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**os.environ, **self._taken})
+
+    def __len__(self) -> int:
+        return len({**os.environ, **self._taken})
+
+    def take(self, written: Iterable[str]) -> None:
+        """Take the variables that configured values name, and the password of encrypted ones."""
+        for name in (_PASSWORD, *(found[1] for value in written if (found := _ENVIRONMENT.match(value)))):
+            self.get(name)
+
+
+process_environment = TakenEnvironment()
+"""This process's environment, as far as secrets are concerned."""
+
+
 def take_password() -> Secret | None:
     """Return the password in CTOS_PASSWORD, and remove it from the environment that children would inherit."""
-    password = os.environ.pop("CTOS_PASSWORD", "")
+    password = process_environment.get(_PASSWORD, "")
     return Secret(password) if password else None
+
+
+def _wipe(name: str) -> None:
+    """Overwrite a variable where the kernel reads it: to remove it from the list of variables leaves its text there."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    getenv = ctypes.CDLL(None).getenv
+    getenv.restype = ctypes.c_void_p
+    address = getenv(os.fsencode(name))
+    if address is not None:
+        ctypes.memset(address, 0, len(os.fsencode(os.environ[name])))
 
 
 def encrypt(text: str, password: Secret) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -72,6 +73,37 @@ def test_where_a_secret_may_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
         resolve("keyring:ctos", "a.key", {})
     with pytest.raises(ConfigError, match="CTOS_PASSWORD"):
         resolve("enc:1:abc", "a.key", {})
+
+
+_TAKING = """
+import os, subprocess, sys
+from pathlib import Path
+from engine.io.config import find_paths, load_accounts, load_config
+paths = find_paths(sys.argv[1], os.environ)
+accounts = load_accounts(paths, load_config(paths))
+child = subprocess.run([sys.executable, "-c", "import os; print(os.environ)"], capture_output=True).stdout
+kernel = Path("/proc/self/environ").read_bytes() if sys.platform == "linux" else b"KEPT=stays"
+assert b"canary" not in kernel + child, kernel + child
+assert b"KEPT=stays" in kernel
+from engine.io.secrets import process_environment, take_password
+from engine.boot.venues import credentials_of
+assert [credentials_of(entry).secret.reveal() for entry in accounts[:2]] == ["canary-1", "canary-2"]
+assert take_password().reveal() == take_password().reveal() == "canary-3"
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes of files")
+def test_variables_with_keys_are_gone_once_the_accounts_are_read(tmp_path: Path) -> None:
+    account = "{mode: live, key: plain, secret: '${%s}', passphrase: x}"
+    file = tmp_path / "accounts.yaml"
+    file.write_text(f"okx: {{main: {account % 'A_KEY'}}}\nbinance: {{main: {account % 'B_KEY'}}}\n")
+    file.chmod(0o600)
+    tmp_path.chmod(0o700)
+    variables = {"A_KEY": "canary-1", "B_KEY": "canary-2", "CTOS_PASSWORD": "canary-3", "KEPT": "stays"}
+    done = subprocess.run(
+        [sys.executable, "-c", _TAKING, str(tmp_path)], env={**os.environ, **variables}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture
