@@ -131,6 +131,10 @@ class BackpackDriver(VenueDriver):
             sockets.append(self._private.client.status)
         return [self._http.status, *sockets]
 
+    def clock_offset_ms(self) -> float | None:
+        """Return the venue's time less ours, in ms; None until it was asked."""
+        return self._rest.clock.known_offset_ms
+
     # Orders.
 
     async def submit(self, request: OrderRequest) -> OrderUpdate:

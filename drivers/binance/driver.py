@@ -181,6 +181,11 @@ class BinanceDriver(VenueDriver):
         spot = LinkStatus("rest spot", spot.state, spot.since_ns, spot.rtt_ms, spot.detail)
         return [perp, spot, *self._public.links(), *self._private.links()]
 
+    def clock_offset_ms(self) -> float | None:
+        """Return the venue's time less ours, in ms: of the interface that is furthest off; None until it was asked."""
+        offsets = [rest.time.known_offset_ms for rest in self._rests.values()]
+        return max((offset for offset in offsets if offset is not None), key=abs, default=None)
+
     # Public streams.
 
     def follow(self, topic: Topic) -> None:

@@ -155,6 +155,10 @@ class OkxDriver(VenueDriver):
         private = [self._private.client.status] if self._private is not None else []
         return [self._rest.http.status, *self._market.links(), *private]
 
+    def clock_offset_ms(self) -> float | None:
+        """Return the venue's time less ours, in ms; None until it was asked."""
+        return self._rest.time.known_offset_ms
+
     # Public streams.
 
     def follow(self, topic: Topic) -> None:

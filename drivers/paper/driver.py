@@ -152,6 +152,10 @@ class PaperDriver:
         """Return nothing: there is no connection to lose."""
         return []
 
+    def clock_offset_ms(self) -> float | None:
+        """Return None: the paper venue goes by our clock."""
+        return None
+
     def audit(self) -> list[AuditLine]:
         """Return the proof of every currency's cash."""
         return self.exchange.audit()

@@ -47,6 +47,11 @@ class ServerClock:
         now_ns = self._notice_step()
         return int(now_ns / NS_PER_MS + self.offset_ms)
 
+    @property
+    def known_offset_ms(self) -> float | None:
+        """Return the venue's time less ours; None before the first answer."""
+        return None if self.uncertainty_ms == float("inf") else self.offset_ms
+
     async def sync(self, samples: int = 8) -> None:
         """Ask the venue `samples` times and keep the answer of the shortest round trip.
 

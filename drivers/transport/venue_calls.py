@@ -90,6 +90,10 @@ class VenueCalls(ABC):
         """Return the state of every connection."""
 
     @abstractmethod
+    def clock_offset_ms(self) -> float | None:
+        """Return the venue's time less ours, in ms; None until it was asked."""
+
+    @abstractmethod
     async def get_price_now(self, symbol: str) -> PriceNow:
         """Return the current prices."""
 

@@ -257,6 +257,9 @@ class Driver(Protocol):
     def links(self) -> list[LinkStatus]:
         """Return the state of every connection; empty where there is none to lose."""
 
+    def clock_offset_ms(self) -> float | None:
+        """Return the venue's time less ours, in ms; None where it is not known, or the venue has no time of its own."""
+
     def book(self, symbol: str) -> OrderBook:
         """Return the live book of an instrument, kept current while it is subscribed."""
 

@@ -104,6 +104,9 @@ class FakeVenue(VenueDriver):
     def links(self):
         return []
 
+    def clock_offset_ms(self):
+        return None
+
     async def get_open_orders(self, symbol=None):
         return [order for order in self.working if symbol in (None, order.symbol)]
 

@@ -226,6 +226,8 @@ async def test_a_wrong_clock_of_ours_does_not_matter(unstarted: Rig, skew_ms: in
     assert unstarted.emulator is not None
     unstarted.emulator.skew_ms = skew_ms
     await unstarted.start_driver()
+    offset_ms = unstarted.driver.clock_offset_ms()
+    assert offset_ms is not None and abs(offset_ms - skew_ms) < 500
     client_id = await unstarted.placed(BUY, "0.02", "59000")
     await unstarted.until(lambda: unstarted.told(client_id))
     assert isinstance(await unstarted.cancel(client_id), OrderUpdate)
