@@ -9,6 +9,7 @@ import base64
 import hashlib
 import hmac
 from datetime import UTC, datetime
+from functools import lru_cache
 
 LOGIN_PATH = "/users/self/verify"
 
@@ -16,7 +17,12 @@ LOGIN_PATH = "/users/self/verify"
 def timestamp(now_ms: int) -> str:
     """Return a time in the form of the header, ISO 8601 in UTC with milliseconds and `Z`."""
     seconds, ms = divmod(now_ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03d}Z"
+    return f"{_whole_second(seconds)}.{ms:03d}Z"
+
+
+@lru_cache(maxsize=4)
+def _whole_second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def sign(secret: str, when: str, method: str, path: str, body: str = "") -> str:

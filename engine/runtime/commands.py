@@ -6,12 +6,13 @@ too much time has passed meanwhile.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 
-from engine.kernel.clock import NS_PER_S
+from engine.kernel.clock import NS_PER_S, TimerHandle
 from engine.kernel.errors import (
     ClockSkew,
     CtosError,
@@ -68,6 +69,8 @@ class OrderCommands:
         self.stops = HeldStops(core, self._fire)
         self.on_refusal: Callable[[Order], None] = lambda order: None
         self.amendments = Amendments(core, booking, resolver, self.reductions, self.cancel)
+        self._deadlines: deque[tuple[int, str]] = deque()
+        self._next_deadline: TimerHandle | None = None
 
     def request(
         self,
@@ -145,7 +148,7 @@ class OrderCommands:
         if order.state is OrderState.INTENT:
             core.publish_order(order)
             if not order.held:
-                core.clock.call_at(deadline_ns, self._drop_late, request.client_id)
+                self._watch_deadline(deadline_ns, request.client_id)
         return order
 
     def cancel(self, client_id: str) -> None:
@@ -234,6 +237,24 @@ class OrderCommands:
         except RiskReject:
             return None
         return None
+
+    def _watch_deadline(self, deadline_ns: int, client_id: str) -> None:
+        """See to it that an order is dropped at its deadline; one timer watches the oldest of all."""
+        self._deadlines.append((deadline_ns, client_id))
+        if self._next_deadline is None:
+            self._next_deadline = self._core.clock.call_at(deadline_ns, self._drop_all_late)
+
+    def _drop_all_late(self) -> None:
+        core, deadlines = self._core, self._deadlines
+        self._next_deadline = None
+        while deadlines:
+            deadline_ns, client_id = deadlines[0]
+            order = core.tracker.get(client_id)
+            if order is not None and order.state is OrderState.INTENT and core.clock.now_ns() < deadline_ns:
+                self._next_deadline = core.clock.call_at(deadline_ns, self._drop_all_late)
+                return
+            deadlines.popleft()
+            self._drop_late(client_id)
 
     def _drop_late(self, client_id: str) -> None:
         order = self._core.tracker.get(client_id)

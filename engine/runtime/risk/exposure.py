@@ -15,7 +15,7 @@ import msgspec
 from engine.kernel.orders import Order, OrderType, Side
 from engine.runtime.accounts import MANUAL
 
-ZERO = Decimal(0)
+ZERO, ONE = Decimal(0), Decimal(1)
 LedgerKey = tuple[str, str]
 """Instance and symbol."""
 
@@ -127,11 +127,10 @@ def ledger_exposures(
             continue
         symbol = order.symbol
         price = prices.get(symbol) or prices.setdefault(symbol, price_of(symbol))
-        key = (order.instance, symbol)
-        exposure = found.get(key)
+        exposure = found.get((order.instance, symbol))
         if exposure is None:
-            exposure = found[key] = LedgerExposure(ZERO, price.usd)
+            exposure = found[(order.instance, symbol)] = LedgerExposure(ZERO, price.usd)
         quantity, limit = extent(order)
         side = exposure.buys if order.side is Side.BUY else exposure.sells
-        side.add(quantity, price.usd if limit is None else limit * price.fx)
+        side.add(quantity, price.usd if limit is None else limit if price.fx == ONE else limit * price.fx)
     return found

@@ -291,8 +291,7 @@ class RiskWatcher:
     def _extent(self, order: Order) -> tuple[Decimal, Decimal | None]:
         """Return quantity and price that an order may still trade, with an amendment in flight at its larger."""
         quantity, price = order.working_quantity, order.price
-        amended = self._amended.get(order.client_id)
-        if amended is not None:
+        if self._amended and (amended := self._amended.get(order.client_id)) is not None:
             if order.pending is not Pending.AMEND:
                 del self._amended[order.client_id]
             else:
