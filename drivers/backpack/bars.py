@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from drivers.backpack.symbols import Listing
-from drivers.backpack.values import coins
+from drivers.transport.thousands import coins
 from engine.kernel.market import Bar
 
 

@@ -6,13 +6,14 @@ symbol: it belongs to the symbol being synced.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from drivers.backpack.codec import balance_of, event_fill, event_position, event_update
-from drivers.backpack.feed import MarketFeed, PublicFeed
+from drivers.backpack.feed import PublicFeed
 from drivers.backpack.rest_wire import RestBalance
-from drivers.backpack.values import coin_levels, coins
 from drivers.backpack.wire import (
     BalanceEvent,
     Depth,
@@ -24,9 +25,9 @@ from drivers.backpack.wire import (
     stream_kind,
 )
 from drivers.transport.line_decoder import LineDecoder, Undecodable
-from drivers.transport.snapshots import agreement, best_fit
+from drivers.transport.snapshots import Book, Snapshot, WaitingSnapshots
+from drivers.transport.thousands import coin_levels
 
-WAITING_SNAPSHOTS = 50
 NOT_KNOWN = Decimal(0)
 
 
@@ -35,7 +36,7 @@ class BackpackMessages:
 
     def __init__(self) -> None:
         self._feed = PublicFeed()
-        self._waiting: list[DepthSnapshot] = []
+        self._snapshots = WaitingSnapshots(self._books)
 
     def take(self, payload: bytes, received_ms: int | None) -> tuple[str, list[Any]]:
         """Return the message's name and its events; see `MessageDecoder`."""
@@ -48,13 +49,13 @@ class BackpackMessages:
                 raise Undecodable(f"the venue refused a request: {message.error.code} {message.error.message[:120]}")
             return kind, []
         if isinstance(message, DepthSnapshot):
-            self._waiting = [*self._waiting, message][-WAITING_SNAPSHOTS:]
-            return kind, self._place_snapshots()
+            snapshot = Snapshot(message.lastUpdateId, message.ts, message.bids, message.asks)
+            return kind, self._snapshots.take(snapshot)
         if isinstance(message, OrderEvent | PositionEvent | BalanceEvent):
             return kind, _private(message)
         events: list[Any] = list(self._feed.take(message, stream))
-        if isinstance(message, Depth) and self._waiting and not self._feed.market(message.s).sync.synced:
-            events += self._place_snapshots()
+        if isinstance(message, Depth) and self._snapshots and not self._feed.market(message.s).sync.synced:
+            events += self._snapshots.place()
         return kind, events
 
     def symbol_of(self, native: str) -> str | None:
@@ -64,37 +65,13 @@ class BackpackMessages:
 
     def state(self) -> dict[str, Any]:
         """Return the state of each book: `synced`, `invalid`, or `no snapshot`."""
-        books = {
-            market.listing.symbol: {
-                "state": "synced" if market.sync.synced else "invalid" if market.sync.gaps else "no snapshot",
-                "gaps": market.sync.gaps,
-            }
-            for market in self._feed.markets.values()
-            if market.sync.last_id is not None
-        }
         syncs = [market.sync for market in self._feed.markets.values()]
-        unplaced = [s for s in self._waiting if not any(sync.covers(s.lastUpdateId) for sync in syncs)]
-        return {"books": books, "unplaced_snapshots": len(unplaced)}
+        books = {sync.symbol: sync.state() for sync in syncs if sync.last is not None}
+        return {"books": books, "unplaced_snapshots": self._snapshots.unplaced()}
 
-    def _place_snapshots(self) -> list[Any]:
-        """Give each waiting snapshot to the book it belongs to; keep those whose book is not known yet."""
-        events: list[Any] = []
-        waiting, self._waiting = self._waiting, []
-        for snapshot in waiting:
-            market = self._owner(snapshot)
-            if market is None:
-                self._waiting.append(snapshot)
-            else:
-                events += self._feed.snapshot(market.listing.native, snapshot)
-        return events
-
-    def _owner(self, snapshot: DepthSnapshot) -> MarketFeed | None:
-        """Return the market a snapshot belongs to, of those that wait for one; None while that cannot be told."""
-        number = snapshot.lastUpdateId
-        waiting = [m for m in self._feed.markets.values() if not m.sync.synced and m.sync.covers(number)]
-        fitting = [market for market in waiting if _is_near(snapshot, market)]
-        at = best_fit([(_agreement(snapshot, market), _common(snapshot, market)) for market in fitting])
-        return None if at is None else fitting[at]
+    def _books(self, group: str) -> Iterator[Book]:
+        for market in self._feed.markets.values():
+            yield Book(market.sync, partial(coin_levels, multiplier=market.listing.multiplier))
 
 
 def make_decoder() -> LineDecoder:
@@ -115,30 +92,3 @@ def _private(message: OrderEvent | PositionEvent | BalanceEvent) -> list[Any]:
 
 def _number(number: int | None) -> str:
     return "" if number is None else str(number)
-
-
-def _agreement(snapshot: DepthSnapshot, market: MarketFeed) -> int:
-    by = market.listing.multiplier
-    bids, asks = coin_levels(snapshot.bids, by), coin_levels(snapshot.asks, by)
-    return agreement(bids, asks, market.sync.included(snapshot.lastUpdateId))
-
-
-def _common(snapshot: DepthSnapshot, market: MarketFeed) -> int:
-    """Return how many prices a snapshot shares with a market's last update."""
-    listed = {coins(price, 0.0, market.listing.multiplier)[0] for price, _ in snapshot.bids + snapshot.asks}
-    return sum(price in listed for price in _changed_prices(market))
-
-
-def _is_near(snapshot: DepthSnapshot, market: MarketFeed) -> bool:
-    """Return whether a market's last update has a price between half and twice the snapshot's best bid or ask."""
-    best = max((price for price, _ in snapshot.bids), default=None) or min((p for p, _ in snapshot.asks), default=None)
-    changed = _changed_prices(market)
-    if best is None or not changed:
-        return True
-    best = coins(best, 0.0, market.listing.multiplier)[0]
-    return any(best / 2 < price < best * 2 for price in changed)
-
-
-def _changed_prices(market: MarketFeed) -> list[float]:
-    depth = market.last_depth
-    return [] if depth is None else [price for price, _ in depth.b + depth.a]

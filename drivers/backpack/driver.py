@@ -16,13 +16,13 @@ from drivers.backpack.orders import Orders
 from drivers.backpack.rest import Rest
 from drivers.backpack.signer import Signer
 from drivers.backpack.symbols import arch
-from drivers.backpack.values import coin_levels
 from drivers.backpack.wire import BalanceEvent, Message, OrderEvent, PositionEvent, PrivateMessage, PublicMessage
 from drivers.backpack.ws import PrivateSocket, PublicSocket
 from drivers.transport.funding import FundingWatch
 from drivers.transport.http import HttpClient
 from drivers.transport.rate_limits import RateLimiter
 from drivers.transport.setup import VenueSetup
+from drivers.transport.thousands import coin_levels
 from drivers.transport.venue_calls import Topic
 from drivers.transport.venue_driver import VenueDriver
 from engine.kernel.account import AccountStream, Balance, KeyRights, Position

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from drivers.backpack.bars import bar_of
-from drivers.backpack.depth import DepthSync
 from drivers.backpack.symbols import Listing, arch, parse_native
-from drivers.backpack.values import coin_levels, coins, ms_of
+from drivers.backpack.values import ms_of
 from drivers.backpack.wire import (
     BookTicker,
     DayTicker,
@@ -19,7 +18,9 @@ from drivers.backpack.wire import (
     PublicMessage,
     TradePrint,
 )
+from drivers.transport.depth import DepthSync
 from drivers.transport.line_decoder import Undecodable
+from drivers.transport.thousands import coin_levels, coins
 from engine.kernel.market import TIMEFRAME_MS, Bar, FundingRate, MarketEvent, MarkPrice, Quote, Ticker, Trade
 from engine.kernel.orders import Side
 
@@ -30,17 +31,15 @@ class MarketFeed:
     Attributes:
         listing: The symbol's names.
         sync: The state of its book.
-        last_depth: The last depth message.
         last_bars: The last candle of each length.
         quoted_us: Time of the last best bid and ask, µs.
     """
 
-    __slots__ = ("last_bars", "last_depth", "listing", "quoted_us", "sync")
+    __slots__ = ("last_bars", "listing", "quoted_us", "sync")
 
     def __init__(self, listing: Listing) -> None:
         self.listing = listing
         self.sync = DepthSync(listing.symbol)
-        self.last_depth: Depth | None = None
         self.last_bars: dict[str, Bar] = {}
         self.quoted_us = 0
 
@@ -91,8 +90,8 @@ class PublicFeed:
         """Return the events that a REST snapshot of a symbol's book leads to."""
         market = self.market(native)
         by = market.listing.multiplier
-        message.bids, message.asks = coin_levels(message.bids, by), coin_levels(message.asks, by)
-        return market.sync.snapshot(message)
+        bids, asks = coin_levels(message.bids, by), coin_levels(message.asks, by)
+        return market.sync.snapshot(message.lastUpdateId, message.ts, bids, asks)
 
     def first_quote(self, native: str, message: DepthSnapshot) -> list[MarketEvent]:
         """Return the best bid and ask of a REST book, unless the stream told newer ones or a side is empty.
@@ -114,10 +113,8 @@ class PublicFeed:
             raise Undecodable(f"depth: u {message.u} is before U {message.U}", message.s)
         market = self.markets.get(message.s) or self.market(message.s)
         by = market.listing.multiplier
-        if by != 1:
-            message.b, message.a = coin_levels(message.b, by), coin_levels(message.a, by)
-        market.last_depth = message
-        return market.sync.update(message)
+        bids, asks = coin_levels(message.b, by), coin_levels(message.a, by)
+        return market.sync.update(message.U - 1, message.u, (message.T or message.E) // 1000, bids, asks)
 
     def _on_book_ticker(self, message: BookTicker, stream: str) -> list[MarketEvent]:
         market = self.market(message.s)

@@ -49,6 +49,11 @@ class DepthSnapshot(Struct, gc=False):
     lastUpdateId: int
     timestamp: Micros | None = None
 
+    @property
+    def ts(self) -> int | None:
+        """Return its time in ms, None where it has none."""
+        return self.timestamp // 1000 if self.timestamp else None
+
 
 class BookTicker(Struct, gc=False):
     """Best bid and ask; null or 0 where a side is empty."""

@@ -34,11 +34,6 @@ class DepthUpdate(Struct, tag_field="e", tag="depthUpdate", gc=False):
     T: Time | None = None
     pu: int | None = None
 
-    @property
-    def time(self) -> int:
-        """Return the time of the last change, ms."""
-        return self.T or self.E
-
 
 class DepthSnapshot(Struct, gc=False):
     """The reply of the REST depth request; only futures carry `E` and `T`. It does not name its symbol."""
@@ -48,6 +43,11 @@ class DepthSnapshot(Struct, gc=False):
     asks: WireLevels
     E: Time | None = None
     T: Time | None = None
+
+    @property
+    def ts(self) -> int | None:
+        """Return the time of its last change, ms, None where it has none."""
+        return self.T or self.E or None
 
 
 class BookTicker(Struct, tag_field="e", tag="bookTicker", gc=False):

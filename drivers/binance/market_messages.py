@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from drivers.binance.codec import (
@@ -15,14 +16,14 @@ from drivers.binance.codec import (
     MarkPriceUpdate,
     Reply,
     TradePrint,
-    WireLevels,
     decode,
 )
-from drivers.binance.depth import DepthSync
 from drivers.binance.symbols import arch, parse_native
 from drivers.binance.wire import BookTickerRow
+from drivers.transport.depth import DepthSync
 from drivers.transport.line_decoder import Undecodable
-from drivers.transport.snapshots import agreement, best_fit
+from drivers.transport.snapshots import Book, Snapshot, WaitingSnapshots
+from drivers.transport.thousands import coin_levels
 from engine.kernel.instruments import InstrumentKind
 from engine.kernel.market import (
     TIMEFRAME_MS,
@@ -36,20 +37,19 @@ from engine.kernel.market import (
 )
 from engine.kernel.orders import Side
 
+_PERP, _SPOT = InstrumentKind.PERP.value, InstrumentKind.SPOT.value
 _MICROSECONDS_FROM = 100_000_000_000_000
-_WAITING_SNAPSHOTS = 50
 
 
 class _Market:
     """What is remembered of one symbol between messages."""
 
-    __slots__ = ("last_depth", "multiplier", "prints", "quoted", "symbol", "sync")
+    __slots__ = ("multiplier", "prints", "quoted", "symbol", "sync")
 
-    def __init__(self, symbol: str, multiplier: int, futures: bool) -> None:
+    def __init__(self, symbol: str, multiplier: int) -> None:
         self.symbol = symbol
         self.multiplier = multiplier
-        self.sync = DepthSync(symbol, futures)
-        self.last_depth: DepthUpdate | None = None
+        self.sync = DepthSync(symbol)
         self.quoted = False  # the stream told the best bid and ask since it was subscribed
         self.prints: type | None = None
 
@@ -78,7 +78,7 @@ class MarketMessages:
         self._period_h = period_h or (lambda symbol: arch().extra["funding_period_h"])
         self._received_ms: int | None = None
         self._markets: dict[tuple[str, bool], _Market] = {}
-        self._waiting: list[DepthSnapshot] = []
+        self._snapshots = WaitingSnapshots(self._books)
         self._handlers: dict[type, tuple[str, Callable[[Any], list[MarketEvent]]]] = {
             DepthSnapshot: ("snapshot", self._on_snapshot),
             BookTicker: ("bookTicker", self._on_book_ticker),
@@ -120,7 +120,8 @@ class MarketMessages:
         if not isinstance(message, DepthSnapshot):
             raise Undecodable(f"depth of {native}: the venue answered with something else", native)
         market = self._market(native, self._futures_by_default)
-        return market.sync.snapshot(_scaled(message, market.multiplier), current=True)
+        bids, asks = coin_levels(message.bids, market.multiplier), coin_levels(message.asks, market.multiplier)
+        return market.sync.snapshot(message.lastUpdateId, message.ts, bids, asks)
 
     def await_quote(self, native: str) -> None:
         """Note that a symbol's quotes were just subscribed: the stream tells them when they change, not before."""
@@ -132,14 +133,14 @@ class MarketMessages:
         if market.quoted or not row.bidPrice or not row.askPrice:
             return []
         bid, ask = (float(row.bidPrice), float(row.bidQty)), (float(row.askPrice), float(row.askQty))
-        ((bid_price, bid_size), (ask_price, ask_size)) = _coins([bid, ask], market.multiplier)
+        ((bid_price, bid_size), (ask_price, ask_size)) = coin_levels([bid, ask], market.multiplier)
         return [Quote(market.symbol, row.time or now_ms, bid_price, bid_size, ask_price, ask_size)]
 
     def lose(self, native: str) -> None:
         """Forget a symbol's book: its stream broke or ended."""
         market = self._markets.get((native, self._futures_by_default))
         if market is not None:
-            market.sync.reset()
+            market.sync.lose()
 
     def is_synced(self, native: str) -> bool:
         """Return whether a symbol's book is complete and continuous."""
@@ -153,17 +154,10 @@ class MarketMessages:
 
     def state(self) -> dict[str, Any]:
         """Return each book's state, `synced`, `invalid` or `no snapshot`, and what was left out."""
-        books = {
-            market.symbol: {
-                "state": "synced" if market.sync.synced else "invalid" if market.sync.gaps else "no snapshot",
-                "gaps": market.sync.gaps,
-            }
-            for market in self._markets.values()
-            if market.sync.last_id is not None
-        }
         syncs = [market.sync for market in self._markets.values()]
-        unplaced = [s for s in self._waiting if not any(sync.covers(s.lastUpdateId) for sync in syncs)]
-        return {"books": books, "unplaced_snapshots": len(unplaced), "repeated_trades": self.repeated}
+        books = {sync.symbol: sync.state() for sync in syncs if sync.last is not None}
+        unplaced = self._snapshots.unplaced()
+        return {"books": books, "unplaced_snapshots": unplaced, "repeated_trades": self.repeated}
 
     def _market(self, native: str, futures: bool | None) -> _Market:
         if self._only:
@@ -175,7 +169,7 @@ class MarketMessages:
         market = self._markets.get((native, futures))
         if market is None:
             listing = parse_native(native, InstrumentKind.PERP if futures else InstrumentKind.SPOT)
-            market = self._markets[native, futures] = _Market(listing.symbol, listing.multiplier, futures)
+            market = self._markets[native, futures] = _Market(listing.symbol, listing.multiplier)
         return market
 
     def _time(self, venue_time: int | None) -> int:
@@ -190,49 +184,36 @@ class MarketMessages:
     def _on_depth(self, message: DepthUpdate) -> list[MarketEvent]:
         if message.u < message.U:
             raise Undecodable(f"depthUpdate: u {message.u} is before U {message.U}", message.s)
-        futures = message.pu is not None
+        previous, futures = message.pu, True
+        if previous is None:
+            previous, futures = message.U - 1, False
         market = self._markets.get((message.s, futures)) or self._market(message.s, futures)
+        bids, asks = message.b, message.a
         if market.multiplier != 1:
-            message.b, message.a = _coins(message.b, market.multiplier), _coins(message.a, market.multiplier)
-        if message.E >= _MICROSECONDS_FROM:
-            message.E = self._time(message.E)
-        market.last_depth = message
-        events = market.sync.update(message)
-        if self._waiting and not market.sync.synced:
-            events += self._place_snapshots()
+            bids, asks = coin_levels(bids, market.multiplier), coin_levels(asks, market.multiplier)
+        ts = message.T or message.E
+        if ts >= _MICROSECONDS_FROM:
+            ts //= 1000
+        events = market.sync.update(previous, message.u, ts, bids, asks)
+        if not market.sync.synced and self._snapshots:
+            events += self._snapshots.place()
         return events
 
     def _on_snapshot(self, message: DepthSnapshot) -> list[MarketEvent]:
-        self._waiting = [*self._waiting, message][-_WAITING_SNAPSHOTS:]
-        return self._place_snapshots()
+        group = _SPOT if message.E is None else _PERP
+        return self._snapshots.take(Snapshot(message.lastUpdateId, message.ts, message.bids, message.asks, group))
 
-    def _place_snapshots(self) -> list[MarketEvent]:
-        """Give each waiting snapshot to the book it belongs to; keep those whose book is not known yet."""
-        events: list[MarketEvent] = []
-        waiting, self._waiting = self._waiting, []
-        for snapshot in waiting:
-            market = self._owner(snapshot)
-            if market is None:
-                self._waiting.append(snapshot)
-            else:
-                events += market.sync.snapshot(_scaled(snapshot, market.multiplier))
-        return events
-
-    def _owner(self, snapshot: DepthSnapshot) -> _Market | None:
-        """Return the market a snapshot belongs to, of those that wait for one; None while that cannot be told."""
-        futures, number = snapshot.E is not None, snapshot.lastUpdateId
-        books = [market for (_, kind), market in self._markets.items() if kind is futures]
-        waiting = [market for market in books if not market.sync.synced and market.sync.covers(number)]
-        fitting = [market for market in waiting if _is_near(snapshot, market)]
-        at = best_fit([(_agreement(snapshot, market), _common(snapshot, market)) for market in fitting])
-        return None if at is None else fitting[at]
+    def _books(self, group: str) -> Iterator[Book]:
+        for (_, futures), market in self._markets.items():
+            if (group == _PERP) is futures:
+                yield Book(market.sync, partial(coin_levels, multiplier=market.multiplier))
 
     def _on_book_ticker(self, message: BookTicker) -> list[MarketEvent]:
         market = self._market(message.s, message.E is not None)
         market.quoted = True
         ts = self._time(message.T or message.E)
         if market.multiplier != 1:
-            ((message.b, message.B), (message.a, message.A)) = _coins(
+            ((message.b, message.B), (message.a, message.A)) = coin_levels(
                 [(message.b, message.B), (message.a, message.A)], market.multiplier
             )
         return [Quote(market.symbol, ts, message.b, message.B, message.a, message.A)]
@@ -252,14 +233,14 @@ class MarketMessages:
             market.prints = type(message)
         price, size = message.p, message.q
         if market.multiplier != 1:
-            ((price, size),) = _coins([(price, size)], market.multiplier)
+            ((price, size),) = coin_levels([(price, size)], market.multiplier)
         side = Side.SELL if message.m else Side.BUY
         return [Trade(market.symbol, self._time(message.T), price, size, side, str(number))]
 
     def _on_mark_price(self, message: MarkPriceUpdate) -> list[MarketEvent]:
         market = self._market(message.s, True)
         ts = self._time(message.E)
-        ((mark, _), (index, _)) = _coins([(message.p, 0.0), (message.i, 0.0)], market.multiplier)
+        ((mark, _), (index, _)) = coin_levels([(message.p, 0.0), (message.i, 0.0)], market.multiplier)
         events: list[MarketEvent] = [MarkPrice(market.symbol, ts, mark, index)]
         if message.r:
             try:
@@ -279,7 +260,7 @@ class MarketMessages:
         if k.i not in TIMEFRAME_MS:
             raise Undecodable(f"kline: interval {k.i[:10]!r} is not one of {', '.join(TIMEFRAME_MS)}", message.s)
         by = market.multiplier
-        ((o, volume), (h, _), (low, _), (c, _)) = _coins([(k.o, k.v), (k.h, 0.0), (k.l, 0.0), (k.c, 0.0)], by)
+        ((o, volume), (h, _), (low, _), (c, _)) = coin_levels([(k.o, k.v), (k.h, 0.0), (k.l, 0.0), (k.c, 0.0)], by)
         return [
             Bar(market.symbol, k.i, self._time(k.t), o, h, low, c, volume, k.q, closed=k.x, ts=self._time(message.E))
         ]
@@ -287,41 +268,5 @@ class MarketMessages:
     def _on_day_ticker(self, message: DayTicker) -> list[MarketEvent]:
         market = self._market(message.s, message.b is None)
         prices = [(price, 0.0) for price in (message.c, message.o, message.h, message.l)]
-        last, opened, high, low = (price for price, _ in _coins(prices, market.multiplier))
+        last, opened, high, low = (price for price, _ in coin_levels(prices, market.multiplier))
         return [Ticker(market.symbol, self._time(message.E), last, opened, high, low, message.q)]
-
-
-def _coins(levels: WireLevels, multiplier: int) -> WireLevels:
-    """Turn venue coins into coins; 15 digits, so that the division leaves no trace of binary fractions."""
-    if multiplier == 1:
-        return levels
-    return [(float(f"{price / multiplier:.15g}"), float(f"{size * multiplier:.15g}")) for price, size in levels]
-
-
-def _scaled(snapshot: DepthSnapshot, multiplier: int) -> DepthSnapshot:
-    if multiplier != 1:
-        snapshot.bids, snapshot.asks = _coins(snapshot.bids, multiplier), _coins(snapshot.asks, multiplier)
-    return snapshot
-
-
-def _agreement(snapshot: DepthSnapshot, market: _Market) -> int:
-    bids, asks = _coins(snapshot.bids, market.multiplier), _coins(snapshot.asks, market.multiplier)
-    return agreement(bids, asks, market.sync.included(snapshot.lastUpdateId))
-
-
-def _common(snapshot: DepthSnapshot, market: _Market) -> int:
-    """Return how many prices a snapshot shares with a market's last update: it does not name its symbol."""
-    listed = {price for price, _ in _coins(snapshot.bids + snapshot.asks, market.multiplier)}
-    return sum(price in listed for price in _changed_prices(market))
-
-
-def _is_near(snapshot: DepthSnapshot, market: _Market) -> bool:
-    """Return whether a market's last update has a price between half and twice the snapshot's best."""
-    best = _coins((snapshot.bids or snapshot.asks)[:1], market.multiplier)
-    changed = _changed_prices(market)
-    return not best or not changed or any(best[0][0] / 2 < price < best[0][0] * 2 for price in changed)
-
-
-def _changed_prices(market: _Market) -> list[float]:
-    depth = market.last_depth
-    return [] if depth is None else [price for price, _ in depth.b + depth.a]

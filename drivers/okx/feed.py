@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from drivers.okx import codec
-from drivers.okx.depth import NO_PREVIOUS, DepthSync, Step
 from drivers.okx.messages import decode
 from drivers.okx.symbols import Contract, Contracts, arch, parse_native, read_instrument
 from drivers.okx.wire import (
@@ -27,11 +27,14 @@ from drivers.okx.wire import (
     TickerRow,
     TradeRow,
 )
+from drivers.transport.depth import DepthSync
 from drivers.transport.line_decoder import DecodedEvent, Undecodable
+from drivers.transport.snapshots import Book, Snapshot, WaitingSnapshots
 from engine.kernel.errors import UnknownSymbol
 from engine.kernel.market import MarketEvent, MarkPrice
 
-_WAITING_SNAPSHOTS = 50
+_NO_PREVIOUS = -1
+"""The number before that of the stream's own snapshot."""
 _DEPTH_CHANNELS = ("books", "books-l2-tbt", "books50-l2-tbt")
 Handler = Callable[[Any, Contract, int | None], list[DecodedEvent]]
 
@@ -48,7 +51,7 @@ class Feed:
         self._depths: dict[str, DepthSync] = {}
         self._indices: dict[str, float] = {}
         self._marks: dict[str, MarkPrice] = {}
-        self._waiting: list[BookRow] = []
+        self._snapshots = WaitingSnapshots(self._books)
         self._handlers: dict[str, Handler] = {
             "books5": self._on_touch,
             "bbo-tbt": self._on_touch,
@@ -87,15 +90,8 @@ class Feed:
 
     def state(self) -> dict[str, Any]:
         """Return the state of each book, and how many REST snapshots found none."""
-        books = {
-            self.contracts.get(native).symbol: {
-                "state": "synced" if depth.synced else "invalid" if depth.gaps else "no snapshot",
-                "gaps": depth.gaps,
-            }
-            for native, depth in self._depths.items()
-            if depth.last is not None
-        }
-        return {"books": books, "unplaced_snapshots": len(self._waiting)}
+        books = {depth.symbol: depth.state() for depth in self._depths.values() if depth.last is not None}
+        return {"books": books, "unplaced_snapshots": self._snapshots.unplaced()}
 
     # For the sockets as well.
 
@@ -124,7 +120,9 @@ class Feed:
 
     def rest_book(self, native: str, row: BookRow) -> list[MarketEvent]:
         """Take the REST snapshot of a book that is being synced."""
-        return self._depth(native).rest_snapshot(_step(row, self.contracts.get(native)))
+        contract = self.contracts.get(native)
+        bids, asks = codec.levels(row.bids, contract), codec.levels(row.asks, contract)
+        return self._depth(native).snapshot(row.seqId, row.ts, bids, asks)
 
     def is_synced(self, native: str) -> bool:
         """Return whether a book is complete and continuous."""
@@ -155,35 +153,27 @@ class Feed:
         for row in push.data:
             if row.prevSeqId is None or row.seqId < 0:
                 raise Undecodable(f"{push.arg.channel}: a message without seqId and prevSeqId", native)
-            step = _step(row, contract)
-            if push.action == "snapshot" or row.prevSeqId == NO_PREVIOUS:
-                events += depth.snapshot(step)
+            bids, asks = codec.levels(row.bids, contract), codec.levels(row.asks, contract)
+            if push.action == "snapshot" or row.prevSeqId == _NO_PREVIOUS:
+                events += depth.restart(row.seqId, row.ts, bids, asks)
             else:
-                events += depth.update(step)
-        if self._waiting and not depth.synced:
-            events += self._place_snapshots()
+                events += depth.update(row.prevSeqId, row.seqId, row.ts, bids, asks)
+        if not depth.synced and self._snapshots:
+            events += self._snapshots.place()
         return events
 
     def _on_reply(self, reply: Reply[Any]) -> tuple[str, list[DecodedEvent]]:
         first = reply.data[0] if reply.data else None
         if isinstance(first, BookRow):
-            self._waiting = [*self._waiting, *reply.data][-_WAITING_SNAPSHOTS:]
-            return "snapshot", list(self._place_snapshots())
+            rows = [Snapshot(row.seqId, row.ts, row.bids, row.asks) for row in reply.data]
+            return "snapshot", [event for row in rows for event in self._snapshots.take(row)]
         if isinstance(first, InstrumentRow):
             return "instruments", self._learn(reply.data)
         return "reply", []
 
-    def _place_snapshots(self) -> list[MarketEvent]:
-        """Give each waiting snapshot to the one book whose kept updates it joins; it does not name its symbol."""
-        events: list[MarketEvent] = []
-        waiting, self._waiting = self._waiting, []
-        for row in waiting:
-            fits = [name for name, depth in self._depths.items() if not depth.synced and depth.covers(row.seqId)]
-            if len(fits) == 1:
-                events += self.rest_book(fits[0], row)
-            else:
-                self._waiting.append(row)
-        return events
+    def _books(self, group: str) -> Iterator[Book]:
+        for native, depth in self._depths.items():
+            yield Book(depth, partial(codec.levels, contract=self.contracts.get(native)))
 
     def _learn(self, rows: list[InstrumentRow]) -> list[DecodedEvent]:
         for row in rows:
@@ -244,8 +234,3 @@ class Feed:
 
 def _balances(row: AccountRow) -> list[DecodedEvent]:
     return list(codec.balances(row))
-
-
-def _step(row: BookRow, contract: Contract) -> Step:
-    previous = NO_PREVIOUS if row.prevSeqId is None else row.prevSeqId
-    return Step(previous, row.seqId, row.ts, codec.levels(row.bids, contract), codec.levels(row.asks, contract))

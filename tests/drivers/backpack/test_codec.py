@@ -33,9 +33,10 @@ from drivers.backpack.rest_wire import (
     RestPosition,
 )
 from drivers.backpack.symbols import default_instruments, parse_native
-from drivers.backpack.values import coins, ms_of, plain
+from drivers.backpack.values import ms_of, plain
 from drivers.backpack.wire import OrderEvent, PositionEvent
 from drivers.transport.line_decoder import Undecodable
+from drivers.transport.thousands import coins
 from engine.kernel.errors import InvalidOrder, Unsupported
 from engine.kernel.instruments import InstrumentKind, InstrumentStatus
 from engine.kernel.orders import OrderRequest, OrderState, OrderType, Side

@@ -113,7 +113,7 @@ def test_a_book_through_a_gap():
     assert whole.bids == [(150.0, 1.0), (149.5, 1.0), (149.0, 2.0)]
     assert decoder.feed(depth(104, 104, asks=[["151", "0"]])) == [BookUpdate("SOL-USDC", MS, [], [(151.0, 0.0)])]
     (invalid,) = decoder.feed(depth(106, 107, bids=[["150", "0"]]))
-    assert type(invalid) is BookInvalid and "expected 105" in invalid.reason
+    assert type(invalid) is BookInvalid and "follows on 105, expected 104" in invalid.reason
     assert decoder.feed(depth(108, 108, bids=[["149.5", "3"]])) == []
     assert [type(e) for e in decoder.feed(snapshot(107, bids=[["149.5", "1"]]))] == [BookSynced, BookUpdate]
     assert decoder.summary() == {

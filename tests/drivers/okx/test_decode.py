@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,21 +80,25 @@ def test_a_rest_snapshot_finds_the_book_it_belongs_to():
         book(SPOT, 100, 103, [level("1999", "5")], []),
         book(SPOT, 103, 106, [level("1998", "5")], []),
     )
-    assert [type(e) for e in events] == [BookSynced, BookUpdate, BookUpdate]
-    assert {e.symbol for e in events} == {"ETH-USDT"} and events[1].bids == [(2000.0, 1.0)]
+    assert [type(e) for e in events] == [BookSynced, BookUpdate]
+    assert {e.symbol for e in events} == {"ETH-USDT"} and events[1].bids == [(2000.0, 1.0), (1998.0, 5.0)]
 
 
-def test_a_rest_snapshot_that_fits_two_books_is_given_to_neither():
+@pytest.mark.parametrize(("price", "owner"), [("50000", None), ("1999", "ETH-USDT")])
+def test_a_rest_snapshot_whose_number_fits_two_books_is_told_by_its_prices_or_given_to_neither(price, owner):
     decoder = make_decoder()
     snapshot = {"asks": [level("2001", "1")], "bids": [level("2000", "1")], "ts": "5", "seqId": 104}
+    if owner is None:
+        snapshot |= {"asks": [level("50001", "1")], "bids": [level("49990", "1")]}
     reply = msgspec.json.encode({"code": "0", "msg": "", "data": [snapshot]})
     lines = [
         book(SWAP, 100, 106, [level("50000", "5")], []),
-        book(SPOT, 100, 106, [level("1999", "5")], []),
+        book(SPOT, 100, 106, [level(price, "5")], []),
         reply,
     ]
-    assert [event for each in lines for event in decoder.feed(each)] == []
-    assert decoder.summary()["unplaced_snapshots"] == 1
+    events = [event for each in lines for event in decoder.feed(each)]
+    assert {event.symbol for event in events} == ({owner} if owner else set())
+    assert decoder.summary()["unplaced_snapshots"] == (0 if owner else 1)
 
 
 def test_market_channels():
