@@ -85,6 +85,7 @@ async def main() -> None:
     app.router.add_get("/ws/{tail:.*}", socket)
     app.router.add_get("/{tail:.*}", get)
     app.router.add_post("/api/v5/trade/order", order)
+    app.router.add_post("/api/v5/trade/batch-orders", order)  # by which ccxt sends one order
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
