@@ -1,0 +1,175 @@
+"""Seeded faults: what a venue, a network and a power cut do to a trader."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from engine.kernel.clock import Clock, Rng, sleep
+from tests.sim.network import Network
+from tests.venues.conformance.wire import Wire
+from tests.venues.emulators.core import Emulator
+
+CALM_LATENCY_S = (0.002, 0.03)
+_OUTAGE_S = (1.0, 40.0)
+
+
+class Chaos:
+    """Breaks things until it is stopped.
+
+    Args:
+        emulator: The venue.
+        wire: How its requests and channels are called.
+        network: Between engine and venue.
+        clock: Time.
+        rng: Chooses.
+        mean_s: Mean time between two faults.
+        counts: Counts faults by kind.
+        note: Takes down what is broken.
+    """
+
+    def __init__(
+        self,
+        emulator: Emulator,
+        wire: Wire,
+        network: Network,
+        clock: Clock,
+        rng: Rng,
+        mean_s: float,
+        counts: Counter[str],
+        note: Callable[[str], None],
+    ) -> None:
+        self._emulator = emulator
+        self._faults = emulator.faults
+        self._wire = wire
+        self._network = network
+        self._clock = clock
+        self._rng = rng
+        self._mean_s = mean_s
+        self._counts = counts
+        self._note = note
+        self._ends_ns = 0
+
+    async def play(self, until_ns: int) -> None:
+        """Break something now and then until a moment, then let everything work again."""
+        self._ends_ns = until_ns
+        kinds: list[tuple[int, Callable[[], None]]] = [
+            (14, self._lose_response),
+            (14, self._lose_request),
+            (10, self._unknown),
+            (4, self._busy),
+            (6, self._slow_answer),
+            (8, self._lose_query),
+            (10, self._twice),
+            (8, self._out_of_order),
+            (8, self._drop),
+            (8, self._cut),
+            (4, self._deaf),
+            (4, self._black_hole),
+            (3, self._outage),
+            (5, self._lag),
+            (3, self._slow_network),
+            (3, self._book_gap),
+        ]
+        try:
+            while True:
+                wait_s = self._rng.expovariate(1 / self._mean_s)
+                if self._clock.now_ns() + wait_s * 1e9 >= until_ns:
+                    await sleep(self._clock, max(0.0, (until_ns - self._clock.now_ns()) / 1e9))
+                    return
+                await sleep(self._clock, wait_s)
+                draw = self._rng.random() * sum(weight for weight, _ in kinds)
+                chosen = kinds[-1][1]
+                for weight, kind in kinds:
+                    draw -= weight
+                    if draw < 0:
+                        chosen = kind
+                        break
+                name = chosen.__name__.strip("_")
+                self._counts[name] += 1
+                self._note(f"fault {name}")
+                chosen()
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        """Let everything work again."""
+        self._faults.clear()
+        self._network.latency_s = CALM_LATENCY_S
+        self._network.refusing = False
+
+    def _for_a_while(self, low_s: float, high_s: float, end: Callable[[], object]) -> None:
+        self._clock.call_later(self._rng.uniform(low_s, high_s), end)
+
+    def _command(self) -> str:
+        """Return an order request: mostly a placement."""
+        wire = self._wire
+        names = [wire.place, wire.place, wire.place, wire.cancel, wire.amend or wire.cancel]
+        return self._rng.choice(names)
+
+    def _lose_response(self) -> None:
+        self._faults.lose_response(self._command())
+
+    def _lose_request(self) -> None:
+        self._faults.lose_request(self._command())
+
+    def _unknown(self) -> None:
+        trouble = self._rng.choice(self._wire.unknown)
+        fault = self._faults.unknown_but_done if self._rng.random() < 0.5 else self._faults.answer
+        fault(self._wire.place, trouble.status, trouble.body, trouble.headers)
+
+    def _busy(self) -> None:
+        busy = self._wire.busy
+        self._faults.answer(self._command(), busy.status, busy.body, busy.headers)
+
+    def _slow_answer(self) -> None:
+        self._faults.delay(self._command(), self._rng.uniform(0.5, 12.0), times=1)
+
+    def _lose_query(self) -> None:
+        fault = self._faults.lose_response if self._rng.random() < 0.5 else self._faults.lose_request
+        fault(lambda method, path, body: method == "GET", self._rng.randint(1, 4))
+
+    def _twice(self) -> None:
+        self._faults.duplicate(self._wire.account_channels, self._rng.randint(1, 4))
+
+    def _out_of_order(self) -> None:
+        self._faults.reorder(self._wire.account_channels)
+
+    def _drop(self) -> None:
+        self._faults.drop_message(self._wire.account_channels, self._rng.randint(1, 3))
+
+    def _cut(self) -> None:
+        which = self._rng.choice((self._wire.account, self._wire.market, "*"))
+        self._faults.cut_sockets(which)
+
+    def _deaf(self) -> None:
+        channel = self._wire.account_channels
+        self._faults.mute(channel)
+        self._for_a_while(1.0, 20.0, lambda: self._faults.unmute(channel))
+
+    def _black_hole(self) -> None:
+        which = self._rng.choice((self._wire.account, self._wire.market))
+        self._faults.black_hole(which)
+        self._for_a_while(1.0, 30.0, lambda: self._faults.black_holes.discard(which))
+
+    def _outage(self) -> None:
+        self._network.refusing = True
+        self._faults.cut_sockets("*")
+        self._for_a_while(*_OUTAGE_S, self._connect_again)
+
+    def _connect_again(self) -> None:
+        self._network.refusing = False
+
+    def _lag(self) -> None:
+        self._faults.lag(self._rng.uniform(0.3, 6.0))
+        self._for_a_while(5.0, 30.0, lambda: self._faults.lag(0.0))
+
+    def _slow_network(self) -> None:
+        self._network.latency_s = (0.1, self._rng.uniform(0.3, 2.0))
+        self._for_a_while(5.0, 20.0, self._fast_again)
+
+    def _fast_again(self) -> None:
+        self._network.latency_s = CALM_LATENCY_S
+
+    def _book_gap(self) -> None:
+        self._faults.drop_message("*book*")

@@ -1,0 +1,163 @@
+"""One life of the program: journal, driver, engine and bot, from start to crash or orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, cast
+
+from drivers.transport.setup import Credentials, VenueSetup, choose_hosts
+from engine.boot.venues import JournalVenueStore
+from engine.io.journal import Journal
+from engine.io.writer import WriterThread
+from engine.kernel.clock import Rng
+from engine.kernel.errors import CtosError
+from engine.kernel.event_bus import EventBus
+from engine.kernel.secret import Secret
+from engine.kernel.syscalls import Driver
+from engine.runtime.accounts import Account, AccountLimits
+from engine.runtime.events import EngineAlarm
+from engine.runtime.execution import ExecutionEngine
+from engine.runtime.shell import LoopShell
+from tests.sim.bot import Bot
+from tests.sim.loop import SimLoop
+from tests.sim.mortal import SimClock, SlowDisk
+from tests.sim.trace import Trace
+from tests.sim.truth import Truth, Watch
+from tests.venues.emulators.core import Emulator
+
+LIMITS = AccountLimits(
+    max_notional_usd=Decimal(15_000), max_order_usd=Decimal(5_000), max_leverage=Decimal(20), daily_loss_pct=Decimal(1)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where and on what lives are led.
+
+    Attributes:
+        symbols: What the bot trades.
+        on_violation: Called with the text of a violation.
+    """
+
+    loop: SimLoop
+    emulator: Emulator
+    truth: Truth
+    trace: Trace
+    journal: Path
+    start_ns: int
+    venue: str
+    quote: str
+    symbols: list[str]
+    pace_s: float
+    counts: Counter[str]
+    on_violation: Callable[[str], None]
+
+
+class Life:
+    """One run of the program; everything is made within the context that owns it, so that it can die at once.
+
+    Args:
+        place: Where.
+        rng: Its randomness.
+    """
+
+    def __init__(self, place: Place, rng: Rng) -> None:
+        self._place = place
+        self._rng = rng
+        self.clock = SimClock(place.loop, place.start_ns)
+        self.writer = cast(WriterThread, SlowDisk(self.clock, rng.fork("disk"), self._fail))
+        self.journal = Journal(place.journal, self.writer, on_error=self._fail, ballast_bytes=0)
+        self.bus = EventBus(self._on_handler_error)
+        account = Account(0, "sim", place.venue, default_quote=place.quote, limits=LIMITS)
+        self.driver = self._driver(account)
+        self.shell = LoopShell(place.loop)
+        self.engine = ExecutionEngine(
+            account, self.driver, self.clock, rng.fork("engine"), self.bus, self.journal, self.shell
+        )
+        self.engine.risk.check_entry = lambda instance, symbol: self.engine.stream.check()
+        self.watch = Watch(self.engine, place.truth, place.trace, place.on_violation)
+        self.bus.subscribe(EngineAlarm, self._on_alarm)
+        self.bot: Bot | None = None
+
+    def _driver(self, account: Account) -> Driver:
+        place, emulator = self._place, self._place.emulator
+        package = importlib.import_module(f"drivers.{place.venue}")
+        phrase = Secret(emulator.passphrase) if emulator.passphrase else None
+        setup = VenueSetup(
+            clock=self.clock,
+            rng=self._rng.fork("venue"),
+            store=JournalVenueStore(self.journal, account.key),
+            hosts=choose_hosts(package.arch(), "live", emulator.overrides),
+            credentials=Credentials(Secret(emulator.key), Secret(emulator.secret), phrase),
+            log=lambda level, text: place.trace.note(f"driver {level}: {text}"),
+        )
+        driver: Driver = package.make_driver(setup)
+        return driver
+
+    async def start(self) -> None:
+        """Connect, agree with the venue, and open for orders unless the account is halted.
+
+        Raises:
+            CtosError: The venue does not answer.
+        """
+        place = self._place
+        await self.driver.start()
+        await self.engine.start()
+        for symbol in place.symbols:
+            self.engine.market.watch(symbol)
+        self.bot = Bot(self.engine, self.clock, self._rng.fork("bot"), place.symbols, place.pace_s, place.counts)
+        if not self.engine.risk.is_halted:
+            self.engine.arm("simulation")
+
+    async def end(self) -> None:
+        """Stop in order, as `System.stop` does."""
+        if self.bot is not None:
+            self.bot.stop()
+        await self.driver.stop()
+        self.shell.close()
+        self.engine.stop()
+        self.journal.close()
+
+    def die(self) -> None:
+        """Stop at once: timers, connections, tasks, and all that the disk has not got."""
+        self.clock.dead = True
+        self.writer_gone()
+        for pipe in self._place.loop.network.of(self):
+            pipe.kill()
+        for task in self._place.loop.tasks_of(self):
+            task.cancel()
+
+    def writer_gone(self) -> None:
+        """Lose what was not written."""
+        self.journal._pending.clear()
+
+    async def bury(self) -> None:
+        """Let what is left of a dead life unwind; none of it reaches the disk or the venue."""
+        for _ in range(100):
+            left = self._place.loop.tasks_of(self)
+            if not left:
+                break
+            for task in left:
+                task.cancel()
+            await asyncio.sleep(0)
+        self.writer_gone()
+        self.journal._closed = True
+        self.journal._connection.close()
+
+    def _on_alarm(self, alarm: EngineAlarm) -> None:
+        self._place.trace.note(f"alarm {alarm.kind} {alarm.text}")
+        self._place.counts[f"alarm {alarm.kind}"] += 1
+        if alarm.kind in ("overfill", "fill_conflict", "journal"):
+            self._place.on_violation(f"alarm {alarm.kind}: {alarm.text}")
+
+    def _on_handler_error(self, handler: Any, event: object, error: Exception) -> None:
+        self._place.on_violation(f"{handler!r} failed on {type(event).__name__}: {error!r}")
+
+    def _fail(self, error: CtosError) -> None:
+        self._place.on_violation(f"the disk failed: {error}")

@@ -1,0 +1,144 @@
+"""An event loop whose time is virtual and whose sockets are in memory; the same seed gives the same run.
+
+Time moves only when nothing is runnable. aiohttp and websockets run on it unmodified. Threads and files of the
+operating system do not exist here: an executor runs its work at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from asyncio.selector_events import BaseSelectorEventLoop
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from tests.sim.network import Listener, Network
+
+T = TypeVar("T")
+
+OWNER: contextvars.ContextVar[object | None] = contextvars.ContextVar("owner", default=None)
+"""Whose tasks and connections are made in this context: what dies together in a crash."""
+
+
+class NeverWakesError(RuntimeError):
+    """Nothing is scheduled: the program would sleep for ever."""
+
+
+class _VirtualSelector:
+    """Sleeps by moving the virtual time; knows no file descriptors."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        if timeout is None:
+            raise NeverWakesError("nothing is scheduled")
+        if timeout > 0:
+            self.now += timeout
+        return []
+
+    def register(self, *args: Any) -> None:
+        raise RuntimeError("real file descriptors are not allowed in the simulation")
+
+    modify = register
+
+    def unregister(self, *args: Any) -> None:
+        """Forget nothing."""
+
+    def get_map(self) -> dict[Any, Any]:
+        return {}
+
+    def get_key(self, descriptor: object) -> None:
+        raise KeyError(descriptor)
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+class SimLoop(BaseSelectorEventLoop):
+    """The loop of one simulation.
+
+    Args:
+        seed: Of the network's latencies.
+
+    Attributes:
+        network: Who listens, and all connections.
+    """
+
+    def __init__(self, seed: int | str = 0) -> None:
+        self._virtual = _VirtualSelector()
+        super().__init__(self._virtual)
+        self._clock_resolution = 1e-9
+        self.network = Network(self, seed)
+        self._tasks: WeakKeyDictionary[asyncio.Task[Any], tuple[int, object | None]] = WeakKeyDictionary()
+        self._made = 0
+        self.set_task_factory(self._new_task)
+
+    def time(self) -> float:
+        """Return the virtual time in seconds from the beginning."""
+        return self._virtual.now
+
+    def tasks_of(self, owner: object) -> list[asyncio.Task[Any]]:
+        """Return the unfinished tasks that were made in the context of an owner, oldest first."""
+        found = [(made[0], task) for task, made in self._tasks.items() if made[1] is owner and not task.done()]
+        return [task for _, task in sorted(found, key=lambda pair: pair[0])]
+
+    def _new_task(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+        context = options.get("context")
+        owner = OWNER.get() if context is None else context.get(OWNER)
+        task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **options)
+        self._made += 1
+        self._tasks[task] = (self._made, owner)
+        return task
+
+    # What a loop does with the operating system.
+
+    def _make_self_pipe(self) -> None:
+        self._ssock = self._csock = None  # type: ignore[assignment]
+
+    def _close_self_pipe(self) -> None:
+        """Have no pipe."""
+
+    def _write_to_self(self) -> None:
+        """Need no waking: there is one thread."""
+
+    def run_in_executor(self, executor: Any, function: Callable[..., Any], *args: Any) -> Any:
+        """Run at once."""
+        done = self.create_future()
+        try:
+            done.set_result(function(*args))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+    async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
+        """Return one address for every name."""
+        return [(2, 1, 6, "", ("127.0.0.1", int(port or 0)))]
+
+    async def create_server(self, factory: Any, host: Any = None, port: Any = None, **options: Any) -> Any:
+        """Listen in memory; port 0 takes a free one."""
+        return self.network.listen(factory, int(port or 0))
+
+    async def create_connection(self, factory: Any, host: Any = None, port: Any = None, **options: Any) -> Any:
+        """Connect to a listener in memory."""
+        return await self.network.connect(factory, str(host), int(port), OWNER.get())
+
+
+def run(main: Callable[[SimLoop], Coroutine[Any, Any, T]], seed: int | str = 0) -> T:
+    """Carry a simulation out and return its result; whatever is left over is cancelled."""
+    loop = SimLoop(seed)
+    asyncio.set_event_loop(loop)
+    try:
+        return loop.run_until_complete(main(loop))
+    finally:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=10.0))
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+__all__ = ["OWNER", "Listener", "NeverWakesError", "SimLoop", "run"]

@@ -1,0 +1,65 @@
+"""A seeded market of two perpetuals that walks within one per cent: books, prints and marks, every two seconds."""
+
+from __future__ import annotations
+
+from engine.kernel.clock import Clock, Rng, sleep
+from engine.kernel.instruments import Instrument
+from engine.kernel.market import Levels
+from engine.kernel.orders import Side
+from tests.venues.emulators.core import Emulator
+
+BASE_PRICES = {"BTC": 60_000.0, "ETH": 3_000.0}
+RANGE = 0.01
+"""How far a price strays from its base, as a share."""
+STEP_S = 2.0
+_LEVELS = 3
+_GAP_TICKS = 5
+_CLIP_USD = 3_000.0
+
+
+class SimMarket:
+    """Moves an emulator's prices.
+
+    Args:
+        emulator: The venue.
+        clock: Time.
+        rng: Chooses steps and sizes.
+        instruments: What moves.
+    """
+
+    def __init__(self, emulator: Emulator, clock: Clock, rng: Rng, instruments: list[Instrument]) -> None:
+        self._emulator = emulator
+        self._clock = clock
+        self._rng = rng
+        self._instruments = instruments
+        self._middle = {instrument.symbol: BASE_PRICES[instrument.base] for instrument in instruments}
+
+    async def play(self) -> None:
+        """Move for ever."""
+        for instrument in self._instruments:
+            self._emulator.funding(instrument.symbol, 0.0001, period_h=instrument.funding_period_h or 8)
+        while True:
+            for instrument in self._instruments:
+                self._step(instrument)
+            await sleep(self._clock, STEP_S)
+
+    def _step(self, instrument: Instrument) -> None:
+        rng, symbol = self._rng, instrument.symbol
+        base, middle = BASE_PRICES[instrument.base], self._middle[symbol]
+        middle += rng.gauss(0.0, 0.0003) * base + (base - middle) * 0.01
+        middle = self._middle[symbol] = min(max(middle, base * (1 - RANGE)), base * (1 + RANGE))
+        tick = float(instrument.tick_size)
+        bid = int(middle / tick)
+        bids: Levels = [(round((bid - depth * _GAP_TICKS) * tick, 8), self._size(middle)) for depth in range(_LEVELS)]
+        asks: Levels = [
+            (round((bid + 1 + depth * _GAP_TICKS) * tick, 8), self._size(middle)) for depth in range(_LEVELS)
+        ]
+        self._emulator.book(symbol, bids, asks)
+        if rng.random() < 0.5:
+            side = rng.choice((Side.BUY, Side.SELL))
+            self._emulator.print(symbol, (asks if side is Side.BUY else bids)[0][0], self._size(middle), side)
+        if rng.random() < 0.3:
+            self._emulator.mark(symbol, round(middle, 8))
+
+    def _size(self, price: float) -> float:
+        return round(self._rng.uniform(0.1, 2.0) * _CLIP_USD / price, 3)

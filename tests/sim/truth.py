@@ -1,0 +1,245 @@
+"""The venue's truth, kept beside the emulator, and the invariants that must hold at every moment."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from decimal import Decimal
+
+from drivers.paper.state import PaperOrder
+from engine.kernel.orders import Fill, Order, OrderRequest, OrderState, OrderUpdate
+from engine.kernel.syscalls import AccountEvent, OrderGateway, Reply
+from engine.runtime.events import FillBooked, OrderChanged
+from engine.runtime.execution import ExecutionEngine
+from engine.runtime.trading_state import TradingMode
+from tests.sim.market import BASE_PRICES, RANGE
+from tests.sim.trace import Trace, Violation
+from tests.venues.emulators.core import Emulator
+from tests.venues.emulators.wire import Seen
+
+ZERO = Decimal(0)
+_Content = tuple[str, str, Decimal, Decimal]
+_CLIENT_ID = re.compile(r'(?:clOrdId|newClientOrderId|clientId)(?:=|":"?)([A-Za-z0-9]+)')
+_PRICE_SLACK = Decimal(str(1 - 3 * RANGE))
+"""Lowest price at which an order may have been measured, as a share of the base price."""
+
+
+class Truth:
+    """What the venue really took and did.
+
+    Args:
+        emulator: The venue.
+        trace: Takes down what happens.
+        max_notional: The limit that worst-case exposure must never pass (I6).
+        on_violation: Called with the text of a violation.
+
+    Attributes:
+        fills: How many executions there were.
+        unchecked: Executions that no comparison has found booked yet.
+        checked: (symbol, trade id) of every booked fill that a comparison has found to have happened.
+        executed: Sum of executions by symbol, signed.
+        accepted: Inner ids of the orders that the venue took.
+        sent: Client ids that the engine sent, over all of its lives.
+    """
+
+    def __init__(
+        self, emulator: Emulator, trace: Trace, max_notional: Decimal, on_violation: Callable[[str], None]
+    ) -> None:
+        self._emulator = emulator
+        self._trace = trace
+        self._max_notional = max_notional
+        self._violated = on_violation
+        self.fills = 0
+        self.unchecked: Counter[_Content] = Counter()
+        self.checked: set[tuple[str, str]] = set()
+        self.executed: dict[str, Decimal] = {}
+        self.accepted: set[str] = set()
+        self.sent: set[str] = set()
+        self._asked: set[str] = set()
+        emulator.venue.subscribe_account(self._on_event)
+
+    def _on_event(self, event: AccountEvent) -> None:
+        if isinstance(event, OrderUpdate):
+            self._on_order(event)
+        elif isinstance(event, Fill):
+            self.fills += 1
+            self.unchecked[_content(event)] += 1
+            self.executed[event.symbol] = self.executed.get(event.symbol, ZERO) + event.quantity * event.side.sign
+            self._trace.note(f"venue fill {event.trade_id} {event.quantity} {event.price}")
+
+    def on_request(self, seen: Seen) -> None:
+        """Take a request down as it arrives; no placement may arrive twice."""
+        if seen.method == "GET":
+            return
+        text = f"{seen.query} {seen.body.decode()}"
+        self._trace.note(f"request {seen.method} {seen.path} {text}")
+        found = _CLIENT_ID.search(text)
+        if seen.method == "POST" and found is not None and seen.path.endswith("/order"):
+            if found[1] in self._asked:
+                self._violated(f"I1: the venue is asked a second time to place {found[1]}")
+            self._asked.add(found[1])
+
+    def _on_order(self, update: OrderUpdate) -> None:
+        self._trace.note(f"venue {update.venue_order_id} {update.state.value} {update.quantity} {update.filled}")
+        self.accepted.add(update.venue_order_id)
+        if len(self.accepted) > len(self.sent):
+            self._violated(f"I1: the venue has {len(self.accepted)} orders, the engine sent {len(self.sent)}")
+        self._check_exposure()
+
+    def _check_exposure(self) -> None:
+        exchange = self._emulator.exchange
+        total = ZERO
+        positions = {symbol: exchange.account.position(i) for symbol, i in exchange.instruments.items() if i.is_perp}
+        for symbol, held in positions.items():
+            buys = sells = ZERO
+            for order in exchange.registry.open.values():
+                if order.symbol == symbol and not order.reduce_only:
+                    buys += order.remaining if order.side.sign > 0 else ZERO
+                    sells += order.remaining if order.side.sign < 0 else ZERO
+            worst = max(abs(held + buys), abs(held - sells))
+            if worst:
+                total += worst * Decimal(str(BASE_PRICES[exchange.instruments[symbol].base])) * _PRICE_SLACK
+        if total > self._max_notional:
+            self._violated(f"I6: worst-case exposure {total:.2f} USD passes the limit {self._max_notional}")
+
+
+class Watch:
+    """What one life of the engine says and sends, checked at once.
+
+    Args:
+        engine: The engine.
+        truth: The venue's side.
+        trace: Takes down what happens.
+        on_violation: Called with the text of a violation.
+    """
+
+    def __init__(
+        self, engine: ExecutionEngine, truth: Truth, trace: Trace, on_violation: Callable[[str], None]
+    ) -> None:
+        self._engine = engine
+        self._truth = truth
+        self._trace = trace
+        self._violated = on_violation
+        self._states: dict[str, tuple[OrderState, Decimal, Decimal]] = {}
+        self._booked: set[tuple[str, str]] = set()
+        self._gateway: OrderGateway = engine.core.gateway
+        engine.core.gateway = self
+        engine.bus.subscribe(OrderChanged, self._on_order)
+        engine.bus.subscribe(FillBooked, self._on_fill)
+
+    def place(self, request: OrderRequest, reply: Reply) -> None:
+        """Let an order leave, once, and none that adds risk while halted."""
+        if request.client_id in self._truth.sent:
+            self._violated(f"I1: {request.client_id} is sent a second time")
+        self._truth.sent.add(request.client_id)
+        order = self._engine.tracker.get(request.client_id)
+        reduces = request.reduce_only or (order is not None and order.reduce_only)
+        if self._engine.trading.mode is TradingMode.HALTED and not reduces:
+            self._violated(f"I7: {request.client_id} is sent although the account is halted")
+        if self._engine.journal.failed is not None and not reduces:
+            self._violated(f"I12: {request.client_id} is sent although the journal fails")
+        self._trace.note(f"send {request.client_id} {request.side.value} {request.quantity} {request.price}")
+        self._gateway.place(request, reply)
+
+    def amend(self, client_id: str, symbol: str, price: Decimal | None, quantity: Decimal | None, reply: Reply) -> None:
+        """Let an amendment leave."""
+        self._trace.note(f"amend {client_id} {price} {quantity}")
+        self._gateway.amend(client_id, symbol, price, quantity, reply)
+
+    def cancel(self, client_id: str, symbol: str, reply: Reply) -> None:
+        """Let a cancel leave."""
+        self._trace.note(f"cancel {client_id}")
+        self._gateway.cancel(client_id, symbol, reply)
+
+    def query(self, client_id: str, symbol: str, reply: Reply) -> None:
+        """Let a query leave."""
+        self._gateway.query(client_id, symbol, reply)
+
+    def _on_order(self, event: OrderChanged) -> None:
+        order = event.order
+        before = self._states.get(order.client_id)
+        now = (order.state, order.filled, order.reported_filled)
+        if before == now:
+            return
+        self._states[order.client_id] = now
+        self._trace.note(f"order {order.client_id} {order.state.value} {order.filled}/{order.quantity} {order.reason}")
+        if order.external:
+            self._violated(f"I4: {order.client_id} counts as somebody else's order")
+        if before is None:
+            return
+        if before[0].is_final and order.state is not before[0]:
+            self._violated(f"I5: {order.client_id} was {before[0].value} and is {order.state.value}")
+        if order.filled < before[1] or order.reported_filled < before[2]:
+            self._violated(f"I5: the filled quantity of {order.client_id} fell")
+
+    def _on_fill(self, event: FillBooked) -> None:
+        key = (event.fill.symbol, event.fill.trade_id)
+        self._trace.note(f"booked {event.fill.client_id} {event.fill.trade_id} {event.fill.quantity}")
+        if key in self._booked:
+            self._violated(f"I2: trade {key} is booked twice")
+        self._booked.add(key)
+
+
+def settled(engine: ExecutionEngine) -> str:
+    """Return what the engine still waits for, nothing when it is at rest."""
+    if trouble := engine.stream.trouble():
+        return trouble
+    if engine.reconciler.last_error:
+        return f"the venue could not be asked: {engine.reconciler.last_error}"
+    if unknown := engine.tracker.unknown():
+        return f"{unknown[0].client_id} has no known outcome"
+    for order in engine.tracker.working():
+        if order.pending.value or order.state in (OrderState.INTENT, OrderState.SENT):
+            if not order.held:
+                return f"{order.client_id} is {order.state.value} {order.pending.value}".rstrip()
+        if order.reported_filled > order.filled:
+            return f"{order.client_id}: {order.reported_filled} reported, {order.filled} booked"
+    return ""
+
+
+def differences(engine: ExecutionEngine, truth: Truth, emulator: Emulator) -> list[str]:
+    """Return in what the engine's books and the venue's truth differ, by invariant."""
+    found = []
+    new = [each.fill for each in engine.portfolio.fills.recent() if _key(each.fill) not in truth.checked]
+    booked = Counter(_content(fill) for fill in new)
+    if missing := list((truth.unchecked - booked).elements()):
+        found.append(f"I2: not booked: {missing[:4]}")
+    if invented := list((booked - truth.unchecked).elements()):
+        found.append(f"I2: booked, but never happened: {invented[:4]}")
+    if not missing and not invented:
+        truth.unchecked.clear()
+        truth.checked.update(_key(fill) for fill in new)
+    exchange = emulator.exchange
+    for symbol, instrument in exchange.instruments.items():
+        if not instrument.is_perp:
+            continue
+        real, known = exchange.account.position(instrument), engine.portfolio.quantity(symbol)
+        executed = truth.executed.get(symbol, ZERO)
+        parts = sum((held for _, name, held in engine.portfolio.ledgers() if name == symbol), ZERO)
+        if not real == known == executed == parts:
+            found.append(f"I3: {symbol}: venue {real}, executed {executed}, engine {known}, ledgers {parts}")
+    resting = Counter(_terms(order) for order in exchange.registry.open.values())
+    working = Counter(_terms(order) for order in engine.tracker.working() if not order.held)
+    if ghosts := list((working - resting).elements()):
+        found.append(f"I4: the engine works, the venue does not: {ghosts[:4]}")
+    if orphans := list((resting - working).elements()):
+        found.append(f"I4: the venue works, the engine does not: {orphans[:4]}")
+    return found
+
+
+def _content(fill: Fill) -> _Content:
+    """Return what a fill is known by on both sides: trade ids have other forms at each venue."""
+    return (fill.symbol, fill.side.value, fill.quantity, fill.price)
+
+
+def _key(fill: Fill) -> tuple[str, str]:
+    return (fill.symbol, fill.trade_id)
+
+
+def _terms(order: Order | PaperOrder) -> tuple[str, str, Decimal | None, Decimal, Decimal]:
+    """Return what an order is known by on both sides: ids have other forms at each venue."""
+    return (order.symbol, order.side.value, order.price, order.quantity, order.filled)
+
+
+__all__ = ["Truth", "Violation", "Watch", "differences", "settled"]

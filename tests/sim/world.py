@@ -1,0 +1,368 @@
+"""A whole simulated world: rounds of faults and crashes, each ended by a quiet phase in which everything must agree."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import importlib
+import tempfile
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from drivers.paper.config import PaperConfig
+from engine.kernel.clock import NS_PER_S, Rng, sleep
+from engine.kernel.errors import CtosError
+from engine.kernel.orders import OrderState, OrderType, Side
+from tests.sim.bot import MAX_NOTIONAL, NAME
+from tests.sim.chaos import Chaos
+from tests.sim.life import Life, Place
+from tests.sim.loop import OWNER, SimLoop, run
+from tests.sim.market import BASE_PRICES, SimMarket
+from tests.sim.mortal import SimClock
+from tests.sim.trace import Trace, Violation
+from tests.sim.truth import Truth, differences, settled
+from tests.venues.conformance.wire import WIRES
+from tests.venues.emulators import core
+from tests.venues.emulators.__main__ import emulator_class
+from tests.venues.emulators.core import Emulator
+from tests.venues.emulators.wire import Seen
+
+START_NS = 1_789_999_200 * NS_PER_S
+FAULTS_S = 240.0
+SETTLE_S = 90.0
+"""How long after the last fault everything must agree, the waits of the resolver included."""
+_PUMP_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is simulated.
+
+    Attributes:
+        hours: How long.
+        pace_s: Mean time between two commands of the bot.
+        fault_s: Mean time between two faults.
+        crash_s: Mean time between two crashes.
+        halt: Chance of a halt in a round.
+    """
+
+    seed: int = 1
+    hours: float = 1.0
+    venue: str = "okx"
+    pace_s: float = 1.5
+    fault_s: float = 6.0
+    crash_s: float = 150.0
+    halt: float = 0.3
+
+
+@dataclass(slots=True)
+class Result:
+    """What happened.
+
+    Attributes:
+        violations: Texts; the run ends at the first.
+        lines: The last lines of the trace.
+    """
+
+    digest: str = ""
+    events: int = 0
+    simulated_s: float = 0.0
+    rounds: int = 0
+    lives: int = 0
+    halts: int = 0
+    orders: int = 0
+    fills: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    violations: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+
+class _Requests(list[Seen]):
+    """Hands requests on instead of keeping them."""
+
+    def __init__(self, take: Callable[[Seen], None]) -> None:
+        super().__init__()
+        self._take = take
+
+    def append(self, seen: Seen) -> None:
+        """Hand a request on."""
+        self._take(seen)
+
+
+class World:
+    """One simulation.
+
+    Args:
+        loop: Its loop.
+        plan: What is simulated.
+        directory: Where the journal is.
+        progress: Called with a line after each round.
+    """
+
+    def __init__(self, loop: SimLoop, plan: Plan, directory: Path, progress: Callable[[str], None]) -> None:
+        self._loop = loop
+        self._plan = plan
+        self._progress = progress
+        self._rng = Rng(f"simulation {plan.seed} {plan.venue}")
+        self._clock = SimClock(loop, START_NS)
+        self.result = Result()
+        self._trace = Trace(loop.time)
+        self._stopped: asyncio.Future[None] = loop.create_future()
+        loop.set_exception_handler(self._on_loop_error)
+        quote = "USDC" if plan.venue == "backpack" else "USDT"
+        config = PaperConfig(balances={quote: Decimal(200_000)}, latency_ms=1.0)
+        self.emulator: Emulator = emulator_class(plan.venue)(clock=self._clock, config=config)
+        listed = [i for i in self.emulator.instruments.values() if i.is_perp and i.quote == quote]
+        self._traded = [i for i in listed if i.base in BASE_PRICES]
+        self._truth = Truth(self.emulator, self._trace, MAX_NOTIONAL, self._violated)
+        self.emulator.requests = _Requests(self._truth.on_request)
+        chaos_rng = self._rng.fork("chaos")
+        self._chaos = Chaos(
+            self.emulator,
+            WIRES[plan.venue],
+            loop.network,
+            self._clock,
+            chaos_rng,
+            plan.fault_s,
+            self.result.faults,
+            self._trace.note,
+        )
+        self._place = Place(
+            loop,
+            self.emulator,
+            self._truth,
+            self._trace,
+            directory / "ctos.db",
+            START_NS,
+            plan.venue,
+            quote,
+            [instrument.symbol for instrument in self._traded],
+            plan.pace_s,
+            self.result.counts,
+            self._violated,
+        )
+        self._life: Life | None = None
+
+    async def play(self) -> Result:
+        """Carry the plan out, to its end or to the first violation."""
+        await self.emulator.start()
+        market = SimMarket(self.emulator, self._clock, self._rng.fork("market"), self._traded)
+        playing = self._loop.create_task(market.play())
+        work = self._loop.create_task(self._rounds())
+        await asyncio.wait([playing, work, self._stopped], return_when=asyncio.FIRST_COMPLETED)
+        failed = next((task for task in (playing, work) if task.done() and task.exception() is not None), None)
+        for task in (playing, work):
+            task.cancel()
+        if failed is not None:
+            self._note_violation(f"the simulation failed: {failed.exception()!r}")
+            if not isinstance(failed.exception(), Violation):
+                raise failed.exception() or AssertionError
+        if self.emulator.bugs:
+            self._note_violation(f"the emulator failed: {self.emulator.bugs[0]!r}")
+        result = self.result
+        result.digest, result.events, result.simulated_s = self._trace.digest, self._trace.count, self._loop.time()
+        result.orders, result.fills = len(self._truth.accepted), self._truth.fills
+        result.lines = list(self._trace.lines)
+        return result
+
+    # Rounds.
+
+    async def _rounds(self) -> None:
+        end_s = self._plan.hours * 3600
+        rng = self._rng.fork("rounds")
+        await sleep(self._clock, 3.0)
+        while self._loop.time() < end_s:
+            await self._round(rng)
+            self.result.rounds += 1
+            self._progress(
+                f"{self._loop.time() / 3600:.2f} h: {len(self._truth.accepted)} orders, "
+                f"{self._truth.fills} fills, {self.result.lives} lives, {self.result.halts} halts"
+            )
+
+    async def _round(self, rng: Rng) -> None:
+        """Trade among faults for a while, then compare everything in quiet."""
+        until_ns = self._clock.now_ns() + int(FAULTS_S * NS_PER_S)
+        chaos = self._loop.create_task(self._chaos.play(until_ns))
+        halt_ns = (
+            self._clock.now_ns() + int(rng.uniform(0, FAULTS_S) * NS_PER_S) if rng.random() < self._plan.halt else 0
+        )
+        try:
+            while self._clock.now_ns() < until_ns:
+                life = await self._living(rng)
+                crash_ns = self._clock.now_ns() + int(rng.expovariate(1 / self._plan.crash_s) * NS_PER_S)
+                end_ns = min(crash_ns, until_ns)
+                if self._clock.now_ns() < halt_ns < end_ns:
+                    await self._sleep_to(halt_ns)
+                    self._halt(life)
+                await self._sleep_to(end_ns)
+                if end_ns == crash_ns:
+                    await self._end_life(orderly=rng.random() < 0.25)
+        finally:
+            chaos.cancel()
+            await asyncio.wait([chaos])
+            self._chaos.end()
+        await self._quiet(rng)
+
+    async def _sleep_to(self, when_ns: int) -> None:
+        await sleep(self._clock, max(0.0, (when_ns - self._clock.now_ns()) / NS_PER_S))
+
+    async def _living(self, rng: Rng) -> Life:
+        """Return the present life, or begin one; a start that fails is tried again."""
+        while self._life is None:
+            self.result.lives += 1
+            self._trace.note(f"life {self.result.lives}")
+            life = await self._own(lambda: self._begin(rng.fork(f"life {self.result.lives}")))
+            if life is not None:
+                self._life = life
+                assert life.bot is not None
+                bot = life.bot
+                contextvars_of(life).run(bot.start)
+        return self._life
+
+    async def _begin(self, rng: Rng) -> Life | None:
+        life = Life(self._place, rng)
+        OWNER.set(life)
+        starting = self._loop.create_task(life.start())
+        die_early_s = rng.expovariate(1 / self._plan.crash_s)
+        await asyncio.wait([starting], timeout=min(120.0, die_early_s))
+        OWNER.set(None)
+        if starting.done() and not starting.cancelled() and starting.exception() is None:
+            return life
+        if starting.done() and not isinstance(starting.exception(), CtosError):
+            self._violated(f"the engine cannot start: {starting.exception()!r}")
+        reason = repr(starting.exception()) if starting.done() else "it died while it started"
+        self._trace.note(f"no start: {reason}")
+        self.result.counts["failed starts"] += 1
+        life.die()
+        await life.bury()
+        await sleep(self._clock, rng.uniform(0.5, 5.0))
+        return None
+
+    async def _own(self, make: Callable[[], Awaitable[Life | None]]) -> Life | None:
+        """Run a coroutine in a context of its own, so that what it makes belongs to its life."""
+        context = contextvars.copy_context()
+        return await self._loop.create_task(_awaited(make), context=context)
+
+    async def _end_life(self, orderly: bool) -> None:
+        life, self._life = self._life, None
+        assert life is not None
+        self._trace.note("stop" if orderly else "crash")
+        self.result.counts["stops" if orderly else "crashes"] += 1
+        if orderly:
+            assert life.bot is not None
+            life.bot.stop()
+            await life.end()
+        life.die()
+        await life.bury()
+        await sleep(self._clock, self._rng.uniform(0.1, 20.0))
+
+    def _halt(self, life: Life) -> None:
+        self.result.halts += 1
+        self._trace.note("halt")
+        contextvars_of(life).run(life.engine.panic, "simulation")
+
+    # Quiet.
+
+    async def _quiet(self, rng: Rng) -> None:
+        """Stop the bot, wait until everything is known, and compare."""
+        quiet_ns = self._clock.now_ns()
+        life = await self._living(Rng(f"{rng.seed} quiet {self.result.rounds}"))
+        assert life.bot is not None
+        life.bot.stop()
+        engine = life.engine
+        trouble = ["not looked yet"]
+        while trouble:
+            await sleep(self._clock, 1.0)
+            waited_s = (self._clock.now_ns() - quiet_ns) / NS_PER_S
+            open_work = [item.handle for item in engine.active_work()]
+            waiting = settled(engine) or (f"work {open_work[0]} goes on" if open_work else "")
+            trouble = [f"I15: {waiting}"] if waiting else differences(engine, self._truth, self.emulator)
+            if trouble and waited_s > SETTLE_S:
+                self._violated(f"{waited_s:.0f} s after the faults ended: {'; '.join(trouble)}")
+        self._trace.note(f"agreed after {(self._clock.now_ns() - quiet_ns) / NS_PER_S:.0f} s")
+        if engine.risk.is_halted:
+            await self._check_halt(life)
+        await self._check_liveness(life)
+        contextvars_of(life).run(life.bot.start)
+
+    async def _check_halt(self, life: Life) -> None:
+        """Nothing of ours but protective stops may rest after a halt; then the operator releases it."""
+        resting = [order for order in self.emulator.exchange.registry.open.values() if order.type is not OrderType.STOP]
+        if resting:
+            self._violated(f"I7: halted, but {resting[0].client_id} still rests")
+        contextvars_of(life).run(life.engine.rearm, "simulation", "looked at it")
+        contextvars_of(life).run(life.engine.arm, "simulation")
+
+    async def _check_liveness(self, life: Life) -> None:
+        """An order must reach the venue and go again."""
+        engine = life.engine
+        symbol = self._place.symbols[0]
+        instrument, quote = engine.instrument(symbol), engine.market.quote(symbol)
+        if quote is None:
+            self._violated(f"I15: {symbol} has no quote in quiet")
+            return
+        price = instrument.price_from_float(quote.bid * 0.99)
+        lots = int(Decimal(100) / price / instrument.lot_size) + 1
+        quantity = max(lots * instrument.lot_size, instrument.min_quantity)
+
+        def place() -> str:
+            engine.cancel_all(instance=NAME)
+            return engine.submit(NAME, symbol, Side.BUY, OrderType.LIMIT, quantity, price)
+
+        context = contextvars_of(life)
+        try:
+            client_id = context.run(place)
+        except CtosError as error:
+            self._violated(f"I15: no order can be given in quiet: {error}")
+            return
+        await self._expect(life, client_id, OrderState.OPEN)
+        context.run(engine.cancel, client_id)
+        await self._expect(life, client_id, OrderState.CANCELED)
+
+    async def _expect(self, life: Life, client_id: str, state: OrderState) -> None:
+        for _ in range(100):
+            order = life.engine.tracker.get(client_id)
+            if order is not None and order.state is state:
+                return
+            await sleep(self._clock, 0.1)
+        self._violated(f"I15: {client_id} is {order.state.value if order else 'gone'}, not {state.value}, after 10 s")
+
+    # Violations.
+
+    def _note_violation(self, text: str) -> None:
+        self.result.violations.append(text)
+        self._trace.note(f"VIOLATION {text}")
+
+    def _violated(self, text: str) -> None:
+        self._note_violation(text)
+        if not self._stopped.done():
+            self._stopped.set_result(None)
+
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if self._life is not None or "exception" in context:
+            self._violated(f"{context.get('message')}: {context.get('exception')!r}")
+
+
+def contextvars_of(life: Life) -> contextvars.Context:
+    """Return a context in which what is made belongs to a life."""
+    context = contextvars.copy_context()
+    context.run(OWNER.set, life)
+    return context
+
+
+async def _awaited(make: Callable[[], Awaitable[Life | None]]) -> Life | None:
+    return await make()
+
+
+def simulate(plan: Plan, progress: Callable[[str], None] = lambda line: None) -> Result:
+    """Return what happens in a plan; the same plan gives the same digest every time."""
+    importlib.import_module(f"drivers.{plan.venue}")
+    root = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    core._PUMP_S = _PUMP_S
+    with tempfile.TemporaryDirectory(prefix="ctos-sim-", dir=root) as directory:
+        return run(lambda loop: World(loop, plan, Path(directory), progress).play(), plan.seed)
