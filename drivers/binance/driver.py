@@ -10,9 +10,10 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from drivers.binance import account, market_data
+from drivers.binance import market_data
 from drivers.binance.fills import AccountFills, FillPages, TradedSymbols
 from drivers.binance.hosts import endpoints
+from drivers.binance.keyed import KeyedAccount
 from drivers.binance.listing import funding_periods, instruments
 from drivers.binance.orders import OrderNotes, Orders
 from drivers.binance.private import PrivateData
@@ -22,13 +23,12 @@ from drivers.binance.public import PublicData
 from drivers.binance.rest import Rest
 from drivers.binance.signer import Params
 from drivers.binance.symbols import arch
-from drivers.binance.wire import CommissionRate, ExchangeInfo, FundingInfoRow
-from drivers.transport.rate_limits import Urgency
+from drivers.binance.wire import ExchangeInfo, FundingInfoRow
 from drivers.transport.setup import VenueSetup
 from drivers.transport.venue_driver import Topic, VenueDriver
 from engine.kernel.account import Balance, KeyRights, Position
 from engine.kernel.clock import NS_PER_S
-from engine.kernel.errors import AuthError, InvalidOrder, PermissionDenied, Unsupported, VenueError
+from engine.kernel.errors import InvalidOrder, Unsupported
 from engine.kernel.instruments import Instrument, InstrumentKind
 from engine.kernel.links import LinkStatus
 from engine.kernel.market import Bar
@@ -39,8 +39,6 @@ PERP, SPOT = InstrumentKind.PERP, InstrumentKind.SPOT
 LIVE_WITHIN_S = 15.0
 WARM_EVERY_S = 7.0
 """How often a quiet connection is used, so that an order finds it open: just before it would count as stale."""
-_KEPT_NS = 600 * NS_PER_S
-"""How long the answers about fees and the key's rights are good for."""
 _COINS_ASKED_NS = 600 * NS_PER_S
 """How often executions are looked for in pairs of coins that are held but were never seen to trade."""
 _COIN_QUOTES = ("USDT", "USDC")
@@ -64,18 +62,12 @@ class BinanceDriver(VenueDriver):
         }
         self._by_native: dict[tuple[InstrumentKind, str], Instrument] = {}
         self._strange: set[str] = set()
-        self._refused: dict[InstrumentKind, VenueError] = {}
-        self._leverages: dict[str, Decimal] = {}
-        self._isolated: set[str] = set()
-        self._can_trade_spot = True
-        self._wallets = account.Wallets()
+        self._account = KeyedAccount(self._rests, setup, self.require_keys, self._find, self._say_once)
         self._notes = OrderNotes()
         self._fills = AccountFills(self._pages_of, TradedSymbols(setup.store), self._notes, setup.clock)
         self._pages = {kind: FillPages(rest, self._notes) for kind, rest in self._rests.items()}
         self._orders: dict[InstrumentKind, Orders] = {}
         self._timed: set[str] = set()
-        self._fees: dict[str, tuple[int, Decimal, Decimal]] = {}
-        self._rights: tuple[int, KeyRights] | None = None
         self._coins_asked_ns: int | None = None
         self._public = PublicData(
             self._rests,
@@ -92,8 +84,8 @@ class BinanceDriver(VenueDriver):
             addresses,
             setup,
             self._find,
-            self._leverages,
-            self._wallets,
+            self._account.leverages,
+            self._account.wallets,
             self._notes,
             self._fills,
             self.on_account,
@@ -125,8 +117,8 @@ class BinanceDriver(VenueDriver):
         await self._public.start(LIVE_WITHIN_S)
         if self.setup.credentials is None:
             return
-        await self._try_keys()
-        kinds = [kind for kind in self._rests if kind not in self._refused]
+        await self._account.try_key()
+        kinds = self._account.usable()
         await self._private.start(kinds, LIVE_WITHIN_S)
         for kind in kinds:
             rest = self._rests[kind]
@@ -142,38 +134,6 @@ class BinanceDriver(VenueDriver):
         for rest in self._rests.values():
             rest.time.stop()
             await rest.http.stop()
-
-    async def _try_keys(self) -> None:
-        """Find out which interfaces accept the key, and learn leverages and wallets on the way.
-
-        Raises:
-            VenueError: None does, or one could not be asked.
-        """
-        self._refused.clear()
-        for kind, ask in ((PERP, self._ask_futures), (SPOT, self._ask_spot)):
-            try:
-                await ask()
-            except (AuthError, PermissionDenied) as error:
-                self._refused[kind] = error
-        if len(self._refused) == len(self._rests):
-            raise self._refused[PERP]
-        for kind, refusal in self._refused.items():
-            self.log("warning", f"binance: the key cannot be used for {kind.value}: {refusal}")
-
-    async def _ask_futures(self) -> None:
-        rest = self._rests[PERP]
-        for row in await account.symbol_configs(rest):
-            instrument = self._find(PERP, row.symbol)
-            if instrument is not None:
-                self._leverages[instrument.symbol] = row.leverage
-                if row.marginType.upper() == "ISOLATED":
-                    self._isolated.add(instrument.symbol)
-        self._wallets.replace(PERP, await account.futures_wallet(rest))
-
-    async def _ask_spot(self) -> None:
-        told, balances = await account.spot_account(self._rests[SPOT])
-        self._can_trade_spot = told.canTrade
-        self._wallets.replace(SPOT, balances)
 
     def links(self) -> list[LinkStatus]:
         """Return the state of every connection."""
@@ -228,7 +188,7 @@ class BinanceDriver(VenueDriver):
     async def fees(self, symbol: str) -> Fees:
         """Return fees, the account's own where there are keys, and funding."""
         instrument = self.instrument(symbol)
-        maker, taker = await self._commission(instrument)
+        maker, taker = await self._account.commission(instrument)
         if not instrument.is_perp:
             return Fees(symbol, maker, taker, None, None, None, None)
         told = await market_data.premium(self._rests[PERP], instrument)
@@ -240,26 +200,6 @@ class BinanceDriver(VenueDriver):
     async def server_time(self) -> int:
         """Return the futures interface's time in ms."""
         return await self._rests[PERP].server_time()
-
-    async def _commission(self, instrument: Instrument) -> tuple[Decimal, Decimal]:
-        """Return the account's maker and taker fee, good for some minutes; the usual ones without keys."""
-        if self.setup.credentials is None or instrument.kind in self._refused:
-            return instrument.maker_fee, instrument.taker_fee
-        known, now_ns = self._fees.get(instrument.symbol), self.clock.now_ns()
-        if known is None or now_ns - known[0] > _KEPT_NS:
-            rest = self._rests[instrument.kind]
-            if instrument.is_perp:
-                params = {"symbol": instrument.native}
-                told = await rest.signed(
-                    "GET", "commissionRate", params, CommissionRate, weight=20, urgency=Urgency.QUERY
-                )
-                known = now_ns, told.makerCommissionRate, told.takerCommissionRate
-            else:
-                rates = (await account.spot_account(rest))[0].commissionRates
-                maker, taker = instrument.maker_fee, instrument.taker_fee
-                known = (now_ns, maker, taker) if rates is None else (now_ns, rates.maker, rates.taker)
-            self._fees[instrument.symbol] = known
-        return known[1], known[2]
 
     # Orders.
 
@@ -290,7 +230,7 @@ class BinanceDriver(VenueDriver):
         if symbol is not None:
             instrument = self.instrument(symbol)
             return await self._orders_of(instrument.kind).open_orders(instrument)
-        parts = await asyncio.gather(*(self._orders_of(kind).open_orders(None) for kind in self._usable()))
+        parts = await asyncio.gather(*(self._orders_of(kind).open_orders(None) for kind in self._account.usable()))
         return sorted((order for part in parts for order in part), key=lambda order: order.ts)
 
     async def cancel_all_after(self, seconds: int) -> None:
@@ -301,7 +241,7 @@ class BinanceDriver(VenueDriver):
         """
         if seconds < 0:
             raise InvalidOrder(f"cancel_all_after: {seconds} must not be negative")
-        rest = self._private_rest(PERP)
+        rest = self._account.rest(PERP)
         working = {symbol for symbol in self._notes.working_symbols() if self.instrument(symbol).is_perp}
         wanted = sorted(working | self._timed) if seconds == 0 else sorted(working)
         for symbol in wanted:
@@ -315,9 +255,9 @@ class BinanceDriver(VenueDriver):
         """Return executions, oldest first; `since` in ms. The venue keeps six months."""
         if symbol is not None:
             instrument = self.instrument(symbol)
-            self._private_rest(instrument.kind)
+            self._account.rest(instrument.kind)
             return await self._pages_of(instrument).read(instrument, since)
-        usable = self._usable()
+        usable = self._account.usable()
         reachable = {name: each for name, each in self.instruments.items() if each.kind in usable}
         return await self._fills.read(reachable, self._coin_symbols(), since)
 
@@ -327,29 +267,23 @@ class BinanceDriver(VenueDriver):
         if self._coins_asked_ns is not None and now_ns - self._coins_asked_ns < _COINS_ASKED_NS:
             return []
         self._coins_asked_ns = now_ns
-        return [f"{coin}-{quote}" for coin in self._wallets.coins(SPOT) for quote in _COIN_QUOTES]
+        return [f"{coin}-{quote}" for coin in self._account.wallets.coins(SPOT) for quote in _COIN_QUOTES]
 
     async def fetch_balance(self, currency: str | None = None) -> list[Balance]:
         """Return balances over both wallets, in order of currency."""
-        kinds = self._usable()
-        if PERP in kinds:
-            self._wallets.replace(PERP, await account.futures_wallet(self._rests[PERP]))
-        if SPOT in kinds:
-            await self._ask_spot()
-        return [balance for balance in self._wallets.all() if currency is None or balance.currency == currency]
+        balances = await self._account.balances()
+        return [balance for balance in balances if currency is None or balance.currency == currency]
 
     async def get_position(self, symbol: str | None = None) -> list[Position]:
         """Return open positions, in order of name."""
         instrument = None if symbol is None else self.instrument(symbol)
-        if PERP not in self._usable() or (instrument is not None and not instrument.is_perp):
+        self.require_keys()
+        if instrument is not None and not instrument.is_perp:
             return []
         native = None if instrument is None else instrument.native
-        rest = self._rests[PERP]
-        found = await account.positions(rest, native, partial(self._listed, PERP), self._leverages.get)
+        found = await self._account.positions(native, partial(self._listed, PERP))
         for position in found:
             self._fills.is_active(position.symbol)
-            if position.symbol in self._isolated:
-                self._say_once(f"binance: {position.symbol} is on isolated margin: only its own margin covers it")
         return found
 
     async def set_leverage(self, symbol: str, leverage: Decimal) -> Decimal:
@@ -357,38 +291,19 @@ class BinanceDriver(VenueDriver):
         instrument = self.instrument(symbol)
         if not instrument.is_perp:
             raise Unsupported(f"{symbol}: spot has no leverage")
-        told = await account.set_leverage(self._private_rest(PERP), instrument, leverage)
-        self._leverages[symbol] = told
-        return told
+        return await self._account.set_leverage(instrument, leverage)
 
     def leverage(self, symbol: str) -> Decimal | None:
         """Return the leverage of an instrument as last heard of, 1 on spot."""
-        return self._leverages.get(symbol) if self.instrument(symbol).is_perp else Decimal(1)
+        return self._account.leverages.get(symbol) if self.instrument(symbol).is_perp else Decimal(1)
 
     async def check_account(self) -> list[str]:
         """Return what forbids trading on this account, with remedies."""
-        obstacles = []
-        kinds = self._usable()
-        if PERP in kinds and await account.is_hedged(self._rests[PERP]):
-            obstacles.append(account.HEDGE_MODE)
-        if SPOT in kinds and not self._can_trade_spot and PERP not in kinds:
-            obstacles.append("the spot account may not trade: see its state at the venue")
-        rights = await self.key_rights()
-        if rights.trade is False:
-            obstacles.append(f"the key may not trade ({rights.note}): enable it in API Management")
-        return obstacles
+        return await self._account.obstacles()
 
     async def key_rights(self) -> KeyRights:
         """Return what the venue says the key may do; the answer is good for some minutes."""
-        self._usable()
-        now_ns = self.clock.now_ns()
-        if self._rights is None or now_ns - self._rights[0] > _KEPT_NS:
-            if SPOT in self._refused:
-                rights = KeyRights(None, None, "the spot interface, which tells a key's rights, refuses this key")
-            else:
-                rights = await account.key_rights(self._rests[SPOT])
-            self._rights = now_ns, rights
-        return self._rights[1]
+        return await self._account.rights()
 
     # What the rest stands on.
 
@@ -412,18 +327,6 @@ class BinanceDriver(VenueDriver):
     def _pages_of(self, instrument: Instrument) -> FillPages:
         return self._pages[instrument.kind]
 
-    def _usable(self) -> list[InstrumentKind]:
-        """Return the interfaces that the key may use; raises `AuthError` without keys."""
-        self.require_keys()
-        return [kind for kind in self._rests if kind not in self._refused]
-
-    def _private_rest(self, kind: InstrumentKind) -> Rest:
-        """Return an interface for signed requests; raises the venue's refusal when the key may not use it."""
-        self.require_keys()
-        if kind in self._refused:
-            raise self._refused[kind]
-        return self._rests[kind]
-
     def _orders_of(self, kind: InstrumentKind) -> Orders:
-        self._private_rest(kind)
+        self._account.rest(kind)
         return self._orders[kind]
