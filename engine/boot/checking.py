@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
 from collections.abc import AsyncIterator
@@ -10,10 +11,12 @@ from decimal import Decimal
 import msgspec
 
 from engine.boot.calling import CallDesk
+from engine.boot.fitness import day_of, withdraw_obstacle
 from engine.boot.options import SystemOptions
 from engine.boot.system import System, running
 from engine.boot.venues import credentials_of, venue_arch, venue_config
 from engine.io.config import AccountEntry, Config, Paths, find_account, find_paths, load_accounts, load_config
+from engine.kernel.account import KeyRights
 from engine.kernel.errors import CtosError, OrderNotFound, VenueError
 from engine.kernel.instruments import Instrument, InstrumentStatus
 from engine.kernel.orders import OrderType, OrderUpdate, Side
@@ -81,7 +84,7 @@ async def check(target: CheckTarget, options: SystemOptions, trade: bool) -> Asy
     try:
         async with running(options) as system:
             yield Finding("connection", True, _connected(system))
-            async for finding in _check_account(system):
+            async for finding in _check_account(system, entry):
                 yield finding
             if trade:
                 async for finding in _round_trip(system):
@@ -132,7 +135,7 @@ def _key_shape(entry: AccountEntry) -> list[Finding]:
     return findings or [Finding("keys", True, "look like the venue's")]
 
 
-async def _check_account(system: System) -> AsyncIterator[Finding]:
+async def _check_account(system: System, entry: AccountEntry) -> AsyncIterator[Finding]:
     driver = system.driver
     if system.account.mode is Mode.LIVE:
         rights = await driver.key_rights()
@@ -141,14 +144,7 @@ async def _check_account(system: System) -> AsyncIterator[Finding]:
             yield Finding("right to trade", False, f"the key may not trade{note}", "make a key with the right to trade")
         else:
             yield Finding("right to trade", rights.trade, "yes" if rights.trade else f"the venue does not say{note}")
-        if rights.withdraw:
-            advice = "make a key without it: whoever gets this key can take the money"
-            yield Finding("no right to withdraw", False, f"the key may withdraw{note}", advice)
-        elif rights.withdraw is None:
-            advice = "look at the key on the venue's site; it must not be able to withdraw or transfer"
-            yield Finding("no right to withdraw", None, f"the venue does not say{note}", advice)
-        else:
-            yield Finding("no right to withdraw", True, f"the key may not withdraw{note}")
+        yield _right_to_withdraw(rights, entry, day_of(system.clock))
     obstacles = await driver.check_account()
     for text in obstacles:
         yield Finding("settings", False, text)
@@ -160,6 +156,21 @@ async def _check_account(system: System) -> AsyncIterator[Finding]:
         yield Finding("balance", True, shown)
     else:
         yield Finding("balance", None, "the account is empty", "deposit before trading")
+
+
+def _right_to_withdraw(rights: KeyRights, entry: AccountEntry, today: datetime.date) -> Finding:
+    """Judge as arming does: what forbids it is a fault, what was accepted is not."""
+    name, note = "no right to withdraw", f" ({rights.note})" if rights.note else ""
+    obstacle = withdraw_obstacle(rights, entry, today)
+    if obstacle is not None:
+        advice = "whoever gets a key that may withdraw can take the money"
+        return Finding(name, False, f"{obstacle}{note}", advice)
+    if rights.withdraw:
+        advice = "make a key without it: whoever gets this key can take the money"
+        return Finding(name, None, f"the key may withdraw; accepted until {entry.withdraw_ok_until}{note}", advice)
+    if rights.withdraw is None:
+        return Finding(name, True, f"confirmed on {entry.no_withdraw_confirmed}: the venue does not say{note}")
+    return Finding(name, True, f"the key may not withdraw{note}")
 
 
 async def _round_trip(system: System) -> AsyncIterator[Finding]:

@@ -48,8 +48,7 @@ class AccountFitness:
         if self._rights is None or now_ns - self._asked_ns >= _RIGHTS_EVERY_NS:
             self._rights = await self._driver.key_rights()
             self._asked_ns = now_ns
-        today = datetime.datetime.fromtimestamp(now_ns / NS_PER_S, datetime.UTC).date()
-        refused = rights_obstacles(self._rights, self._entry, today)
+        refused = rights_obstacles(self._rights, self._entry, day_of(self._clock))
         if self._rights.withdraw and not refused:
             self.banner = f"the key of {self._entry.where} may withdraw; accepted until {self._entry.withdraw_ok_until}"
         return [*found, *refused, *self._leverage_obstacles()]
@@ -76,15 +75,26 @@ def rights_obstacles(rights: KeyRights, entry: AccountEntry, today: datetime.dat
     found = []
     if rights.trade is False:
         found.append(f"the key of {entry.where} may not trade; give it the right to trade at {entry.venue}")
+    withdraws = withdraw_obstacle(rights, entry, today)
+    return found if withdraws is None else [*found, withdraws]
+
+
+def withdraw_obstacle(rights: KeyRights, entry: AccountEntry, today: datetime.date) -> str | None:
+    """Return what is wrong with a key that may withdraw, or of which nobody knows it; None when that is accepted."""
     if rights.withdraw and not (entry.withdraw_ok_until and today <= entry.withdraw_ok_until):
-        found.append(
+        return (
             f"the key of {entry.where} may withdraw; make one at {entry.venue} that may not, or accept this one with "
             "withdraw_ok_until: and a date"
         )
     confirmed = entry.no_withdraw_confirmed
     if rights.withdraw is None and (confirmed is None or confirmed > today):
-        found.append(
+        return (
             f"{entry.venue} does not say whether the key of {entry.where} may withdraw; look at {entry.venue}, then "
             f"write no_withdraw_confirmed: {today.isoformat()} into the account"
         )
-    return found
+    return None
+
+
+def day_of(clock: Clock) -> datetime.date:
+    """Return the day, UTC."""
+    return datetime.datetime.fromtimestamp(clock.now_ns() / NS_PER_S, datetime.UTC).date()

@@ -109,7 +109,14 @@ def venue_arch(venue: str) -> Arch:
 
 
 def venue_config(config: Config, venue: str) -> VenueConfig:
-    """Return what `ctos.yaml` says about a venue."""
+    """Return what `ctos.yaml` says about a venue.
+
+    Raises:
+        ConfigError: It speaks of a venue that has no driver: a mistyped name must not send keys to the live hosts.
+    """
+    for name in config.venues:
+        if name not in PACKAGES:
+            raise ConfigError(f"ctos.yaml: venues.{name}: {unknown_venue(name, PACKAGES)}")
     return config.venues.get(venue) or VenueConfig()
 
 

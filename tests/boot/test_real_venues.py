@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.boot.calling import CallDesk
+from engine.boot.checking import check, find_target
 from engine.boot.options import SystemOptions
 from engine.boot.summary import Tally, summary
 from engine.boot.system import System, build_system, reset_account, running
@@ -236,6 +237,25 @@ class TestLive:
             with pytest.raises(TradingHalted, match=says):
                 system.engine.arm("operator")
 
+    @pytest.mark.parametrize(
+        ("rights", "more", "ok", "says"),
+        [
+            (KeyRights(True, True), "", False, "withdraw_ok_until"),
+            (KeyRights(True, True), "    withdraw_ok_until: 2199-01-01\n", None, "accepted until 2199-01-01"),
+            (KeyRights(True, None), "", False, "no_withdraw_confirmed: 20"),
+            (KeyRights(True, None), "    no_withdraw_confirmed: 2024-02-03\n", True, "confirmed on 2024-02-03"),
+            (KeyRights(True, False), "", True, "may not withdraw"),
+        ],
+    )
+    async def test_check_judges_the_right_to_withdraw_as_arming_does(
+        self, venue: Behaviour, home: Path, rights: KeyRights, more: str, ok: bool | None, says: str
+    ) -> None:
+        write_accounts(home, LIVE + more)
+        venue.rights = rights
+        found = [finding async for finding in check(find_target(options(home)), options(home), trade=False)]
+        [judged] = [finding for finding in found if finding.name == "no right to withdraw"]
+        assert judged.ok is ok and says in judged.detail
+
     async def test_no_entry_while_the_account_stream_is_broken(self, live: Behaviour, home: Path) -> None:
         async with running(options(home)) as system:
             driver, probe = driver_of(system), Probe(system.engine)
@@ -334,6 +354,11 @@ class TestHosts:
             assert str(home / "ctos.yaml") in str(caught.value)
         else:
             build_system(options(home), loop).close()
+
+    async def test_a_mistyped_venue_is_refused(self, venue: Behaviour, home: Path) -> None:
+        (home / "ctos.yaml").write_text("venues:\n  okex:\n    rest_url: http://127.0.0.1:1\n")
+        with pytest.raises(ConfigError, match=r"venues\.okex: .*did you mean okx\?"):
+            build_system(options(home), asyncio.get_running_loop())
 
     async def test_public_data_may_come_from_anywhere(self, venue: Behaviour, home: Path) -> None:
         (home / "ctos.yaml").write_text("venues: {okx: {rest_url: http://emulator.example}}\n")
