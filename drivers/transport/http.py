@@ -1,21 +1,24 @@
 """Signed requests over kept-alive HTTP connections, one pool a venue.
 
 Nothing is ever sent twice by itself. What was certainly not sent and what may have been carried out are told apart by
-the type of the error. Redirects are answers like any other.
+the type of the error. Connections are aiohttp's, requests are written to them as bytes: its session would send a PUT or
+DELETE again when a kept connection turns out to be dead, follow redirects, hide whether a request left, and cost more
+than twice as much.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl as tls
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
+import aiohttp
 import msgspec
+from aiohttp.connector import Connection
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
-from drivers.transport.http_connections import BrokenConnection, HttpConnection, HttpConnections
 from drivers.transport.line_decoder import Undecodable
 from drivers.transport.rate_limits import Cost, RateLimiter, Urgency
 from engine.kernel.clock import NS_PER_MS, NS_PER_S, Clock, TimerHandle
@@ -32,6 +35,7 @@ ORDER_START_S = 3.0
 MAX_CONNECTIONS = 64
 _WITHOUT_BODY = ("GET", "HEAD")
 
+_NO_LIMIT = aiohttp.ClientTimeout()
 _MAY_BE_LARGE = (Urgency.QUERY, Urgency.RECONCILE)
 
 T = TypeVar("T")
@@ -115,7 +119,8 @@ class HttpClient:
         self._ssl = ssl
         self._timeout_s = timeout_s
         self._name = name
-        self._connections: HttpConnections | None = None
+        self._connector: aiohttp.TCPConnector | None = None
+        self._address: aiohttp.ClientRequest | None = None
         self._warmer: TimerHandle | None = None
         self._warming: asyncio.Task[None] | None = None
         self._cold_tries = 0
@@ -129,10 +134,10 @@ class HttpClient:
 
     async def start(self) -> None:
         """Make ready to send; connections are opened when they are needed."""
-        if self._connections is None:
-            self._connections = HttpConnections(
-                self._url, self._clock, self._ssl, PROVEN_S, MAX_CONNECTIONS, MAX_ANSWER_BYTES
-            )
+        if self._connector is None:
+            trust = self._ssl if self._ssl is not None else True
+            self._connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=PROVEN_S, ssl=trust)
+            self._address = aiohttp.ClientRequest("GET", self._url, loop=asyncio.get_running_loop())
 
     async def stop(self) -> None:
         """Close all connections; what is in flight ends as it does when a connection breaks."""
@@ -141,9 +146,9 @@ class HttpClient:
             self._warmer = None
         if self._warming is not None:
             self._warming.cancel()
-        connections, self._connections = self._connections, None
-        if connections is not None:
-            connections.close()
+        connector, self._connector = self._connector, None
+        if connector is not None:
+            await connector.close()
 
     async def send(
         self, build: Callable[[], WireRequest], urgency: Urgency, cost: Cost, timeout_s: float | None = None
@@ -163,8 +168,8 @@ class HttpClient:
             VenueUnavailable: Certainly not sent; for anything but an order also: no complete answer came.
             UnknownOutcome: An order may have been sent, and no complete answer came.
         """
-        connections = self._connections
-        if connections is None:
+        connector, address = self._connector, self._address
+        if connector is None or address is None:
             raise VenueUnavailable(f"{self._venue}: the connection is not started, or closed; nothing was sent")
         seconds = self._timeout_s if timeout_s is None else timeout_s
         start_s = min(seconds, ORDER_START_S) if urgency is Urgency.ORDER else seconds
@@ -173,46 +178,32 @@ class HttpClient:
             deadline_ns = self._clock.now_ns() + int(start_s * NS_PER_S)
             await self._limiter.acquire(cost, urgency, deadline_ns)
             start_s = max(0.1, (deadline_ns - self._clock.now_ns()) / NS_PER_S)
-        left_s = start_s + after_s
-        connection = connections.take_kept()
-        if connection is None:
-            began_ns = self._clock.now_ns()
-            connection = await self._open(connections, start_s)
-            left_s -= (self._clock.now_ns() - began_ns) / NS_PER_S
-        timer: TimerHandle | None = None
+        connection: Connection | None = None
         try:
-            wire = self._wire(build(), urgency)
-            timer = self._clock.call_later(left_s, connection.give_up)
-            began_ns = self._clock.stopwatch_ns()
-            answer = await connection.ask(wire)
-        except (BrokenConnection, TimeoutError) as error:
+            async with asyncio.timeout(start_s) as limit:
+                connection = await connector.connect(address, [], _NO_LIMIT)
+                if after_s:
+                    limit.reschedule((limit.when() or 0.0) + after_s)
+                began_ns = self._clock.stopwatch_ns()
+                status, headers, body = await _exchange(connection, lambda: self._wire(build(), urgency))
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise self._unsent(f"the certificate of {self._host} is not trusted: {error.certificate_error}") from error
+        except aiohttp.ClientConnectorDNSError as error:
+            raise self._unsent(f"the name of {self._host} is not found: {error.os_error}") from error
+        except aiohttp.ClientConnectorError as error:
+            raise self._unsent(f"no connection to {self._host}: {error.os_error}") from error
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            if connection is None:
+                raise self._unsent(f"no connection to {self._host}: {_words(error, start_s)}") from error
             raise self._unanswered(urgency, _words(error, seconds)) from error
-        finally:
-            if timer is not None:
-                timer.cancel()
-            connections.give_back(connection)
         rtt_ms = (self._clock.stopwatch_ns() - began_ns) / NS_PER_MS
-        status = answer.status
-        reply = HttpReply(status, answer.headers, answer.body, rtt_ms)
+        reply = HttpReply(status, headers, body, rtt_ms)
         self._answered_ns = self._clock.now_ns()
         served = status < 500
         self._set_status(LinkState.LIVE if served else LinkState.STALE, "" if served else f"HTTP {status}", rtt_ms)
         if status == 429:
             self._limiter.slow_down(retry_after_s(reply))
         return reply
-
-    async def _open(self, connections: HttpConnections, seconds: float) -> HttpConnection:
-        """Return a new connection; nothing was sent when there is none in time."""
-        try:
-            async with asyncio.timeout(seconds):
-                return await connections.open()
-        except tls.SSLCertVerificationError as error:
-            raise self._unsent(f"the certificate of {self._host} is not trusted: {error}") from error
-        except socket.gaierror as error:
-            raise self._unsent(f"the name of {self._host} is not found: {error}") from error
-        except OSError as error:
-            words = _words(error, seconds) if isinstance(error, TimeoutError) else str(error)
-            raise self._unsent(f"no connection to {self._host}: {words}") from error
 
     def _wire(self, request: WireRequest, urgency: Urgency) -> bytes:
         """Return a request as the bytes that are sent.
@@ -271,6 +262,41 @@ class HttpClient:
         before = self._status
         since_ns = before.since_ns if before.state is state else self._clock.now_ns()
         self._status = LinkStatus(self._name, state, since_ns, before.rtt_ms if rtt_ms is None else rtt_ms, detail)
+
+
+async def _exchange(connection: Connection, prepare: Callable[[], bytes]) -> tuple[int, Mapping[str, str], bytes]:
+    """Send over a connection and read the whole answer."""
+    try:
+        protocol, transport = connection.protocol, connection.transport
+        if protocol is None or transport is None or transport.is_closing():
+            raise aiohttp.ClientConnectionResetError("it was closed before anything was sent")
+        protocol.set_response_params()
+        transport.write(prepare())
+        message, payload = await protocol.read()
+        while message.code < 200 and message.code != 101:
+            message, payload = await protocol.read()
+        body = await _read(message.headers, payload)
+    except HttpProcessingError as error:
+        connection.close()
+        raise aiohttp.ClientPayloadError(f"the answer is no HTTP: {error.message}") from error
+    except BaseException:
+        connection.close()
+        raise
+    connection.release()
+    return message.code, message.headers, body
+
+
+async def _read(headers: Mapping[str, str], payload: aiohttp.StreamReader) -> bytes:
+    length = headers.get("Content-Length", "")
+    if length.isdecimal() and int(length) <= MAX_ANSWER_BYTES and "Content-Encoding" not in headers:
+        return payload.read_nowait() if payload.is_eof() else await payload.read()
+    parts, size = [], 0
+    async for part in payload.iter_any():
+        size += len(part)
+        if size > MAX_ANSWER_BYTES:
+            raise aiohttp.ClientPayloadError(f"the answer is larger than {MAX_ANSWER_BYTES >> 20} MB")
+        parts.append(part)
+    return b"".join(parts)
 
 
 def _words(error: BaseException, seconds: float) -> str:

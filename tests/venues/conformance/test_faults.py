@@ -133,7 +133,7 @@ async def test_a_ban_stops_every_request_until_it_ends(wired: Rig):
         await wired.wind(5.0)
     if isinstance(first.value, RateLimited):
         assert len(wired.emulator.requests) <= refused + 1, "what understands the refusal sends hardly anything"
-    await wired.wind(125.0)  # a refusal that does not tell its end is taken to last 30 s, again and again
+    await wired.wind(95.0)
     assert await wired.patiently(wired.driver.fetch_balance())
     assert wired.orders() == []
 
