@@ -23,7 +23,7 @@ from drivers.backpack.wire import (
     StreamReply,
     decode,
 )
-from drivers.transport.line_decoder import RAW_SHOWN, Undecodable
+from drivers.transport.line_decoder import Undecodable, unparsed
 from drivers.transport.websocket import Send, WsClient, WsPolicy
 from engine.kernel.clock import sleep
 from engine.kernel.errors import AuthError, ClockSkew, UnknownSymbol, VenueUnavailable
@@ -49,12 +49,6 @@ def request(method: str, streams: list[str], signature: list[str] | None = None)
     if signature is not None:
         fields["signature"] = signature
     return msgspec.json.encode(fields).decode()
-
-
-def unparsed(payload: bytes, reason: str) -> Unparsed:
-    """Return what to tell of a message that could not be understood."""
-    raw = payload[: 4 * RAW_SHOWN].decode("utf-8", "backslashreplace")
-    return Unparsed(reason, raw if len(raw) <= RAW_SHOWN else raw[:RAW_SHOWN] + "…")
 
 
 class PublicSocket:

@@ -28,7 +28,6 @@ from engine.kernel.instruments import InstrumentKind
 ALREADY_SO = frozenset({-4046, -4059, -5027})
 """What was asked for is so already: margin type, position mode, an amendment that changes nothing."""
 NO_LISTEN_KEY = -1125
-TIME_CODES = frozenset({-1021, -5028})
 
 
 class NotOffered(VenueUnavailable):

@@ -15,14 +15,14 @@ from drivers.binance.rest import Rest
 from drivers.binance.signer import Params
 from drivers.binance.streams import MARKET, PUBLIC, SPOT, StreamPool, depth_native, quotes_native, streams_of
 from drivers.binance.wire import BookTickerRow
-from drivers.transport.line_decoder import RAW_SHOWN, Undecodable
+from drivers.transport.line_decoder import Undecodable, unparsed
 from drivers.transport.rate_limits import Urgency
 from drivers.transport.setup import VenueSetup
 from drivers.transport.venue_driver import Topic
 from engine.kernel.errors import UnknownSymbol, VenueError
 from engine.kernel.instruments import Instrument, InstrumentKind
 from engine.kernel.links import LinkStatus
-from engine.kernel.market import MarketEvent, Unparsed
+from engine.kernel.market import MarketEvent
 
 _SILENCE_S = {PUBLIC: 60.0, MARKET: 20.0, SPOT: 60.0}
 """Mark prices come every second, so that their route is noticed sooner when it falls silent."""
@@ -123,9 +123,9 @@ class PublicData:
         try:
             events = self._messages[kind].take(payload, None)[1]
         except Undecodable as error:
-            events = [_unparsed(payload, error.reason)]
+            events = [unparsed(payload, error.reason)]
         except UnknownSymbol as error:
-            events = [_unparsed(payload, error.message)]
+            events = [unparsed(payload, error.message)]
         if events:
             self._on_market(events)
 
@@ -178,7 +178,3 @@ class PublicData:
             self._log("debug", f"binance: the first quote of {instrument.symbol} comes with the stream: {error}")
             return
         self._on_market(self._messages[instrument.kind].first_quote(native, row, rest.time.now_ms()))
-
-
-def _unparsed(payload: bytes, reason: str) -> Unparsed:
-    return Unparsed(reason, payload[:RAW_SHOWN].decode("utf-8", "backslashreplace"))

@@ -11,12 +11,11 @@ import msgspec
 from drivers.okx.messages import decode
 from drivers.okx.symbols import arch
 from drivers.okx.wire import Arg, Event, Push
-from drivers.transport.line_decoder import Undecodable
+from drivers.transport.line_decoder import Undecodable, unparsed
 from drivers.transport.venue_driver import VenueDriver
 from drivers.transport.websocket import Send, WsClient, WsPolicy
 from engine.kernel.clock import NS_PER_S, TimerHandle
 from engine.kernel.errors import CtosError
-from engine.kernel.market import Unparsed
 
 SILENCE_S = 30.0
 BOOK_HEARTBEAT_S = 60.0
@@ -112,8 +111,7 @@ class PublicSocket:
         try:
             message = decode(payload)
         except Undecodable as error:
-            shown = payload[:200].decode("utf-8", "backslashreplace")
-            self._driver.on_market([Unparsed(error.reason, shown, self._clock.now_ms())])
+            self._driver.on_market([unparsed(payload, error.reason, self._clock.now_ms())])
             return
         if isinstance(message, Push):
             self._data_ns = self._clock.now_ns()

@@ -10,13 +10,12 @@ from drivers.okx.public import PublicSocket
 from drivers.okx.rest import OkxRest
 from drivers.okx.symbols import native_symbol
 from drivers.okx.wire import BARS, Arg, BookRow, Push
-from drivers.transport.line_decoder import Undecodable
+from drivers.transport.line_decoder import Undecodable, unparsed
 from drivers.transport.setup import join_ws
 from drivers.transport.venue_driver import Topic, VenueDriver
 from engine.kernel.clock import NS_PER_S, TimerHandle
 from engine.kernel.errors import CtosError, UnknownSymbol
 from engine.kernel.links import LinkStatus
-from engine.kernel.market import Unparsed
 
 SNAPSHOT_WAIT_S = 3.0
 """The channel sends its snapshot at once; when it does not, the REST snapshot takes its place."""
@@ -105,8 +104,7 @@ class MarketStreams:
         try:
             events = self._feed.events(push, driver.clock.now_ms())
         except (Undecodable, UnknownSymbol) as error:
-            shown = payload[:200].decode("utf-8", "backslashreplace")
-            driver.on_market([Unparsed(str(error), shown, driver.clock.now_ms())])
+            driver.on_market([unparsed(payload, str(error), driver.clock.now_ms())])
             return
         driver.on_market(events)  # type: ignore[arg-type]  # public channels lead to market events only
 

@@ -22,7 +22,7 @@ from engine.kernel.clock import Clock, Rng, VirtualClock
 from engine.kernel.errors import CtosError, InvalidOrder, OrderNotFound, Unsupported, VenueUnavailable
 from engine.kernel.instruments import Instrument, InstrumentKind
 from engine.kernel.links import LinkStatus
-from engine.kernel.market import Bar, Levels, MarketEvent, Trade, Unparsed
+from engine.kernel.market import Bar, Levels, MarketEvent, Trade
 from engine.kernel.orderbook import OrderBook
 from engine.kernel.orders import Fill, OrderRequest, OrderType, OrderUpdate, Side, combined_order_type
 from engine.kernel.syscalls import (
@@ -371,10 +371,6 @@ class PaperDriver:
     def subscribe_account(self, handler: Callable[[AccountEvent], None]) -> Unsubscribe:
         """Stream order updates, fills, positions, balances and funding payments of this account."""
         return self._streams.account(handler)
-
-    def subscribe_unparsed(self, handler: Callable[[Unparsed], None]) -> Unsubscribe:
-        """Stream the raw messages of a recording that could not be understood."""
-        return self._streams.unparsed(handler)
 
     def _check_listed(self, symbol: str | None) -> None:
         """Raise `UnknownSymbol` when an instrument is named that is not traded."""

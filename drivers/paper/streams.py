@@ -32,7 +32,6 @@ class Streams:
         self._candles = candles
         self._clock = clock
         self._account: tuple[Callable[[AccountEvent], None], ...] = ()
-        self._unparsed: tuple[Callable[[Unparsed], None], ...] = ()
         self.unparsed_count = 0
 
     def ticks(self, symbol: str, handler: Callable[[TickEvent], None]) -> Unsubscribe:
@@ -108,20 +107,9 @@ class Streams:
 
         return unsubscribe
 
-    def unparsed(self, handler: Callable[[Unparsed], None]) -> Unsubscribe:
-        """Stream raw messages that could not be understood."""
-        self._unparsed = (*self._unparsed, handler)
-
-        def unsubscribe() -> None:
-            self._unparsed = without(self._unparsed, handler)
-
-        return unsubscribe
-
     def on_unparsed(self, event: Unparsed) -> None:
-        """Count and pass on a raw message that could not be understood."""
+        """Count a raw message that could not be understood."""
         self.unparsed_count += 1
-        for handler in self._unparsed:
-            handler(event)
 
     def deliver(self, public: Iterable[BookUpdate | Quote], events: Iterable[AccountEvent]) -> None:
         """Deliver what an operation on the exchange brought about: public changes, then account events."""

@@ -21,7 +21,7 @@ MAX_LINE_BYTES = 8 << 20
 """A longer line that does not begin as a message is reported, not searched; the largest REST snapshot has 0.3 MB."""
 _LONGEST_TIME = 19
 RAW_SHOWN = 200
-"""How many characters of an undecodable line are shown."""
+"""How many characters of an undecodable message are shown."""
 
 
 class Undecodable(Exception):
@@ -31,6 +31,12 @@ class Undecodable(Exception):
         super().__init__(reason)
         self.reason = reason
         self.symbol = symbol
+
+
+def unparsed(payload: bytes, reason: str, ts: int | None = None, symbol: str | None = None) -> Unparsed:
+    """Return what to tell of a message that could not be understood: the reason and the beginning of its text."""
+    raw = payload[: 4 * RAW_SHOWN].decode("utf-8", "backslashreplace").rstrip("\r\n")
+    return Unparsed(reason, raw if len(raw) <= RAW_SHOWN else raw[:RAW_SHOWN] + "…", ts, symbol)
 
 
 class MessageDecoder(Protocol):
@@ -115,6 +121,5 @@ class LineDecoder:
 
     def _unparsed(self, line: bytes, reason: str, native: str | None) -> Unparsed:
         self.counts["unparsed"] += 1
-        raw = line[: 4 * RAW_SHOWN].decode("utf-8", "backslashreplace").rstrip("\r\n")
         symbol = None if native is None else self._messages.symbol_of(native)
-        return Unparsed(reason, raw if len(raw) <= RAW_SHOWN else raw[:RAW_SHOWN] + "…", self._received_ms, symbol)
+        return unparsed(line, reason, self._received_ms, symbol)

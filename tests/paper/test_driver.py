@@ -226,12 +226,10 @@ def test_candles_join_history_and_trades_and_flag_holes():
     ]
 
 
-def test_unparsed_messages_are_counted_and_shown():
+def test_unparsed_messages_are_counted():
     venue = opened()
-    seen: list = []
-    venue.driver.subscribe_unparsed(seen.append)
     venue.play(Unparsed("no JSON", "xx"))
-    assert venue.driver.unparsed == 1 and seen[0].reason == "no JSON"
+    assert venue.driver.unparsed == 1
 
 
 def test_full_speed_plays_no_event_before_its_time():

@@ -63,7 +63,6 @@ from tests.venues.emulators.wire import Seen, Socket, json_answer
 ZERO = Decimal(0)
 SPOT_CONNECTIONS = 300
 UNKNOWN_503 = '{"code":-1000,"msg":"Unknown error, please check your request or try again later."}'
-UNAVAILABLE_503 = '{"code":-1001,"msg":"Service Unavailable."}'
 INTERNAL_503 = '{"code":-1001,"msg":"Internal error; unable to process your request. Please try again."}'
 WAF_403 = "<html><head><title>403 Forbidden</title></head><body>Request blocked by the firewall</body></html>"
 
