@@ -128,9 +128,9 @@ class ConsoleConfig(FileModel):
     keys: dict[str, Chords] = Field(default_factory=dict, description="chords by action, as `panic: f9`")
 
 
-RestUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+")]
-WsUrl = Annotated[str, StringConstraints(pattern=r"^wss?://[^\s/]+")]
-_REST, _WS = "http:// or https:// address", "ws:// or wss:// address"
+RestUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#@]+([/?#]\S*)?$")]
+WsUrl = Annotated[str, StringConstraints(pattern=r"^wss?://[^\s/?#@]+([/?#]\S*)?$")]
+_REST, _WS = "http:// or https:// address, no user or password in it", "ws:// or wss:// address, no user or password"
 
 
 class VenueConfig(FileModel):

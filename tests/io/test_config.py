@@ -132,6 +132,8 @@ def test_a_folder_that_others_may_change_holds_no_keys(paths: Paths, mode: int) 
         ("paper: {balances: {U$: 1}}", "paper.balances.U$: 'U$' does not have the right form"),
         ("paper: {queue: best}", "must be 'fifo' or 'touch'"),
         ("venues: {okx: {rest_url: 'ftp://me:pw@x'}}", "venues.okx.rest_url: 'ftp://***@x' does not"),
+        ("venues: {okx: {rest_url: 'https://me:pw@127.0.0.1:1/p'}}", "***@127.0.0.1:1/p' does not have the right form"),
+        ("venues: {okx: {ws_public_url: 'wss://me:pw@x'}}", "venues.okx.ws_public_url: 'wss://***@x' does not"),
         ("monitor: {levels: {price_jmp: {warn: 1}}}", "did you mean price_jump?"),
         ("monitor: {levels: {price_jump: {warn: 0.2}}}", "monitor.levels.price_jump: needs clear <= warn <= crit"),
         ("monitor: {levels: {liq_distance: {warn: 0.2}}}", "needs crit <= warn <= clear"),
