@@ -28,7 +28,15 @@ def wrapped(spans: Spans, cells: int, most: int) -> list[Spans]:
         else:
             line += gap
         _add_words(lines, part, cells, most)
-    return [fit(tuple(line), cells) for line in lines]
+    return [fit(_without_end_gap(line), cells) for line in lines]
+
+
+def _without_end_gap(line: list[Span]) -> Spans:
+    """Return a line without the blank behind its last word, which has no room where the word just fits."""
+    if not line:
+        return ()
+    text, role = line[-1]
+    return (*line[:-1], (text.rstrip(), role))
 
 
 def _parts(spans: Spans) -> Iterator[list[Span]]:

@@ -9,6 +9,7 @@ from textual.geometry import Region
 from ctos_tui.panes.cells import Column, Columns, Row, fit, golden, plain, spans_width
 from ctos_tui.panes.rows import Rows, paint
 from ctos_tui.panes.view import Line, RowView
+from ctos_tui.panes.wrap import wrapped
 from ctos_tui.theme import load_theme
 
 COLUMNS = Columns(
@@ -243,3 +244,8 @@ async def test_any_size_is_drawn(small_size: tuple[int, int]) -> None:
     async with PaneApp(pane).run_test(size=small_size) as pilot:
         await pilot.pause()
         assert len(screen_text(pilot.app)) == small_size[1]
+
+
+def test_a_word_that_just_fits_its_line_is_not_cut():
+    lines = wrapped((("make one at okx that may not", "text"),), len("make one at okx"), 4)
+    assert [plain(line) for line in lines] == ["make one at okx", "that may not"]
