@@ -10,7 +10,9 @@ import click
 from drivers.paper.markets.model import MarketModel
 from drivers.paper.markets.synthetic import SyntheticMarket
 from engine.kernel.clock import LoopClock
+from tests.venues.emulators.binance import BinanceEmulator
 from tests.venues.emulators.core import Emulator
+from tests.venues.emulators.okx import OkxEmulator
 
 _CLASSES = {"okx": "OkxEmulator", "binance": "BinanceEmulator", "backpack": "BackpackEmulator"}
 
@@ -48,9 +50,32 @@ accounts.yaml (chmod 600):
 """
 
 
-async def _run(venue: str, port: int, market: str) -> None:
+def _set_up(emulator: Emulator, account: str) -> None:
+    """Make the account or its key unfit for trading, as the venue has it."""
+    match emulator, account:
+        case OkxEmulator(), "hedge":
+            emulator.pos_mode = "long_short_mode"
+        case OkxEmulator(), "withdraw":
+            emulator.perm = "read_only,trade,withdraw"
+        case OkxEmulator(), "read-only":
+            emulator.perm = "read_only"
+        case BinanceEmulator(), "hedge":
+            emulator.account.dual_side = True
+        case BinanceEmulator(), "withdraw":
+            emulator.account.can_withdraw = True
+        case BinanceEmulator(), "read-only":
+            emulator.account.can_trade = False
+        case _, "plain":
+            pass
+        case _:
+            raise click.BadParameter(f"{emulator.name} has no {account} account", param_hint="--account")
+
+
+async def _run(venue: str, port: int, market: str, skew_ms: int, account: str) -> None:
     clock = LoopClock(asyncio.get_running_loop())
     emulator = emulator_class(venue)(market=_model(market, clock), clock=clock)
+    _set_up(emulator, account)
+    emulator.skew_ms = skew_ms
     await emulator.start(port)
     try:
         click.echo(_lines(emulator))
@@ -63,10 +88,14 @@ async def _run(venue: str, port: int, market: str) -> None:
 @click.argument("venue", type=click.Choice(sorted(_CLASSES)))
 @click.option("--port", default=0, show_default="a free one", help="port of the loopback")
 @click.option("--market", default="synthetic:1", show_default=True, help="synthetic:SEED")
-def main(venue: str, port: int, market: str) -> None:
+@click.option("--skew", default=0, show_default=True, help="milliseconds by which the venue's clock is ahead")
+@click.option(
+    "--account", type=click.Choice(("plain", "hedge", "withdraw", "read-only")), default="plain", show_default=True
+)
+def main(venue: str, port: int, market: str, skew: int, account: str) -> None:
     """Serve until Ctrl-C."""
     try:
-        asyncio.run(_run(venue, port, market))
+        asyncio.run(_run(venue, port, market, skew, account))
     except OSError as error:
         raise click.ClickException(f"port {port} cannot be served ({error.strerror}); choose another --port") from error
     except KeyboardInterrupt:
