@@ -117,12 +117,14 @@ class Terminal:
         except OSError:
             return False
         self.output += data
-        if b"\x1b[6n" in data:
-            self.send(b"\x1b[1;1R")
+        asked = b"\x1b[6n" in data
         data = self._tail + data
         cut = _OPEN_SEQUENCE.search(data)
         data, self._tail = (data[: cut.start()], data[cut.start() :]) if cut else (data, b"")
         self._stream.feed(_UNKNOWN.sub(b"", data))
+        if asked:
+            # Sending reads on: what came first must be on the screen by then.
+            self.send(b"\x1b[1;1R")
         return True
 
     def wait_for(self, wanted: str | Callable[[], object], seconds: float = 10) -> None:
