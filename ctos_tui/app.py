@@ -78,7 +78,7 @@ class ConsoleApp(TerminalApp[None]):
         self.session = Session(port, self.feed, lambda: int(self.frames.now() * 1e9))
         self.session.themes = tuple(theme_names(settings.themes_dir))
         self.operator = Operator(self.session, self)
-        self.news = News(self.session, self.bell)
+        self.news = News(self.session, self.bell, self.operator.panic_hint)
         self.first_frame = asyncio.Event()
         self._is_filled = False
         self.active = "ladder"

@@ -25,11 +25,13 @@ class News:
     Args:
         session: Shows the notes.
         bell: Rings the terminal's bell.
+        panic_hint: What another press of the panic key would do now.
     """
 
-    def __init__(self, session: Session, bell: Callable[[], None]) -> None:
+    def __init__(self, session: Session, bell: Callable[[], None], panic_hint: Callable[[], str]) -> None:
         self._session = session
         self._bell = bell
+        self._panic_hint = panic_hint
         self._told: dict[str, OrderState] = {}
         self._declined: dict[str, str] = {}
         self._halt = ""
@@ -72,7 +74,9 @@ class News:
     def _on_panic(self, event: PanicProgress) -> None:
         if event.text != self._halt:
             self._halt = event.text
-            self._session.say(f"PANIC: {event.text}", "good" if event.confirmed else "danger")
+            level = "good" if event.confirmed else "danger"
+            self._session.feed.say(f"PANIC: {event.text}", "info" if event.confirmed else "error")
+            self._session.say(f"PANIC: {event.text}{self._panic_hint()}", level, log=False)
 
     def _on_anomaly(self, event: AnomalyChanged) -> None:
         anomaly = event.anomaly

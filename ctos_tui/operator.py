@@ -34,7 +34,7 @@ from ctos_tui.command.intents import (
     SwitchAccount,
     Watch,
 )
-from ctos_tui.command.preview import plain_text
+from ctos_tui.command.preview import plain_text, verdict
 from ctos_tui.command.resolve import Staged, resolve
 from ctos_tui.guard.levels import Level
 from ctos_tui.panes.cells import Spans
@@ -152,7 +152,9 @@ class Operator:
     def _send(self, staged: Staged) -> bool:
         """Send what a decision lets pass; returns whether the staging is over."""
         if staged.decision.refused:
-            self.session.say(plain_text(staged.preview), "danger")
+            self.session.say(plain_text(staged.preview), "danger", log=False)
+            # The log is narrow: why comes first there.
+            self.session.feed.say(f"{plain_text(verdict(staged.decision))}: {staged.intent}", "error")
             return False
         if staged.decision.level is Level.L2:
             self._ask_confirmation(staged)
@@ -317,6 +319,10 @@ class Operator:
                     )
                 session.port.rearm(intent.reason)
                 session.follow_engine()
+                if session.is_live:
+                    # Real money is armed by its own step and for a time: what the first word of the screen says holds.
+                    session.disarm("released, not yet armed")
+                    return f"released: {intent.reason}; still disarmed: press A or type arm"
                 return f"released: {intent.reason}; trading is {session.port.trading().mode.value}"
         return ""
 
@@ -398,12 +404,21 @@ class Operator:
             return
         self._panic_ns = now
         self.ticket = None
+        told = False
         try:
             report = self.session.port.panic()
+            told = True
         except CtosError as error:
             report = f"panic was not carried out in full: {error}"
         self.session.follow_engine()
-        self.session.say(f"PANIC: {report} · F9 again within 3 s stages flatten all", "danger")
+        # How far a halt has come is in the log already.
+        self.session.say(f"PANIC: {report}{self.panic_hint()}", "danger", log=not told)
+
+    def panic_hint(self) -> str:
+        """Return what another press of the panic key would do now, nothing once it is too late for that."""
+        if self._panic_ns is None or self.session.now() - self._panic_ns > _PANIC_AGAIN_MS[1] * NS_PER_MS:
+            return ""
+        return " · F9 again within 3 s stages flatten all"
 
     def guarded(self, action: Callable[[], object]) -> None:
         """Run an action of a pane or card; a refusal of the engine is shown."""

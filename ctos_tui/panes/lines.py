@@ -71,6 +71,8 @@ class FixedLine(Pane):
 
 
 _TROUBLE_CELLS = (1000, 24, 0)
+_GAP = 2
+_LINK = 3
 
 
 class StatusLine(FixedLine):
@@ -84,13 +86,12 @@ class StatusLine(FixedLine):
         room = self.row_width - spans_width((clock,)) - 2
         for words in _TROUBLE_CELLS:
             parts = self._parts(words)
-            if sum(spans_width(spans) + 2 for _, spans in parts) <= room:
+            if sum(spans_width(spans) + _GAP for _, spans in parts) <= room + _GAP:
                 break
-        while parts and sum(spans_width(spans) + 2 for _, spans in parts) > room:
-            weakest = max(range(len(parts)), key=lambda index: (parts[index][0], index))
-            if parts[weakest][0] == 0:
-                break
-            del parts[weakest]
+        parts = _chosen(parts, room)
+        if not any(priority == _LINK for priority, _ in parts):
+            # How old the newest price is goes before the mark that all is well.
+            parts = _chosen(self._parts(words, with_age=False), room)
         line: list[Span] = []
         for _, spans in parts:
             if line:
@@ -100,11 +101,12 @@ class StatusLine(FixedLine):
         gap = self.row_width - spans_width(shown) - spans_width((clock,))
         self.show_line((*shown, (" " * gap, "text"), clock) if gap > 0 else shown)
 
-    def _parts(self, trouble_cells: int) -> list[tuple[int, Spans]]:
+    def _parts(self, trouble_cells: int, with_age: bool = True) -> list[tuple[int, Spans]]:
         """Return pieces of the line, each with its priority: 0 stays, the highest goes first.
 
         Args:
             trouble_cells: Room for the words of each trouble; with none its name alone stays, whatever else goes.
+            with_age: Whether the age of the newest price stands beside the mark of a good link.
         """
         port, session = self.host.port, self.session
         account, figures = port.account, port.figures()
@@ -124,27 +126,43 @@ class StatusLine(FixedLine):
         parts: list[tuple[int, Spans]] = [
             (0, (mode, (f" {label} ", role))),
             (0, ((f"{name}#{account.index}", "text"),)),
-            (7, ((port.market_label, "dim"),)),
             (0, ((short_symbol(session.focus, quote) if session.focus else "starting …", "bright"),)),
             (1, (("eq ", "label"), (money(figures.equity), "bright"))),
-            (2, (("day ", "label"), (pnl(day), signed_role(day)))),
-            (3, ((percent(share), signed_role(share)),)),
-            (4, (("lev ", "label"), (leverage, "text"))),
+            (4, (("day ", "label"), (pnl(day), signed_role(day)))),
+            (5, ((percent(share), signed_role(share)),)),
+            (6, (("lev ", "label"), (leverage, "text"))),
         ]
+        if not session.is_live:
+            # Whose market a paper account trades on is part of what it is; an invented one is not.
+            parts.insert(2, (2 if port.market_label.startswith("live") else 8, ((port.market_label, "dim"),)))
         if session.arming.halted:
-            parts.insert(1, (3, ((session.arming.halted, "danger"),)))
+            parts.insert(1, (4, ((session.arming.halted, "danger"),)))
         if trouble and trouble_cells:
             told = ((f"● {part.name} {ellipsis(part.text, trouble_cells)} ", part.level) for part in trouble[:2])
             parts.append((1, tuple(told)))
         elif trouble:
             parts.append((0, tuple((f"●{part.name} ", part.level) for part in trouble[:3])))
         else:
-            age = "" if age_ms is None else f" {min(age_ms, 9999)}ms"
-            parts.append((5, (("●", "good"), (age, "dim"))))
-        parts.append((6, ((f"lag {lag:.0f}ms {self.lines_host.link_status}", "dim"),)))
+            age = "" if age_ms is None or not with_age else f" {min(age_ms, 9999)}ms"
+            parts.append((_LINK, (("●", "good"), (age, "dim"))))
+        parts.append((7, ((f"lag {lag:.0f}ms {self.lines_host.link_status}", "dim"),)))
         if fresh:
             parts.append((1, ((f"▲{fresh}", "warn"),)))
         return parts
+
+
+def _chosen(parts: list[tuple[int, Spans]], room: int) -> list[tuple[int, Spans]]:
+    """Return the pieces that fit, the lowest priorities first, in their order on the line."""
+    kept: set[int] = set()
+    room += _GAP
+    for index in sorted(range(len(parts)), key=lambda index: (parts[index][0], index)):
+        priority, spans = parts[index]
+        cells = spans_width(spans) + _GAP
+        if priority and cells > room:
+            break
+        room -= cells
+        kept.add(index)
+    return [part for index, part in enumerate(parts) if index in kept]
 
 
 class PreviewLine(FixedLine):
@@ -156,7 +174,7 @@ class PreviewLine(FixedLine):
 
     HZ = 10
     FILL = "panel"
-    MOST: ClassVar[int] = 4
+    MOST: ClassVar[int] = 5
 
     def pull(self) -> None:
         """Show the preview of now."""
@@ -228,6 +246,7 @@ class PreviewLine(FixedLine):
 
 _PLAIN = ("ladder.up", "ladder.down", "ladder.page_up", "ladder.page_down")
 _GLOBAL_HINTS = ("prompt.open", "help", "palette", "arm.toggle", "jump", "zoom", "panic", "quit")
+_DISPENSABLE_HINTS = ("zoom", "jump", "palette")
 
 
 class PromptLine(FixedLine):
@@ -267,16 +286,21 @@ class PromptLine(FixedLine):
         return tuple(spans)
 
     def _hints(self) -> Spans:
+        """Return the keys that work everywhere, as many as fit; the first to go are those one can do without."""
         keymap = self.host.keymap
-        spans: list[Span] = []
+        hints: dict[str, Spans] = {}
         for action_id in _GLOBAL_HINTS:
             label = keymap.label(action_id)
             chord = keymap.keys[action_id][0] if label else ""
             found = keymap.lookup(chord, self.lines_host.context) if label else None
             if found is not None and found.id == action_id:
                 role = "danger" if action_id == "panic" else "key"
-                spans += [(label, role), (f" {keymap.actions[action_id].title}  ", "dim")]
-        return tuple(spans)
+                gap = "  " if hints else ""
+                hints[action_id] = ((gap + label, role), (f" {keymap.actions[action_id].title}", "dim"))
+        for action_id in _DISPENSABLE_HINTS:
+            if sum(spans_width(spans) for spans in hints.values()) > self.row_width:
+                hints.pop(action_id, None)
+        return tuple(span for spans in hints.values() for span in spans)
 
 
 def _is_long(note: Note, cells: int) -> bool:

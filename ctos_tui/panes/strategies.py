@@ -37,7 +37,7 @@ class Strategies(Pane):
             Column("held", 6, priority=4),
             Column("ord", 3, priority=3),
             Column("tick", 4, priority=7),
-            Column("why not / last word", 12, "left", priority=1, grow=1),
+            Column("why not / last", 12, "left", priority=1, grow=1),
         )
     )
 
@@ -54,7 +54,8 @@ class Strategies(Pane):
         name = short_symbol(row.symbols[0], quote) if row.symbols else "—"
         more = f"+{len(row.symbols) - 1}" if len(row.symbols) > 1 else ""
         word: Span = (clean(row.last_word), "dim")
-        why = row.why or (row.reason if row.state not in ("running", "warmup") else "")
+        # Once it has stopped, what it waited for before says nothing.
+        why = row.why if row.state in ("running", "warmup") else row.reason or row.why
         if why:
             word = (f"why: {clean(why)}", "warn")
         return [

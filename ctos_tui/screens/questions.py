@@ -7,6 +7,7 @@ from ctos_tui.panes.cells import Row, Span
 from ctos_tui.panes.describe import short_symbol
 from ctos_tui.screens.card import BLANK, Card, paragraph
 from engine.kernel.strategy import StopPolicy
+from engine.runtime.accounts import Mode
 
 
 class Question(Card):
@@ -68,7 +69,11 @@ class QuitQuestion(Question):
         orders = port.working_orders()
         positions = [row for row in port.positions() if row.quantity]
         running = [row for row in port.instances() if row.state not in ("stopped",)]
-        where = "the paper venue keeps them" if port.account.mode.value == "paper" else "they stay at the venue"
+        where = (
+            "the paper venue keeps them; they meet the market again at the next start"
+            if port.account.mode is Mode.PAPER
+            else "they stay at the venue and can fill while the console is closed"
+        )
         rows: list[Row] = []
 
         def say(key: str, head: str, items: list[str], tail: str) -> None:
@@ -80,7 +85,7 @@ class QuitQuestion(Question):
         said = [
             f"#{o.label} {o.side.value} {o.remaining.normalize():f} {short_symbol(o.symbol, quote)}" for o in orders
         ]
-        say("orders", f"Resting orders {len(orders)}", said, f"{where}; they meet the market again at the next start")
+        say("orders", f"Resting orders {len(orders)}", said, where)
         held = []
         for row in positions:
             instrument = port.instruments.get(row.symbol)

@@ -31,7 +31,10 @@ def choose(options: SystemOptions) -> Choice:
     """
     paths, config, entries, entry = find_entry(options)
     if options.mode == Mode.LIVE and entry.mode != Mode.LIVE:
-        raise ConfigError(f"--mode live: account {entry.name!r} is on paper; --mode can only lower live to paper")
+        raise ConfigError(
+            f"--mode live: account {entry.name!r} is on paper, and --mode can only lower live to paper; "
+            "write mode: live and its keys into accounts.yaml, or choose a live account with --account"
+        )
     mode = Mode(options.mode or entry.mode)
     environment = venue_config(config, entry.venue).environment if entry.venue != PAPER else LIVE
     if mode is Mode.LIVE:

@@ -63,6 +63,7 @@ class EngineCore:
         self.tracker = self.state.tracker
         self.portfolio = Portfolio(self.state.books, self.market)
         self.trading = TradingState(clock, self._trading_changed)
+        self._trading_told = ""
         self.obstacles: list[str] = []
         self.check_account: Callable[[], Coroutine[Any, Any, list[str]]] = driver.check_account
         self.on_order: Callable[[Order], None] = _ignore
@@ -80,7 +81,11 @@ class EngineCore:
 
     def _trading_changed(self, status: TradingStatus) -> None:
         self.save_trading()
-        self.say(self.trading.describe(), "error" if status.mode is TradingMode.HALTED else "info")
+        text = self.trading.describe()
+        # Arming that use makes longer is no news.
+        if text != self._trading_told:
+            self._trading_told = text
+            self.say(text, "error" if status.mode is TradingMode.HALTED else "info")
         self.bus.publish(TradingStateChanged(status.mode.value, status.reason))
 
     def publish_order(self, order: Order) -> None:

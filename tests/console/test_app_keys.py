@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from msgspec.structs import replace
 
 from ctos_tui.actions import ACTIONS, DESK, DIALOG, EVERYWHERE, PANES, PROMPT, STAGED
 from ctos_tui.guard.keys import KeyGuard
@@ -12,8 +13,9 @@ from ctos_tui.port import Health
 from ctos_tui.screens.desk_actions import desk_actions
 from engine.kernel.errors import RiskReject
 from engine.kernel.orders import OrderState, OrderType, Side
-from engine.runtime.accounts import Mode
+from engine.runtime.accounts import Account, Mode
 from engine.runtime.events import OrderChanged, PanicProgress
+from engine.runtime.trading_state import TradingMode
 from tests.console.consoles import console, enter_line, opened, press, screen_text
 from tests.console.scripted import BTC, busy_port, populate
 
@@ -167,6 +169,73 @@ async def test_a_trouble_is_named_in_the_status_line_at_every_width(columns: int
         status = screen_text(app, "status")
         assert "links" in status and "LIVE" in status and "data" not in status
         assert ("account stream" in status) == (columns == 200)
+
+
+async def test_the_link_and_the_panic_key_stay_on_the_narrowest_desk():
+    app = console(busy_port(mode=Mode.LIVE))
+    async with opened(app, (80, 24)):
+        assert "●" in screen_text(app, "status")
+        hints = screen_text(app, "prompt")
+        assert "F9 panic" in hints and "q quit" in hints and "…" not in hints
+
+
+async def test_paper_on_a_live_market_names_the_market_at_80_columns():
+    port = busy_port()
+    port.account = Account(0, "paper", "paper", Mode.PAPER)
+    port.market_label = "live:okx"
+    app = console(port)
+    async with opened(app, (80, 24)):
+        assert "PAPER" in screen_text(app, "status") and "live:okx" in screen_text(app, "status")
+
+
+async def test_a_released_live_account_is_disarmed_in_the_engine_too():
+    port = busy_port(mode=Mode.LIVE)
+    app = console(port)
+    async with opened(app) as pilot:
+        await press(pilot, "f9")
+        assert "HALTED" in screen_text(app, "status")
+        await enter_line(pilot, "rearm main positions checked")
+        assert port.status.mode is TradingMode.DISARMED
+        assert "DISARMED" in screen_text(app, "status") and "press A" in app.session.note.text
+
+
+async def test_the_second_press_of_panic_stays_offered_while_the_halt_goes_on():
+    port = busy_port()
+    app = console(port)
+    async with opened(app) as pilot:
+        await press(pilot, "f9")
+        port.bus.publish(PanicProgress("paper: 2 cancelled, being confirmed", False))
+        assert "2 cancelled, being confirmed · F9 again" in app.session.note.text
+        assert [line.text for line in app.feed.log].count("PANIC: paper: 2 cancelled, being confirmed") == 1
+
+
+async def test_the_log_says_first_why_an_order_was_refused():
+    app = console(busy_port())
+    async with opened(app) as pilot:
+        await press(pilot, "1", "g", "b", "enter")
+        assert app.feed.log[-1].text.startswith("REFUSED: DISARMED")
+        assert app.session.note.text.startswith("BUY ")
+
+
+async def test_why_a_halted_strategy_does_not_trade_is_its_halt_and_not_what_it_waited_for():
+    port = busy_port()
+    populate(port)
+    port.rows = [replace(port.rows[0], state="halted", reason="panic", why="waits for candles")]
+    app = console(port)
+    async with opened(app, (200, 60)):
+        shown = screen_text(app, "strategies")
+        assert "why: panic" in shown and "waits" not in shown
+
+
+async def test_leaving_a_live_account_says_that_orders_can_fill_meanwhile():
+    port = busy_port(mode=Mode.LIVE)
+    app = console(port)
+    async with opened(app) as pilot:
+        populate(port)
+        await press(pilot, "q")
+        text = " ".join(t for line in app.card.view.lines() for t, _ in line.spans)
+        text = " ".join(text.split())
+        assert "can fill while the console is closed" in text and "meet the market" not in text
 
 
 async def test_live_starts_disarmed_and_is_armed_by_the_typed_name():
