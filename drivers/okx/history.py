@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
 
 from drivers.okx import codec
 from drivers.okx.rest import OkxRest, understanding
@@ -23,6 +23,7 @@ HISTORY_PAGES = 10
 """How many pages of done orders are looked through for one that the venue's own query does not find."""
 _SAFETY_MS = 3_600_000
 FUNDING_BILLS = "8"
+RowT = TypeVar("RowT")
 
 
 class History:
@@ -55,16 +56,10 @@ class History:
         """Return the working orders, of one instrument or all, oldest first."""
         found: list[OrderUpdate] = []
         for inst_type in self._types(contract):
-            after: str | None = None
-            while True:
-                rows = await self._rest.get(
-                    "/trade/orders-pending", OrderRow, "orders_pending", private=True, urgency=Urgency.RECONCILE,
-                    instType=inst_type, instId=contract.native if contract else None, after=after, limit=PAGE,
-                )  # fmt: skip
+            native = contract.native if contract else None
+            query = {"instType": inst_type, "instId": native}
+            async for rows in self._pages("/trade/orders-pending", OrderRow, "orders_pending", "ordId", **query):
                 found += self._updates(rows)
-                if len(rows) < PAGE:
-                    break
-                after = rows[-1].ordId
         found.sort(key=lambda order: (order.ts, order.venue_order_id))
         return found
 
@@ -147,18 +142,12 @@ class History:
     async def funding_payments(self, since: int) -> list[FundingPayment]:
         """Return the account's funding payments since a time within the last seven days, oldest first."""
         bills: list[BillRow] = []
-        after: str | None = None
-        while True:
-            rows = await self._rest.get(
-                "/account/bills", BillRow, "bills", private=True, urgency=Urgency.RECONCILE,
-                instType="SWAP", type=FUNDING_BILLS, begin=since, after=after, limit=PAGE,
-            )  # fmt: skip
+        query: dict[str, str | int | None] = {"instType": "SWAP", "type": FUNDING_BILLS, "begin": since}
+        async for rows in self._pages("/account/bills", BillRow, "bills", "billId", **query):
             with understanding("funding bills"):
                 bills += [row for row in rows if row.type == FUNDING_BILLS and codec.time_ms(row.ts) >= since]
-                oldest = codec.time_ms(rows[-1].ts) if rows else 0
-            if len(rows) < PAGE or oldest < since:
-                break
-            after = rows[-1].billId
+                if rows and codec.time_ms(rows[-1].ts) < since:
+                    break
         found: list[FundingPayment] = []
         rates: dict[str, list[FundingHistoryRow]] = {}
         for bill in bills:
@@ -207,18 +196,14 @@ class History:
 
     async def _in_history(self, order_id: str, contract: Contract) -> OrderRow | None:
         for inst_type in self._types(contract):
-            after: str | None = None
-            for _ in range(HISTORY_PAGES):
-                rows = await self._rest.get(
-                    "/trade/orders-history", OrderRow, "orders_history", private=True, urgency=Urgency.RECONCILE,
-                    instType=inst_type, instId=contract.native, after=after, limit=PAGE,
-                )  # fmt: skip
+            query, looked = {"instType": inst_type, "instId": contract.native}, 0
+            async for rows in self._pages("/trade/orders-history", OrderRow, "orders_history", "ordId", **query):
                 for row in rows:
                     if order_id in (row.clOrdId, row.ordId):
                         return row
-                if len(rows) < PAGE:
+                looked += 1
+                if looked == HISTORY_PAGES:
                     break
-                after = rows[-1].ordId
         return None
 
     async def _in_fills(self, order_id: str, contract: Contract) -> str | None:
@@ -234,19 +219,35 @@ class History:
         self, path: str, bucket: str, inst_type: str, contract: Contract | None, begin: int
     ) -> list[FillRow]:
         found: list[FillRow] = []
+        query = {"instType": inst_type, "instId": contract.native if contract else None, "begin": begin}
+        async for rows in self._pages(path, FillRow, bucket, "billId", **query):
+            found += rows
+            with understanding("fills"):
+                if rows and codec.time_ms(rows[-1].fillTime or rows[-1].ts) < begin:
+                    break
+        return found
+
+    async def _pages(
+        self, path: str, row_type: type[RowT], bucket: str, number: str, **query: str | int | None
+    ) -> AsyncIterator[list[RowT]]:
+        """Yield the pages of one of the account's lists, newest first, to the end.
+
+        Args:
+            path: The list.
+            row_type: What a row is.
+            bucket: Its budget of requests.
+            number: The field by which the next page is asked for.
+            query: What to list.
+        """
         after: str | None = None
         while True:
             rows = await self._rest.get(
-                path, FillRow, bucket, private=True, urgency=Urgency.RECONCILE,
-                instType=inst_type, instId=contract.native if contract else None,
-                begin=begin, after=after, limit=PAGE,
-            )  # fmt: skip
-            found += rows
-            with understanding("fills"):
-                oldest = codec.time_ms(rows[-1].fillTime or rows[-1].ts) if rows else 0
-            if len(rows) < PAGE or oldest < begin:
-                return found
-            after = rows[-1].billId
+                path, row_type, bucket, private=True, urgency=Urgency.RECONCILE, after=after, limit=PAGE, **query
+            )
+            yield rows
+            if len(rows) < PAGE:
+                return
+            after = getattr(rows[-1], number)
 
     async def _candle_page(self, contract: Contract, timeframe: str, before: int, count: int) -> list[CandleRow]:
         """Return up to `count` candles opened before a time, newest first; old ones are kept elsewhere."""
