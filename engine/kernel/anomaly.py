@@ -34,8 +34,15 @@ class AnomalyKind(StrEnum):
     LARGE_POSITION = "large_position"
     LIQ_DISTANCE = "liq_distance"
     LEVERAGE = "leverage"
+    MARGIN = "margin"
+    EQUITY_GAP = "equity_gap"
     STALE_DATA = "stale_data"
     ORDER_STUCK = "order_stuck"
+    FEE_SURPRISE = "fee_surprise"
+    FUNDING_SURPRISE = "funding_surprise"
+    FUNDING_RATE = "funding_rate"
+    REJECT_RATE = "reject_rate"
+    CLOCK_SKEW = "clock_skew"
     STRATEGY_FAULT = "strategy_fault"
 
 
@@ -48,8 +55,15 @@ TITLES: dict[str, str] = {
     AnomalyKind.LARGE_POSITION: "Large Position Warning",
     AnomalyKind.LIQ_DISTANCE: "Liquidation Near",
     AnomalyKind.LEVERAGE: "Leverage Exceeded",
+    AnomalyKind.MARGIN: "Margin Used",
+    AnomalyKind.EQUITY_GAP: "Equity Gap",
     AnomalyKind.STALE_DATA: "Stale Data",
     AnomalyKind.ORDER_STUCK: "Order Stuck",
+    AnomalyKind.FEE_SURPRISE: "Fee Surprise",
+    AnomalyKind.FUNDING_SURPRISE: "Funding Surprise",
+    AnomalyKind.FUNDING_RATE: "Funding Against Position",
+    AnomalyKind.REJECT_RATE: "Orders Rejected",
+    AnomalyKind.CLOCK_SKEW: "Clock Skew",
     AnomalyKind.STRATEGY_FAULT: "Position Processing Error",
 }
 """Report titles by kind."""
@@ -99,8 +113,16 @@ DEFAULT_LEVELS: dict[str, Levels] = {
     AnomalyKind.LARGE_POSITION: Levels(Decimal("0.50"), Decimal("1.00"), Decimal("0.45")),
     AnomalyKind.LIQ_DISTANCE: Levels(Decimal("0.15"), Decimal("0.07"), Decimal("0.18"), falling=True),
     AnomalyKind.LEVERAGE: Levels(Decimal(3), None, Decimal("2.7")),
+    AnomalyKind.MARGIN: Levels(Decimal("0.70"), Decimal("0.85"), Decimal("0.63")),
+    AnomalyKind.EQUITY_GAP: Levels(Decimal("0.01"), Decimal("0.01"), Decimal("0.002")),
     AnomalyKind.STALE_DATA: Levels(Decimal(10), Decimal(60), Decimal(10)),
     AnomalyKind.ORDER_STUCK: Levels(Decimal(10), Decimal(30), Decimal(10)),
+    AnomalyKind.FEE_SURPRISE: Levels(Decimal("0.0001"), None, Decimal("0.00005")),
+    AnomalyKind.FUNDING_SURPRISE: Levels(Decimal("0.20"), None, Decimal("0.20")),
+    AnomalyKind.FUNDING_RATE: Levels(Decimal("0.001"), None, Decimal("0.001")),
+    AnomalyKind.REJECT_RATE: Levels(Decimal("0.20"), Decimal("0.50"), Decimal("0.10")),
+    AnomalyKind.CLOCK_SKEW: Levels(Decimal(1), Decimal(5), Decimal("0.5")),
 }
-"""Levels unless configured: shares of the price, position or equity; USD for position_drift and pnl_swing; seconds for
-stale_data and order_stuck. The engine widens position_drift to one lot and pnl_swing to 1 % of equity."""
+"""Levels unless configured: shares of the price, position, equity, notional, payment or orders; USD for position_drift
+and pnl_swing; seconds for stale_data, order_stuck and clock_skew. The engine widens position_drift to one lot and
+pnl_swing to 1 % of equity."""

@@ -19,6 +19,7 @@ from engine.runtime.accounts import MANUAL
 from engine.runtime.anomalies import Reading
 from engine.runtime.execution import ExecutionEngine
 from engine.runtime.portfolio import PositionRow
+from engine.runtime.readings import percent, reading, usd
 
 WINDOW_NS = 60 * NS_PER_S
 VENUE_SILENT_S = 5
@@ -27,7 +28,6 @@ DRIFT_SHARE = Decimal("0.1")
 SWING_SHARE = Decimal("0.01")
 ZERO = Decimal(0)
 ONE = Decimal(1)
-CENT = Decimal("0.01")
 
 
 @dataclass(slots=True)
@@ -100,8 +100,8 @@ class Detectors:
                 continue
             change = history.last / history.first - ONE
             levels = self._levels(AnomalyKind.PRICE_JUMP, symbol)
-            text = f"{symbol} moved {_percent(change, signed=True)} in 60 s, from {history.first} to {history.last}"
-            yield _reading(AnomalyKind.PRICE_JUMP, abs(change), levels, text, symbol)
+            text = f"{symbol} moved {percent(change, signed=True)} in 60 s, from {history.first} to {history.last}"
+            yield reading(AnomalyKind.PRICE_JUMP, abs(change), levels, text, symbol)
 
     def stale_data(self) -> Iterable[Reading]:
         """Judge the silence of streams; when nothing at all arrives it is the venue's, else each symbol's own."""
@@ -147,7 +147,7 @@ class Detectors:
             abs(drift) < instrument.lot_size,
             warn,
             lot_usd,
-            f"{symbol}: the venue holds {row.venue_quantity}, our ledgers {row.quantity}; {_usd(value)} apart",
+            f"{symbol}: the venue holds {row.venue_quantity}, our ledgers {row.quantity}; {usd(value)} apart",
             symbol,
             data={"venue": str(row.venue_quantity), "ledgers": str(row.quantity), "drift": str(drift)},
         )
@@ -161,8 +161,8 @@ class Detectors:
             row.quantity - sum((held for who, held in row.holders if self._declared(who, held, row)), ZERO)
         )
         value = undeclared * self._usd_price(row) / equity
-        text = f"{row.symbol}: {_usd(undeclared * row.mark_price)} is {_percent(value)} of the equity"
-        yield _reading(
+        text = f"{row.symbol}: {usd(undeclared * row.mark_price)} is {percent(value)} of the equity"
+        yield reading(
             AnomalyKind.LARGE_POSITION, value, self._levels(AnomalyKind.LARGE_POSITION, row.symbol), text, row.symbol
         )
 
@@ -171,18 +171,16 @@ class Detectors:
         if row.mark_price is None or not row.notional:
             return
         value = max(ZERO, -row.unrealised) / row.notional
-        text = f"{row.symbol}: the open loss is {_percent(value)} of the position"
-        yield _reading(
-            AnomalyKind.RISK_RATIO, value, self._levels(AnomalyKind.RISK_RATIO, row.symbol), text, row.symbol
-        )
+        text = f"{row.symbol}: the open loss is {percent(value)} of the position"
+        yield reading(AnomalyKind.RISK_RATIO, value, self._levels(AnomalyKind.RISK_RATIO, row.symbol), text, row.symbol)
 
     def liq_distance(self, row: PositionRow) -> Iterable[Reading]:
         """Judge how far the mark is from the price at which the venue would liquidate."""
         if row.mark_price is None or row.liquidation_price is None or row.liquidation_price <= 0 or not row.quantity:
             return
         value = abs(row.mark_price - row.liquidation_price) / row.mark_price
-        text = f"{row.symbol}: liquidation at {row.liquidation_price} is {_percent(value)} away"
-        yield _reading(
+        text = f"{row.symbol}: liquidation at {row.liquidation_price} is {percent(value)} away"
+        yield reading(
             AnomalyKind.LIQ_DISTANCE, value, self._levels(AnomalyKind.LIQ_DISTANCE, row.symbol), text, row.symbol
         )
 
@@ -191,7 +189,7 @@ class Detectors:
         value = self._engine.portfolio.leverage()
         if value is not None:
             text = f"gross notional is {value:.2f} times the equity"
-            yield _reading(AnomalyKind.LEVERAGE, value, self._levels(AnomalyKind.LEVERAGE), text)
+            yield reading(AnomalyKind.LEVERAGE, value, self._levels(AnomalyKind.LEVERAGE), text)
 
     def pnl_swing(self) -> Iterable[Reading]:
         """Judge the change of the profit within a minute, against an amount and a share of the equity."""
@@ -206,9 +204,7 @@ class Detectors:
             max(levels.clear, share / 2),
         )
         change = self._profit.last - self._profit.first
-        yield _reading(
-            AnomalyKind.PNL_SWING, abs(change), levels, f"the profit changed by {_usd(change, True)} in 60 s"
-        )
+        yield reading(AnomalyKind.PNL_SWING, abs(change), levels, f"the profit changed by {usd(change, True)} in 60 s")
 
     def order_stuck(self) -> Iterable[Reading]:
         """Judge orders that wait for an answer, by symbol."""
@@ -222,7 +218,7 @@ class Detectors:
             labels = ", ".join(f"#{order.label}" for order in orders[:5])
             text = f"{symbol}: no answer about {labels} for {seconds:.0f} s"
             levels = self._levels(AnomalyKind.ORDER_STUCK, symbol)
-            yield _reading(AnomalyKind.ORDER_STUCK, seconds, levels, text, symbol, {"orders": labels})
+            yield reading(AnomalyKind.ORDER_STUCK, seconds, levels, text, symbol, {"orders": labels})
 
     def _stale(self, symbol: str, seconds: Decimal, text: str, data: dict[str, str]) -> Reading:
         levels = self._levels(AnomalyKind.STALE_DATA, symbol)
@@ -272,35 +268,7 @@ class Detectors:
             return price
 
 
-def _reading(
-    kind: AnomalyKind, value: Decimal, levels: Levels, text: str, symbol: str = "", data: dict[str, str] | None = None
-) -> Reading:
-    severity = levels.severity(value)
-    threshold = levels.crit if severity is Severity.CRIT and levels.crit is not None else levels.warn
-    return Reading(
-        kind,
-        value,
-        severity,
-        levels.is_clear(value),
-        threshold,
-        levels.clear,
-        text,
-        symbol,
-        is_falling=levels.falling,
-        data=data or {},
-    )
-
-
 def _waits(order: Order) -> bool:
     if order.held or order.external:
         return False
     return order.state in (OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN) or order.pending is not Pending.NONE
-
-
-def _percent(value: Decimal, signed: bool = False) -> str:
-    return f"{value * 100:+.2f}%" if signed else f"{value * 100:.1f}%"
-
-
-def _usd(value: Decimal, signed: bool = False) -> str:
-    rounded = value.quantize(CENT)
-    return f"{rounded:+f} USD" if signed else f"{rounded:f} USD"

@@ -81,6 +81,7 @@ class ExecutionEngine:
         self.clock = clock
         self.bus = bus
         self.journal = journal
+        self.shell = shell
         self.oplog = oplog
         core = EngineCore(account, driver, clock, bus, journal, oplog)
         self.core = core

@@ -20,12 +20,23 @@ from engine.kernel.clock import NS_PER_S, TimerHandle
 from engine.kernel.errors import CtosError, RiskReject
 from engine.kernel.scheduler import InstanceState
 from engine.kernel.syscalls import Unsubscribe
+from engine.runtime.account_detectors import AccountDetectors
 from engine.runtime.accounts import MANUAL
 from engine.runtime.anomalies import Anomaly, AnomalyChanged
 from engine.runtime.anomaly_book import KEPT_ANOMALIES, AnomalyBook
 from engine.runtime.detectors import Detectors
-from engine.runtime.events import EngineAlarm, FillBooked, InstanceChanged, OrderChanged, PositionChanged
+from engine.runtime.events import (
+    EngineAlarm,
+    FillBooked,
+    FundingShared,
+    InstanceChanged,
+    OrderChanged,
+    PositionChanged,
+)
 from engine.runtime.execution import ExecutionEngine
+from engine.runtime.fee_watch import FeeWatch
+from engine.runtime.funding_watch import FundingWatch
+from engine.runtime.reject_watch import RejectWatch
 from engine.runtime.reports import (
     AnomalySummary,
     PositionSummary,
@@ -61,6 +72,10 @@ class SystemMonitor:
         self._engine = engine
         self._config = config
         self._detectors = Detectors(engine, config)
+        self._account = AccountDetectors(engine, config)
+        self._fees = FeeWatch(engine, config)
+        self._funding = FundingWatch(engine, config)
+        self._rejects = RejectWatch(engine.clock, config)
         self.anomalies = AnomalyBook(
             engine.clock, config, self._changed, lambda symbol: bool(engine.portfolio.quantity(symbol))
         )
@@ -86,9 +101,11 @@ class SystemMonitor:
         if self._timer is not None:
             return
         bus = self._engine.bus
+        self._fees.start()
         self._subscriptions = [
             bus.subscribe(OrderChanged, self._on_order),
             bus.subscribe(FillBooked, self._on_fill),
+            bus.subscribe(FundingShared, self._on_funding),
             bus.subscribe(PositionChanged, self._on_position),
             bus.subscribe(InstanceChanged, self._on_instance),
             bus.subscribe(EngineAlarm, self._on_alarm),
@@ -120,7 +137,8 @@ class SystemMonitor:
         """Judge everything now."""
         self._dirty = False
         self._evaluated_ns = self._engine.clock.now_ns()
-        self.anomalies.evaluate(self._detectors.evaluate())
+        watches = (self._detectors, self._account, self._fees, self._funding, self._rejects)
+        self.anomalies.evaluate([reading for watch in watches for reading in watch.evaluate()])
 
     def raise_anomaly(
         self,
@@ -150,12 +168,15 @@ class SystemMonitor:
                 self.anomalies.clear(anomaly)
 
     def acknowledge(self, anomaly_id: str, who: str = "operator") -> None:
-        """Note that a person has seen an anomaly.
+        """Note that a person has seen an anomaly; a gap of the equity is explained by that.
 
         Raises:
             CtosError: There is none of that id.
         """
-        self.anomalies.acknowledge(self._find(anomaly_id), who)
+        anomaly = self._find(anomaly_id)
+        if anomaly.kind == AnomalyKind.EQUITY_GAP and anomaly.is_active:
+            anomaly.data.update(self._account.accept_gap())
+        self.anomalies.acknowledge(anomaly, who)
 
     def mute(self, anomaly_id: str, seconds: float = MUTE_S) -> None:
         """Notify nobody about an anomaly, or the next of the same kind and subject, for a while.
@@ -187,6 +208,7 @@ class SystemMonitor:
         self._timer = self._engine.clock.call_later(TICK_S, self._tick)
         now_ns = self._engine.clock.now_ns()
         moved = self._detectors.sample()
+        self._funding.sample()
         since_ns = now_ns - self._evaluated_ns
         if moved or self._dirty or since_ns >= self._config.interval_s * NS_PER_S:
             self.evaluate()
@@ -198,6 +220,7 @@ class SystemMonitor:
 
     def _on_order(self, event: OrderChanged) -> None:
         self._dirty = True
+        self._rejects.on_order(event.order)
 
     def _on_position(self, event: PositionChanged) -> None:
         self._dirty = True
@@ -209,6 +232,7 @@ class SystemMonitor:
     def _on_fill(self, event: FillBooked) -> None:
         self._dirty = self._moved = True
         fill = event.fill
+        self._fees.on_fill(fill)
         if event.instance != MANUAL:
             return
         order = self._engine.tracker.find(fill.client_id, fill.symbol, fill.venue_order_id)
@@ -220,6 +244,10 @@ class SystemMonitor:
         anomaly = self.anomalies.report(AnomalyKind.EXTERNAL_TRADE, fill.symbol, "", Severity.INFO, value, "", text)
         anomaly.action = "booked to the manual ledger"
         self.anomalies.clear(anomaly)
+
+    def _on_funding(self, event: FundingShared) -> None:
+        self._dirty = True
+        self._funding.on_payment(event.payment)
 
     def _on_instance(self, event: InstanceChanged) -> None:
         if event.state not in (InstanceState.RUNNING, InstanceState.STOPPED):
@@ -286,6 +314,7 @@ class SystemMonitor:
         for key, _ in saved[:-KEPT_ANOMALIES]:
             journal.delete(TABLE, key)
         self.anomalies.restore(msgspec.json.decode(value, type=Anomaly) for _, value in saved[-KEPT_ANOMALIES:])
+        self._account.restore(self.anomalies)
 
     def _key(self, anomaly: Anomaly) -> str:
         """Return the name under which an anomaly is kept; names sort by age."""

@@ -16,7 +16,7 @@ REJECTS_WITHIN_NS = 10 * NS_PER_S
 MAX_UNKNOWN = 3
 UNKNOWN_LIMIT_NS = 60 * NS_PER_S
 _LOOK_S = 5.0
-_HARMLESS = ("PostOnlyWouldTake",)
+HARMLESS_REJECTS = ("PostOnlyWouldTake",)
 """A refusal that is part of quoting: soft orders and grids answer it with another price."""
 
 
@@ -44,7 +44,7 @@ class Tripwires:
 
     def _on_order(self, event: OrderChanged) -> None:
         order = event.order
-        if order.state is OrderState.REJECTED and order.instance != MANUAL and order.error not in _HARMLESS:
+        if order.state is OrderState.REJECTED and order.instance != MANUAL and order.error not in HARMLESS_REJECTS:
             self._count_reject(order)
         elif order.state is OrderState.UNKNOWN:
             self._unknown_since.setdefault(order.client_id, self._core.clock.now_ns())
