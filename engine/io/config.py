@@ -170,7 +170,13 @@ def _venues(document: YamlDocument) -> dict[str, dict[str, dict[str, Any]]]:
         if not isinstance(names, dict | None):
             raise problem(document, (venue,), "must be a block of accounts, each a name with its fields below")
         accounts[venue] = {}
-        for name, fields in (names or {}).items():
+        for index, (name, fields) in enumerate((names or {}).items()):
+            if name.isdigit() and name != str(index):
+                raise problem(
+                    document,
+                    (venue, name),
+                    f"this account is number {index} here; a name that is another number misleads",
+                )
             if not _NAME.fullmatch(name):
                 raise problem(
                     document, (venue, name), "not a name: 1-32 letters, digits, - and _, a letter or digit first"

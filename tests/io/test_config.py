@@ -240,6 +240,7 @@ def test_mode_paper_in_the_settings_lowers_live_accounts(paths: Paths) -> None:
         ("okx: 5", ":1: okx: must be a block of accounts"),
         ("okx: {main: 5}", ":1: okx.main: must be a block"),
         ("okx: {'ma in': {}}", "okx.ma in: not a name"),
+        ("okx: {main: {}, '0': {}}", "okx.0: this account is number 1 here"),
         ("OKX: {}", "OKX: not the name of a venue"),
         ("paper: {x: {mode: live}}", "paper.x.mode: the venue paper has no live accounts"),
         (f"okx: {{main: {{key: [{CANARY}]}}}}", "okx.main.key: *** must be a valid string"),
