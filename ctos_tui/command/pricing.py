@@ -85,7 +85,7 @@ def price_of(price: Price, market: Market, side: Side, desk: Desk) -> Priced:
         name = desk.short_name(instrument)
         if price.ref is Ref.ENTRY:
             raise ResolveError(f"no position in {name}: there is no entry price")
-        raise ResolveError(f"{name} has no {price.ref} price yet")
+        raise ResolveError(f"{name} has no {price.ref} price yet: go {instrument.symbol.lower()} streams it")
     raw = base if price.offset is None else shifted(base, price.offset, instrument.tick_size)
     limit = instrument.round_price(side, raw)
     return _positive(Priced(limit, limit, _words(price)), price, instrument.tick_size)

@@ -206,6 +206,8 @@ def test_unknown_prices_are_never_guessed() -> None:
     for ref in ("best", "mid", "last", "mark", "mkt"):
         with pytest.raises(ResolveError, match="BTC-PERP has no"):
             stage(f"buy 1 @ {ref}", markets=markets)
+    with pytest.raises(ResolveError, match="go btc-usdt-perp streams it"):
+        stage("buy 1 @ best -200", markets=markets)
     staged = stage("buy 1 @ 64000", markets=markets)
     assert staged.decision.refused and "no book" in plain_text(staged.preview)
     with pytest.raises(ResolveError, match="no market is focused"):
