@@ -60,9 +60,9 @@ class DepthSync:
             The change itself while in step, a `BookInvalid` when the book is lost, else nothing.
         """
         known = self.last
-        if self.synced and known is not None:
+        if self.synced:
             joins = previous == known
-            if self._begins and not joins:
+            if not joins and self._begins and known is not None:
                 if last <= known:
                     return []
                 joins = previous < known
