@@ -81,7 +81,7 @@ class Life:
             account, self.driver, self.clock, rng.fork("engine"), self.bus, self.journal, self.shell
         )
         self.engine.risk.check_entry = lambda instance, symbol: self.engine.stream.check()
-        self.watch = Watch(self.engine, place.truth, place.trace, place.on_violation)
+        self.watch = Watch(self.engine, place.truth, place.trace, self._violated)
         self.bus.subscribe(EngineAlarm, self._on_alarm)
         self.bot: Bot | None = None
 
@@ -139,25 +139,26 @@ class Life:
 
     async def bury(self) -> None:
         """Let what is left of a dead life unwind; none of it reaches the disk or the venue."""
-        for _ in range(100):
-            left = self._place.loop.tasks_of(self)
-            if not left:
-                break
-            for task in left:
+        for _ in range(30):
+            for task in self._place.loop.tasks_of(self):
                 task.cancel()
             await asyncio.sleep(0)
         self.writer_gone()
-        self.journal._closed = True
         self.journal._connection.close()
+
+    def _violated(self, text: str) -> None:
+        """Report a violation; what a dead life says while it unwinds reaches nobody."""
+        if not self.clock.dead:
+            self._place.on_violation(text)
 
     def _on_alarm(self, alarm: EngineAlarm) -> None:
         self._place.trace.note(f"alarm {alarm.kind} {alarm.text}")
         self._place.counts[f"alarm {alarm.kind}"] += 1
         if alarm.kind in ("overfill", "fill_conflict", "journal"):
-            self._place.on_violation(f"alarm {alarm.kind}: {alarm.text}")
+            self._violated(f"alarm {alarm.kind}: {alarm.text}")
 
     def _on_handler_error(self, handler: Any, event: object, error: Exception) -> None:
-        self._place.on_violation(f"{handler!r} failed on {type(event).__name__}: {error!r}")
+        self._violated(f"{handler!r} failed on {type(event).__name__}: {error!r}")
 
     def _fail(self, error: CtosError) -> None:
-        self._place.on_violation(f"the disk failed: {error}")
+        self._violated(f"the disk failed: {error}")

@@ -1,7 +1,8 @@
 """An event loop whose time is virtual and whose sockets are in memory; the same seed gives the same run.
 
 Time moves only when nothing is runnable. aiohttp and websockets run on it unmodified. Threads and files of the
-operating system do not exist here: an executor runs its work at once.
+operating system do not exist here: an executor runs its work at once. aiohttp's client connects a socket by itself and
+looks at the system's clock for idle connections: `run` puts the loop in the place of both.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ import contextvars
 from asyncio.selector_events import BaseSelectorEventLoop
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
+from unittest.mock import patch
 from weakref import WeakKeyDictionary
+
+from aiohttp import connector
 
 from tests.sim.network import Listener, Network
 
@@ -120,8 +124,11 @@ class SimLoop(BaseSelectorEventLoop):
         """Listen in memory; port 0 takes a free one."""
         return self.network.listen(factory, int(port or 0))
 
-    async def create_connection(self, factory: Any, host: Any = None, port: Any = None, **options: Any) -> Any:
-        """Connect to a listener in memory."""
+    async def create_connection(
+        self, factory: Any, host: Any = None, port: Any = None, sock: Any = None, **options: Any
+    ) -> Any:
+        """Connect to a listener in memory; aiohttp's `sock` is the address that it would have connected."""
+        host, port = (host, port) if sock is None else sock
         return await self.network.connect(factory, str(host), int(port), OWNER.get())
 
 
@@ -129,16 +136,26 @@ def run(main: Callable[[SimLoop], Coroutine[Any, Any, T]], seed: int | str = 0) 
     """Carry a simulation out and return its result; whatever is left over is cancelled."""
     loop = SimLoop(seed)
     asyncio.set_event_loop(loop)
-    try:
-        return loop.run_until_complete(main(loop))
-    finally:
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        if left:
-            loop.run_until_complete(asyncio.wait(left, timeout=10.0))
-        asyncio.set_event_loop(None)
-        loop.close()
+    with (
+        patch.object(connector.aiohappyeyeballs, "start_connection", _address),
+        patch.object(connector, "monotonic", loop.time),
+    ):
+        try:
+            return loop.run_until_complete(main(loop))
+        finally:
+            left = asyncio.all_tasks(loop)
+            for task in left:
+                task.cancel()
+            if left:
+                loop.run_until_complete(asyncio.wait(left, timeout=10.0))
+            asyncio.set_event_loop(None)
+            loop.close()
+
+
+async def _address(addr_infos: Any, **options: Any) -> tuple[str, int]:
+    """Return where aiohttp wants to connect, in place of a socket."""
+    host, port = addr_infos[0][4][:2]
+    return host, port
 
 
 __all__ = ["OWNER", "Listener", "NeverWakesError", "SimLoop", "run"]

@@ -27,7 +27,7 @@ class SimClock:
 
     def now_ns(self) -> int:
         """Return the present time."""
-        return self._start_ns + int(self._loop.time() * NS_PER_S)
+        return self._start_ns + round(self._loop.time() * NS_PER_S)
 
     def now_ms(self) -> int:
         """Return the present time in milliseconds."""

@@ -19,6 +19,7 @@ from tests.venues.emulators.core import Emulator
 from tests.venues.emulators.wire import Seen
 
 ZERO = Decimal(0)
+FRESH_MS = 5_000
 _Content = tuple[str, str, Decimal, Decimal]
 _CLIENT_ID = re.compile(r'(?:clOrdId|newClientOrderId|clientId)(?:=|":"?)([A-Za-z0-9]+)')
 _PRICE_SLACK = Decimal(str(1 - 3 * RANGE))
@@ -181,8 +182,12 @@ class Watch:
         self._booked.add(key)
 
 
-def settled(engine: ExecutionEngine) -> str:
-    """Return what the engine still waits for, nothing when it is at rest."""
+def settled(engine: ExecutionEngine, symbols: list[str]) -> str:
+    """Return what the engine still waits for, nothing when it is at rest and can trade these symbols."""
+    for symbol in symbols:
+        age_ms = engine.market.age_ms(symbol)
+        if engine.market.quote(symbol) is None or age_ms is None or age_ms > FRESH_MS:
+            return f"{symbol} has no fresh quote: {age_ms} ms old"
     if trouble := engine.stream.trouble():
         return trouble
     if engine.reconciler.last_error:
@@ -190,9 +195,8 @@ def settled(engine: ExecutionEngine) -> str:
     if unknown := engine.tracker.unknown():
         return f"{unknown[0].client_id} has no known outcome"
     for order in engine.tracker.working():
-        if order.pending.value or order.state in (OrderState.INTENT, OrderState.SENT):
-            if not order.held:
-                return f"{order.client_id} is {order.state.value} {order.pending.value}".rstrip()
+        if (order.pending.value or order.state in (OrderState.INTENT, OrderState.SENT)) and not order.held:
+            return f"{order.client_id} is {order.state.value} {order.pending.value}".rstrip()
         if order.reported_filled > order.filled:
             return f"{order.client_id}: {order.reported_filled} reported, {order.filled} booked"
     return ""

@@ -280,7 +280,7 @@ class World:
             await sleep(self._clock, 1.0)
             waited_s = (self._clock.now_ns() - quiet_ns) / NS_PER_S
             open_work = [item.handle for item in engine.active_work()]
-            waiting = settled(engine) or (f"work {open_work[0]} goes on" if open_work else "")
+            waiting = settled(engine, self._place.symbols) or (f"work {open_work[0]} goes on" if open_work else "")
             trouble = [f"I15: {waiting}"] if waiting else differences(engine, self._truth, self.emulator)
             if trouble and waited_s > SETTLE_S:
                 self._violated(f"{waited_s:.0f} s after the faults ended: {'; '.join(trouble)}")

@@ -132,6 +132,6 @@ def _response(answer: Answer) -> web.Response:
 
 
 def _cut_off(request: web.Request) -> web.Response:
-    assert request.transport is not None
-    request.transport.abort()
+    if request.transport is not None:  # else the client has gone already
+        request.transport.abort()
     return web.Response()
