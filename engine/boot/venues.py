@@ -172,9 +172,11 @@ def credentials_of(entry: AccountEntry) -> Credentials | None:
 
     if not entry.written:
         return None
-    missing = [name for name in ("key", "secret") if name not in entry.written]
+    needed = dict.fromkeys(("key", "secret", *venue_arch(entry.venue).credentials))
+    missing = [name for name in needed if name not in entry.written]
     if missing:
-        raise ConfigError(f"{entry.where}: {' and '.join(missing)} missing; write key: and secret:")
+        lines = " and ".join(f"{name}:" for name in needed)
+        raise ConfigError(f"{entry.where}: {' and '.join(missing)} missing; {entry.venue} needs {lines}")
     secrets = _keys.secrets(entry)
     return Credentials(secrets["key"], secrets["secret"], secrets.get("passphrase"))
 
