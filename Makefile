@@ -2,11 +2,12 @@
 # make test   lint, types, import contracts and the test suite
 # make lint   only ruff, mypy and the import contracts
 # make bench  the speed measurements, each beside its floor
+# make soak  simulated trading among faults and crashes on every venue (HOURS=... simulated, SEED=... the first seed)
 # make lock   resolves both lock files anew from pyproject.toml
 # PYTHON=...  chooses the interpreter that .venv is made from
 
 .DEFAULT_GOAL := run
-.PHONY: run test lint bench lock
+.PHONY: run test lint bench soak lock
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -19,6 +20,8 @@ PIP_COMPILE = $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allo
 PYTHON ?=
 PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14 python)
 ARGS ?=
+HOURS ?= 1
+SEED ?= 1
 
 run: $(BASE)
 	@exec $(BIN)/ctos-tui --account 0 $(ARGS)
@@ -35,6 +38,11 @@ lint: $(DEV)
 
 bench: $(DEV) .peers/.installed
 	$(BIN)/pytest tests/benchmarks -q
+
+soak: $(DEV)
+	@for venue in okx binance backpack; do \
+	    $(BIN)/python -m tests.sim --venue $$venue --hours $(HOURS) --seed $(SEED) --quiet || exit 1; \
+	done
 
 lock: $(DEV)
 	$(PIP_COMPILE) --output-file requirements.lock pyproject.toml

@@ -188,6 +188,8 @@ def settled(engine: ExecutionEngine, symbols: list[str]) -> str:
         age_ms = engine.market.age_ms(symbol)
         if engine.market.quote(symbol) is None or age_ms is None or age_ms > FRESH_MS:
             return f"{symbol} has no fresh quote: {age_ms} ms old"
+        if engine.core.is_book_broken(symbol):
+            return f"the book of {symbol} is not whole"
     if trouble := engine.stream.trouble():
         return trouble
     if engine.reconciler.last_error:

@@ -36,6 +36,8 @@ FAULTS_S = 240.0
 SETTLE_S = 90.0
 """How long after the last fault everything must agree, the waits of the resolver included."""
 _PUMP_S = 0.25
+_DURABLE_NS = 50_000_000
+"""A halt that is younger when the power fails may not have reached the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,7 @@ class World:
             self._violated,
         )
         self._life: Life | None = None
+        self._halted_ns: int | None = None
 
     async def play(self) -> Result:
         """Carry the plan out, to its end or to the first violation."""
@@ -220,8 +223,9 @@ class World:
             if life is not None:
                 self._life = life
                 assert life.bot is not None
-                bot = life.bot
-                contextvars_of(life).run(bot.start)
+                if self._halted_ns is not None and not life.engine.risk.is_halted:
+                    self._violated("I7: the account was halted, and is not after a restart")
+                contextvars_of(life).run(life.bot.start)
         return self._life
 
     async def _begin(self, rng: Rng) -> Life | None:
@@ -252,6 +256,8 @@ class World:
         life, self._life = self._life, None
         assert life is not None
         self._trace.note("stop" if orderly else "crash")
+        if self._halted_ns is not None and self._clock.now_ns() - self._halted_ns < _DURABLE_NS and not orderly:
+            self._halted_ns = None
         self.result.counts["stops" if orderly else "crashes"] += 1
         if orderly:
             assert life.bot is not None
@@ -264,6 +270,7 @@ class World:
     def _halt(self, life: Life) -> None:
         self.result.halts += 1
         self._trace.note("halt")
+        self._halted_ns = self._clock.now_ns()
         contextvars_of(life).run(life.engine.panic, "simulation")
 
     # Quiet.
@@ -296,6 +303,7 @@ class World:
         if resting:
             self._violated(f"I7: halted, but {resting[0].client_id} still rests")
         contextvars_of(life).run(life.engine.rearm, "simulation", "looked at it")
+        self._halted_ns = None
         contextvars_of(life).run(life.engine.arm, "simulation")
 
     async def _check_liveness(self, life: Life) -> None:
