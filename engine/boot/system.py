@@ -31,6 +31,7 @@ from engine.runtime.data import BarFeed
 from engine.runtime.dead_man import DeadMan
 from engine.runtime.events import LogLine
 from engine.runtime.execution import ExecutionEngine
+from engine.runtime.halt_mark import HaltMark
 from engine.runtime.monitor import SystemMonitor
 from engine.runtime.shell import ImmediateShell, LoopShell
 from engine.runtime.strategies import StrategyManager
@@ -108,6 +109,7 @@ class System:
         )
         self.bars = BarFeed(self.driver, self.clock, self.shell, self._on_query_error)
         self.watch = HandlerWatch()
+        self.halt_mark = HaltMark(self.engine, self.writer, paths.state)
         self.monitor = SystemMonitor(self.engine, config.monitor, self.writer, paths.logs)
         self.engine.risk.check_entry = self._check_entry
         self.dead_man: DeadMan | None = None
@@ -162,6 +164,7 @@ class System:
         self.manager.classes.update(self.catalogue.classes)
         self.manager.restore()
         await self.engine.start()
+        self.halt_mark.restore()
         if self.source.model is None:
             self.manager.focus = self._focus(list(self.instruments.values()))
         for warning in (*self.source.warnings, *self.engine.core.obstacles):
@@ -228,7 +231,10 @@ class System:
             self.journal.close()
             self.writer.close()
         finally:
-            self._lock.release()
+            try:
+                self.halt_mark.close()
+            finally:
+                self._lock.release()
 
     def _focus(self, instruments: Sequence[Instrument]) -> tuple[str, ...]:
         """Return the symbols meant by `symbols=focus`: the watch list, else the largest of the market.

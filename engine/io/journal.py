@@ -182,6 +182,11 @@ class Journal:
         rows = self._read(f"SELECT key, value FROM {_table(table)} ORDER BY key")
         return [(key, bytes(value)) for key, value in rows]
 
+    def retry(self) -> None:
+        """Try again to write what could not be written, without waiting for the next record; else do nothing."""
+        if self.failed is not None and self._pending and not self._queued:
+            self._submit()
+
     def flush(self) -> None:
         """Block until everything appended so far is on the disk; for start, shutdown and barriers.
 

@@ -61,6 +61,7 @@ class ExecutionEngine:
 
     Attributes:
         on_halt: Called with the reason when the account halts, after the gate is closed.
+        on_rearm: Called with (who, reason) when a person has released a halt.
         stream: Whether the account's stream can be trusted.
     """
 
@@ -109,6 +110,7 @@ class ExecutionEngine:
         self.desk.on_quote = self.works.on_quote
         core.on_order = self.works.on_order
         self.on_halt.append(self._end_work)
+        self.on_rearm: list[Callable[[str, str], None]] = []
         work = WorkCommands(core, self.works, self._ids)
         self.resolve = work.resolve
         self.soft = work.soft
@@ -343,11 +345,14 @@ class ExecutionEngine:
         unknown = ", ".join(f"#{order.label}" for order in self.tracker.unknown())
         if unknown:
             raise CtosError(f"cannot rearm: {unknown} has no known outcome yet; it is being looked for")
+        self.journal.retry()
         if self.journal.failed is not None:
-            raise CtosError(f"cannot rearm: {self.journal.failed}")
+            raise CtosError(f"cannot rearm: {self.journal.failed}; it is being tried again now")
         if self.reconciler.last_error:
             raise CtosError(f"cannot rearm: the venue does not answer: {self.reconciler.last_error}")
         self.trading.rearm(who, reason)
+        for handler in self.on_rearm:
+            handler(who, reason)
 
     def on_journal_error(self, error: CtosError) -> None:
         """Halt because the journal cannot be written: no journal, no orders; cancels still pass."""

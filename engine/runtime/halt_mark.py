@@ -1,0 +1,160 @@
+"""Sees to it that a halt outlives the program when the journal cannot keep it: a file `KILL` in the state folder.
+
+The file says who halted when and why. Its presence alone halts the next start; an empty one counts as well. Only
+`rearm` removes it, once the journal has that on the disk.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import msgspec
+
+from engine.io.files import PRIVATE_FILE, json_bytes, sync_dir, write_atomic
+from engine.io.logs import iso_time
+from engine.io.writer import WriterThread
+from engine.kernel.errors import CtosError, StorageError
+from engine.runtime.execution import ExecutionEngine
+from engine.runtime.trading_state import TradingMode
+
+NAME = "KILL"
+
+
+class HaltNote(msgspec.Struct, frozen=True):
+    """What the file says; `account` is its key in the journal, `when` UTC."""
+
+    account: str = ""
+    who: str = ""
+    when: str = ""
+    why: str = ""
+
+
+class HaltMark:
+    """Keeps the file of one account's engine.
+
+    Args:
+        engine: The account's engine; a halt and a rearm of it are followed from now on.
+        writer: Writes and removes the file.
+        folder: The state folder.
+
+    Attributes:
+        path: The file.
+    """
+
+    def __init__(self, engine: ExecutionEngine, writer: WriterThread, folder: Path) -> None:
+        self.path = folder / NAME
+        self._engine = engine
+        self._writer = writer
+        self._written = False
+        engine.on_halt.insert(0, self._on_halt)
+        engine.on_rearm.append(self._on_rearm)
+
+    def restore(self) -> None:
+        """Halt when an earlier run, or a person, left the file; to be called once the engine has started.
+
+        Raises:
+            StorageError: It is there and cannot be read.
+        """
+        note = self._read()
+        if note is None:
+            return
+        by = f"{note.who} at {note.when}: {note.why}" if note.who else "somebody"
+        engine = self._engine
+        engine.say(f"{self.path} was left by {by}; the account comes up halted until it is rearmed", "error")
+        if engine.trading.mode is not TradingMode.HALTED:
+            engine.panic_switch.halt(note.who or NAME, f"{note.why or 'the file was there at the start'} ({self.path})")
+
+    def close(self) -> None:
+        """Make good at the end of the program for a halt that the journal could not take even then.
+
+        Raises:
+            StorageError: The file cannot be made.
+        """
+        if self._is_missing():
+            self._write(self._note())
+            self._written = True
+
+    def _on_halt(self, reason: str) -> None:
+        if self._is_missing():
+            self._written = True
+            note = self._note()
+            self._writer.submit(lambda: self._write(note), on_error=self._not_written)
+
+    def _is_missing(self) -> bool:
+        """Return whether the journal fails under a halt, and the file does not say so yet."""
+        engine = self._engine
+        return engine.journal.failed is not None and engine.trading.mode is TradingMode.HALTED and not self._written
+
+    def _note(self) -> HaltNote:
+        status = self._engine.trading.status
+        return HaltNote(self._engine.account.key, status.who, iso_time(status.since_ns), status.reason)
+
+    def _write(self, note: HaltNote) -> None:
+        """Write the file; where the disk takes no content, its name alone must do."""
+        try:
+            write_atomic(self.path, json_bytes(note))
+        except OSError as full:
+            try:
+                os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT, PRIVATE_FILE))
+                sync_dir(self.path.parent)
+            except OSError as error:
+                raise self._failure("made", error) from full
+
+    def _not_written(self, error: CtosError) -> None:
+        self._written = False
+        text = f"the halt could not be kept anywhere: {error}; this program stays halted, the next start may not be"
+        self._engine.core.alarm("halt_not_kept", text, severity="CRIT")
+
+    def _on_rearm(self, who: str, reason: str) -> None:
+        """Remove the file when the journal has on the disk that a person released the halt."""
+        self._written = False
+        engine = self._engine
+        try:
+            note = self._read()
+        except StorageError as error:
+            self._not_removed(error)
+            return
+        if note is None:
+            return
+        if note.account not in ("", engine.account.key):
+            engine.say(f"{self.path} is about {note.account} and stays: start that account and rearm it there", "warn")
+            return
+        status = engine.trading.status
+        body = msgspec.json.encode(HaltNote(engine.account.key, who, iso_time(status.since_ns), reason))
+        engine.journal.put("notes", f"{engine.account.key}/rearm", body, self._remove)
+
+    def _remove(self) -> None:
+        if self._writer.is_synchronous:
+            # Such a journal says that a record is durable before it is.
+            self._engine.journal.flush()
+        if not self._written:
+            self._writer.submit(self._unlink, on_error=self._not_removed)
+
+    def _unlink(self) -> None:
+        try:
+            self.path.unlink(missing_ok=True)
+            sync_dir(self.path.parent)
+        except OSError as error:
+            raise self._failure("removed", error) from error
+
+    def _not_removed(self, error: CtosError) -> None:
+        self._engine.core.alarm("halt_not_kept", f"{error}; the next start comes up halted while it is there")
+
+    def _read(self) -> HaltNote | None:
+        """Return what the file says, None when there is none; one that says nothing readable is a halt all the same."""
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._failure("read", error) from error
+        try:
+            return msgspec.json.decode(content, type=HaltNote)
+        except msgspec.DecodeError:
+            return HaltNote()
+
+    def _failure(self, done: str, error: OSError) -> StorageError:
+        why = error.strerror or errno.errorcode.get(error.errno or 0, str(error))
+        return StorageError(f"{self.path} cannot be {done}: {why}")
