@@ -160,6 +160,7 @@ class Order:
         filled_notional: Sum of price x quantity of booked fills.
         fees: Sum of fees of booked fills, in the fee currency.
         pending: Request in flight beside the state.
+        asked_quantity: Total that an amendment without a known outcome asks for.
         reason: Why it was rejected, cancelled or expired, in words.
         error: Class name of the typed error behind a rejection, if any.
         label: Short number shown to people (`#12`).
@@ -196,6 +197,7 @@ class Order:
     held: bool = False
     reference_price: Decimal | None = None
     venue_ts: int = 0
+    asked_quantity: Decimal | None = None
 
     @classmethod
     def from_request(cls, request: OrderRequest, now_ns: int, label: int = 0) -> Order:
@@ -226,6 +228,13 @@ class Order:
     def working_quantity(self) -> Decimal:
         """Return the quantity that still counts as exposure: nothing once the state is final."""
         return ZERO if self.state.is_final else self.remaining
+
+    @property
+    def exposed_quantity(self) -> Decimal:
+        """Return what may still come into the books: what may trade, and what was reported but is not booked yet."""
+        if self.external or self.reported_filled <= self.filled:
+            return self.working_quantity
+        return self.working_quantity + self.reported_filled - self.filled
 
     @property
     def average_price(self) -> Decimal | None:
@@ -263,13 +272,19 @@ class Order:
         return True
 
     def book_fill(self, fill: Fill, now_ns: int) -> None:
-        """Add a fill and move to PARTIAL or FILLED; the caller removes duplicates."""
+        """Add a fill and move to PARTIAL or FILLED; the caller removes duplicates.
+
+        Fills beyond the total prove that an amendment to a larger one, which has no answer yet, was carried out.
+        """
         self.filled += fill.quantity
+        full = max(self.quantity, self.asked_quantity or ZERO)
+        if self.filled > self.quantity:
+            self.quantity = full
         self.filled_notional += fill.quantity * fill.price
         self.fees += fill.fee
         self.reported_filled = max(self.reported_filled, self.filled)
         self.updated_ns = now_ns
-        self.advance(OrderState.FILLED if self.filled >= self.quantity else OrderState.PARTIAL, now_ns)
+        self.advance(OrderState.FILLED if self.filled >= full else OrderState.PARTIAL, now_ns)
 
 
 @dataclass(slots=True, frozen=True)

@@ -155,8 +155,8 @@ class Amendments:
         if isinstance(outcome, OrderUpdate):
             core.oplog("OrderAmended", **about(order))
             self._booking.on_update(outcome, Pending.AMEND)
-        elif not order.is_open:
-            return
+        elif not order.is_open or order.pending is not Pending.AMEND:
+            return  # final, or being cancelled: a cancel that is tried again must not end with the amendment
         elif isinstance(outcome, OrderNotFound | UnknownOutcome):
             self._resolver.watch(order, 0.0)
             return

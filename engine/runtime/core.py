@@ -156,6 +156,10 @@ class EngineCore:
         """Return working orders."""
         return self.tracker.working(symbol, instance)
 
+    def unbooked(self) -> Sequence[Order]:
+        """Return final orders of which more is reported filled than is booked."""
+        return self.tracker.unbooked()
+
     def known(self, client_id: str) -> Order:
         """Return an order; raises `OrderNotFound`."""
         order = self.tracker.get(client_id)

@@ -33,6 +33,7 @@ class OrderTracker:
     def __init__(self) -> None:
         self._orders: dict[str, Order] = {}
         self._working: dict[str, Order] = {}
+        self._unbooked: dict[str, Order] = {}
         self._final: deque[str] = deque()
         self._by_venue_id: dict[tuple[str, str], str] = {}
         self._labels: dict[int, str] = {}
@@ -65,6 +66,10 @@ class OrderTracker:
             for order in self._working.values()
             if (symbol is None or order.symbol == symbol) and (instance is None or order.instance == instance)
         ]
+
+    def unbooked(self) -> list[Order]:
+        """Return the final orders of ours of which the venue reported more filled than is booked, oldest first."""
+        return list(self._unbooked.values())
 
     def recent(self) -> list[Order]:
         """Return working and recently final orders, oldest first."""
@@ -160,6 +165,10 @@ class OrderTracker:
         client_id = order.client_id
         if order.venue_order_id:
             self._by_venue_id[order.symbol, order.venue_order_id] = client_id
+        if order.state.is_final and order.reported_filled > order.filled and not order.external:
+            self._unbooked[client_id] = order
+        elif self._unbooked:
+            self._unbooked.pop(client_id, None)
         if order.is_open:
             self._working.setdefault(client_id, order)
             return
@@ -174,6 +183,7 @@ class OrderTracker:
         if order is None or order.is_open:
             return
         del self._orders[client_id]
+        self._unbooked.pop(client_id, None)
         self._labels.pop(order.label, None)
         self._by_venue_id.pop((order.symbol, order.venue_order_id), None)
 
@@ -221,8 +231,11 @@ def _change(order: Order, record: Sent | Outcome | Asked | Declined, ts_ns: int)
     order.updated_ns = ts_ns
     if isinstance(record, Asked):
         order.pending = record.request
+        if record.request is Pending.AMEND:
+            order.asked_quantity = record.quantity
         return True
     order.pending = Pending.NONE
+    order.asked_quantity = None
     order.reason, order.error = record.reason, record.error
     return True
 
@@ -249,6 +262,7 @@ def _take_status(order: Order, record: Status, ts_ns: int) -> bool:
     order.venue_ts = max(order.venue_ts, update.ts)
     if record.answers is not Pending.NONE and order.pending is record.answers:
         order.pending = Pending.NONE
+        order.asked_quantity = None
     if order.advance(_state_of(update), ts_ns, update.reason):
         order.held = False
         if update.error:

@@ -84,6 +84,9 @@ class View:
             if order.is_open and symbol in (None, order.symbol) and instance in (None, order.instance)
         ]
 
+    def unbooked(self) -> Sequence[Order]:
+        return [order for order in self.orders.values() if not order.is_open and order.reported_filled > order.filled]
+
     def order(self, client_id: str) -> Order | None:
         return self.orders.get(client_id)
 

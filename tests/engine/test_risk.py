@@ -51,6 +51,15 @@ def test_an_instances_order_size_is_its_notional_unless_given() -> None:
     assert (error.limit, error.value, error.largest) == ("50 USD", "60 USD", "0.5 BTC")
 
 
+@pytest.mark.parametrize("state", [OrderState.FILLED, OrderState.PARTIAL])
+def test_notional_counts_what_is_reported_filled_and_not_booked_yet(state: OrderState) -> None:
+    gate = Gate(AccountLimits(max_notional_usd=d(1_000)))
+    order = gate.send(quantity=8)
+    order.reported_filled = d(8) if state is OrderState.FILLED else d(7)
+    order.advance(state, gate.clock.now_ns())
+    assert refused(gate, "max_notional_usd", quantity=3).value == "1,100 USD"
+
+
 def test_notional_counts_ledger_and_working_increases() -> None:
     gate = Gate(max_order_usd=500)
     gate.view.held["grid", BTC] = d(4)

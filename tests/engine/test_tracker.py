@@ -156,3 +156,33 @@ def test_the_order_of_news_does_not_matter(order_of_news: list[Record], repeats:
     restored = OrderTracker()
     restored.restore(tracker.snapshot())
     assert restored.snapshot() == tracker.snapshot()
+
+
+def test_fills_of_an_amendment_without_an_answer_are_no_overfill_and_leave_its_rest_working(tracker: OrderTracker):
+    tracker.apply(Status(update(OrderState.OPEN, ts=5)), 2)
+    tracker.apply(Asked(ID, Pending.AMEND, None, D(15)), 3)
+    order = known(tracker)
+    tracker.apply(Execution(fill(1, 10), "grid", D(0)), 4)
+    assert (order.state, order.quantity) == (OrderState.PARTIAL, 10)
+    tracker.apply(Execution(fill(2, 2), "grid", D(0)), 5)
+    assert (order.state, order.quantity, order.working_quantity) == (OrderState.PARTIAL, 15, 3)
+    tracker.apply(Execution(fill(3, 3), "grid", D(0)), 6)
+    assert order.state is OrderState.FILLED
+
+
+def test_a_refused_amendment_explains_no_overfill(tracker: OrderTracker):
+    tracker.apply(Status(update(OrderState.OPEN, ts=5)), 2)
+    tracker.apply(Asked(ID, Pending.AMEND, None, D(15)), 3)
+    tracker.apply(Declined(ID, "too large", "InvalidOrder"), 4)
+    tracker.apply(Execution(fill(1, 12), "grid", D(0)), 5)
+    assert (known(tracker).state, known(tracker).quantity) == (OrderState.FILLED, 10)
+
+
+def test_a_final_order_is_unbooked_until_all_that_was_reported_is_booked(tracker: OrderTracker):
+    tracker.apply(Status(update(OrderState.FILLED, filled=10)), 2)
+    order = known(tracker)
+    assert tracker.unbooked() == [order] and order.exposed_quantity == 10
+    tracker.apply(Execution(fill(1, 4), "grid", D(0)), 3)
+    assert tracker.unbooked() == [order] and order.exposed_quantity == 6
+    tracker.apply(Execution(fill(2, 6), "grid", D(0)), 4)
+    assert not tracker.unbooked() and order.exposed_quantity == 0

@@ -112,8 +112,8 @@ def ledger_exposures(
 
     Args:
         ledgers: (instance, symbol, signed base coins).
-        orders: Working orders; stops do not count, they only reduce.
-        extent: Base coins that an order may still trade, and its price in quote.
+        orders: Orders that may still bring something; stops do not count, they only reduce.
+        extent: Base coins that an order may still bring, and its price in quote.
         price_of: Price of a symbol; raises when it is not known.
     """
     found: dict[LedgerKey, LedgerExposure] = {}

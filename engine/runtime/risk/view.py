@@ -42,6 +42,9 @@ class RiskView(Protocol):
     def working(self, symbol: str | None = None, instance: str | None = None) -> Sequence[Order]:
         """Return working orders, UNKNOWN and external ones included."""
 
+    def unbooked(self) -> Sequence[Order]:
+        """Return final orders of which more is reported filled than is booked: their fills are still exposure."""
+
     def order(self, client_id: str) -> Order | None:
         """Return an order, working or recently final."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 from engine.kernel.clock import Clock
@@ -286,11 +287,12 @@ class RiskWatcher:
                 raise RiskReject("max_open_orders", f"{most} orders", f"{count + 1} orders")
 
     def _exposures(self, orders: Iterable[Order]) -> dict[LedgerKey, LedgerExposure]:
+        orders = chain(orders, self._view.unbooked())
         return ledger_exposures(self._view.ledgers(), orders, self._extent, self._price_of)
 
     def _extent(self, order: Order) -> tuple[Decimal, Decimal | None]:
-        """Return quantity and price that an order may still trade, with an amendment in flight at its larger."""
-        quantity, price = order.working_quantity, order.price
+        """Return quantity and price that an order may still bring, with an amendment in flight at its larger."""
+        quantity, price = order.exposed_quantity, order.price
         if self._amended and (amended := self._amended.get(order.client_id)) is not None:
             if order.pending is not Pending.AMEND:
                 del self._amended[order.client_id]
