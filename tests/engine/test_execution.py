@@ -17,6 +17,7 @@ from engine.kernel.errors import (
     RiskReject,
     TradingHalted,
     UnknownOutcome,
+    VenueUnavailable,
     UnknownSymbol,
 )
 from engine.kernel.instruments import Instrument
@@ -229,6 +230,16 @@ def test_an_amendment_without_an_answer_is_settled_by_the_order_as_it_is(floor: 
     floor.engine.amend(order.client_id, price=d(98))
     floor.run(2)
     assert order.price == 99 and order.pending is Pending.NONE and order.state is OrderState.OPEN
+
+
+def test_a_refused_amendment_does_not_end_the_cancel_that_came_after_it(floor: Floor):
+    order = floor.order(BUY, 1, 99)
+    floor.driver.gateway.refuse_amends = [InvalidOrder("no")]
+    floor.driver.gateway.refuse_cancels = [VenueUnavailable("no answer")]
+    floor.engine.amend(order.client_id, price=d(98))
+    floor.engine.cancel(order.client_id)
+    floor.run(2)
+    assert order.state is OrderState.CANCELED and not floor.venue_orders()
 
 
 def test_a_venue_without_amendments_gets_a_replacement(tmp_path: Path):
