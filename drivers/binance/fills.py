@@ -123,7 +123,9 @@ class FillPages:
     async def _client_ids(self, instrument: Instrument, rows: list[TradeRow]) -> dict[int, str]:
         """Return the client ids of the orders behind executions; those that the venue has forgotten have none."""
         names, unknown = {}, set()
-        for order_id in {row.orderId for row in rows}:
+        settled_ms = self._rest.time.now_ms() - _OVERLAP_MS
+        newest = {row.orderId: row.time for row in rows}
+        for order_id in newest:
             known = self._notes.get(instrument.symbol, str(order_id))
             if known is not None:
                 names[order_id] = known.client_id
@@ -136,10 +138,10 @@ class FillPages:
             await self._name_many(instrument, unknown)
         for order_id in unknown:
             known = self._notes.get(instrument.symbol, str(order_id))
-            if known is None:
-                self._nameless.add((instrument.symbol, order_id))
-            else:
+            if known is not None:
                 names[order_id] = known.client_id
+            elif newest[order_id] < settled_ms:  # a replica may not know a younger one yet
+                self._nameless.add((instrument.symbol, order_id))
         return names
 
     async def _name_one(self, instrument: Instrument, order_id: int) -> None:

@@ -17,6 +17,8 @@ from engine.runtime.records import Execution, Funding, Status
 
 ZERO = Decimal(0)
 
+_WITHOUT_OUTCOME = (OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN)
+
 _OPS = {
     OrderState.OPEN: "OrderAck",
     OrderState.CANCELED: "OrderCanceled",
@@ -87,14 +89,19 @@ class Booking:
             self._on_reduced(order.instance, order.symbol)
         core.publish_order(order)
 
-    def on_fill(self, fill: Fill) -> None:
-        """Book an execution unless it is booked already."""
+    def on_fill(self, fill: Fill) -> bool:
+        """Book an execution unless it is booked already; return whether nothing more has to be done about it.
+
+        One that names no order that is known waits while an order without an outcome may turn out to be its own.
+        """
         core = self._core
         if self._is_booked(fill):
-            return
+            return True
         order = core.tracker.find(fill.client_id, fill.symbol, fill.venue_order_id)
         if fill.ts <= core.state.adopted_until and (order is None or order.external):
-            return
+            return True
+        if order is None and self._may_be_ours(fill):
+            return False
         instance = order.instance if order is not None else MANUAL
         effect = core.write(Execution(fill, instance, self._fee_in_quote(fill)))
         assert effect.booked is not None
@@ -108,6 +115,7 @@ class Booking:
             self._on_liquidation(fill)
         if order is not None:
             core.publish_order(order)
+        return True
 
     def on_funding(self, payment: FundingPayment) -> None:
         """Book a funding payment, split over the ledgers that hold the position, unless it is booked already."""
@@ -122,13 +130,23 @@ class Booking:
             core.bus.publish(FundingShared(instance, replace(payment, amount=amount)))
         core.bus.publish(PositionChanged(payment.symbol))
 
+    def _may_be_ours(self, fill: Fill) -> bool:
+        """Return whether a fill without a client id may belong to an order whose venue id is not known yet."""
+        if fill.client_id or fill.liquidation:
+            return False
+        return any(
+            order.side is fill.side and order.state in _WITHOUT_OUTCOME and not order.venue_order_id and not order.held
+            for order in self._core.tracker.working(fill.symbol)
+        )
+
     def _is_booked(self, fill: Fill) -> bool:
         core = self._core
         fills = core.portfolio.fills
         known = fills.get(fill.symbol, fill.trade_id)
         if known is None:
             return fill.ts <= fills.horizon_ts and core.state.has_fill(fill)
-        if known.fill != fill:
+        named = known.fill.client_id and fill.client_id
+        if known.fill != (fill if named else replace(fill, client_id=known.fill.client_id)):
             core.alarm(
                 "fill_conflict",
                 f"trade {fill.trade_id} of {fill.symbol} arrived again with other content; the first one stays: "

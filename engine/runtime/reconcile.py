@@ -118,7 +118,7 @@ class Reconciler:
         self._take_account(truth.positions, truth.balances)
         if core.state.fills_until is None:
             self._adopt(truth)
-        self._take_fills(truth.fills)
+        complete = self._take_fills(truth.fills)
         self._take_orders(truth.orders, quiet_ns=0)
         self._settle_requests(truth.orders)
         for order in core.tracker.working():
@@ -126,7 +126,7 @@ class Reconciler:
                 core.change(Outcome(order.client_id, OrderState.UNKNOWN, "the program ended while it was sent"))
         for order in core.tracker.unknown():
             self._resolver.watch(order, 0.0)
-        self._agree()
+        self._agree(complete)
 
     def look_at_orders(self) -> None:
         """Compare working orders and recent fills with the venue's."""
@@ -137,9 +137,9 @@ class Reconciler:
 
         def found(answer: tuple[list[OrderUpdate], list[Fill]]) -> None:
             orders, fills = answer
-            self._take_fills(fills)
+            complete = self._take_fills(fills)
             self._take_orders(orders, QUIET_NS)
-            self._agree()
+            self._agree(complete)
 
         self._run("orders", ask, found)
 
@@ -197,9 +197,9 @@ class Reconciler:
         until = self._core.state.fills_until
         return None if until is None else max(0, min(until, self._core.clock.now_ms()) - OVERLAP_MS)
 
-    def _take_fills(self, fills: Sequence[Fill]) -> None:
-        for fill in fills:
-            self._booking.on_fill(fill)
+    def _take_fills(self, fills: Sequence[Fill]) -> bool:
+        """Book fills; return whether all are settled: one that has to wait is asked for again."""
+        return all([self._booking.on_fill(fill) for fill in fills])
 
     def _take_orders(self, updates: Sequence[OrderUpdate], quiet_ns: int) -> None:
         """Take in the venue's open orders, and look for those of ours that it does not list."""
@@ -264,13 +264,14 @@ class Reconciler:
         self._core.say(f"{symbol}: {quantity} {reason}; it is in the ledger '{MANUAL}'", "warn")
         self._core.bus.publish(PositionChanged(symbol))
 
-    def _agree(self) -> None:
+    def _agree(self, complete: bool) -> None:
+        """Note that all is known up to now; the time from which fills are asked for stays while one has to wait."""
         core = self._core
         self.last_error = ""
         self.last_agreed_ns = core.clock.now_ns()
         until = core.clock.now_ms()
         known = core.state.fills_until
-        if known is None or abs(until - known) >= OVERLAP_MS:
+        if complete and (known is None or abs(until - known) >= OVERLAP_MS):
             core.write(Reconciled(until))
 
     def _run(self, name: str, ask: Callable[[], Coroutine[Any, Any, T]], found: Callable[[T], None]) -> None:

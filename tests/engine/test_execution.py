@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +24,7 @@ from engine.kernel.errors import (
 )
 from engine.kernel.instruments import Instrument
 from engine.kernel.market import Quote
-from engine.kernel.orders import OrderState, OrderType, Pending
+from engine.kernel.orders import Fill, OrderState, OrderType, Pending
 from engine.kernel.syscalls import VenueFeatures
 from engine.runtime.events import CommandRefused, FillBooked, OrderChanged
 from engine.runtime.sizing import market_cap, size_for_amount
@@ -43,8 +45,6 @@ def floor(tmp_path: Path) -> Floor:
 
 
 def coin(base: str, lot: str, min_quantity: str, min_notional: str) -> Instrument:
-    from dataclasses import replace
-
     return replace(
         trial_instrument(), base=base, lot_size=d(lot), min_quantity=d(min_quantity), min_notional=d(min_notional)
     )
@@ -240,6 +240,24 @@ def test_a_refused_amendment_does_not_end_the_cancel_that_came_after_it(floor: F
     floor.engine.cancel(order.client_id)
     floor.run(2)
     assert order.state is OrderState.CANCELED and not floor.venue_orders()
+
+
+def test_a_fill_without_a_name_waits_for_the_order_whose_outcome_is_not_known(floor: Floor):
+    inner = floor.venue.get_fills
+
+    async def nameless(*args: Any, **kwargs: Any) -> list[Fill]:
+        return [replace(fill, client_id="") for fill in await inner(*args, **kwargs)]
+
+    floor.driver.get_fills = nameless
+    gateway = floor.driver.gateway
+    gateway.lose_answers, gateway.hide = 1, 5
+    floor.driver.deaf = True
+    order = floor.order(BUY, 1, 100, OrderType.IOC, instance="grid")
+    floor.run(12)
+    assert order.state is OrderState.UNKNOWN and not floor.fills()
+    floor.run(60)
+    assert order.state is OrderState.FILLED and order.filled == 1
+    assert floor.ledger("grid") == 1 and floor.ledger() == 0 and floor.alarms() == []
 
 
 def test_a_venue_without_amendments_gets_a_replacement(tmp_path: Path):
