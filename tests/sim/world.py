@@ -17,6 +17,7 @@ from drivers.paper.config import PaperConfig
 from engine.kernel.clock import NS_PER_S, Rng, sleep
 from engine.kernel.errors import CtosError
 from engine.kernel.orders import OrderState, OrderType, Side
+from engine.runtime.trading_state import TradingMode
 from tests.sim.bot import MAX_NOTIONAL, NAME
 from tests.sim.chaos import Chaos
 from tests.sim.life import Life, Place
@@ -293,18 +294,28 @@ class World:
                 self._violated(f"{waited_s:.0f} s after the faults ended: {'; '.join(trouble)}")
         self._trace.note(f"agreed after {(self._clock.now_ns() - quiet_ns) / NS_PER_S:.0f} s")
         if engine.risk.is_halted:
-            await self._check_halt(life)
+            self._check_halt(life)
+        elif engine.trading.mode is not TradingMode.ARMED:
+            self.result.counts[f"found {engine.trading.mode.value}"] += 1
+            self._rearm(life)
         await self._check_liveness(life)
         contextvars_of(life).run(life.bot.start)
 
-    async def _check_halt(self, life: Life) -> None:
+    def _check_halt(self, life: Life) -> None:
         """Nothing of ours but protective stops may rest after a halt; then the operator releases it."""
         resting = [order for order in self.emulator.exchange.registry.open.values() if order.type is not OrderType.STOP]
         if resting:
             self._violated(f"I7: halted, but {resting[0].client_id} still rests")
-        contextvars_of(life).run(life.engine.rearm, "simulation", "looked at it")
         self._halted_ns = None
-        contextvars_of(life).run(life.engine.arm, "simulation")
+        self._rearm(life)
+
+    def _rearm(self, life: Life) -> None:
+        """Release a halt or a restriction, as the operator does who finds everything in order."""
+        try:
+            contextvars_of(life).run(life.engine.rearm, "simulation", "looked at it")
+            contextvars_of(life).run(life.engine.arm, "simulation")
+        except CtosError as error:
+            self._violated(f"I15: it cannot be armed again: {error}")
 
     async def _check_liveness(self, life: Life) -> None:
         """An order must reach the venue and go again."""
