@@ -19,8 +19,8 @@ from engine.kernel.errors import (
     RiskReject,
     TradingHalted,
     UnknownOutcome,
-    VenueUnavailable,
     UnknownSymbol,
+    VenueUnavailable,
 )
 from engine.kernel.instruments import Instrument
 from engine.kernel.market import Quote
