@@ -54,6 +54,10 @@ def depth_native(stream: str) -> str | None:
     return stream.removesuffix(_DEPTH).upper() if stream.endswith(_DEPTH) else None
 
 
+_ANSWER_S = 5.0
+"""Longest time for the answer to a subscription."""
+
+
 class _Reply(msgspec.Struct):
     id: str | int | None = None
     error: dict[str, object] | None = None
@@ -182,15 +186,25 @@ class StreamSocket:
         number = self._count
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._answers[number] = answer
+        late = self._clock.call_later(_ANSWER_S, self._unanswered, answer)
         try:
             await send(msgspec.json.encode({"method": method, "params": names, "id": number}).decode())
             await answer
         finally:
+            late.cancel()
             del self._answers[number]
         if method == "SUBSCRIBE":
             fresh = [name for name in names if name in self._wanted]
             self._confirmed.update(fresh)
             self._on_subscribed(fresh)
+
+    def _unanswered(self, answer: asyncio.Future[None]) -> None:
+        """Open the socket anew when the venue does not answer: whether it sends the streams is not known."""
+        if not answer.done():
+            text = f"no answer to a subscription within {_ANSWER_S:.0f} s"
+            answer.set_exception(VenueUnavailable(text))
+            if self.client is not None:
+                self.client.reconnect(text)
 
     def _plan(self) -> None:
         if self.client is not None and self._flush is None:

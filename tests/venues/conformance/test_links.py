@@ -7,6 +7,7 @@ from collections import Counter
 
 from engine.kernel.account import AccountStream
 from engine.kernel.links import LinkState
+from engine.kernel.market import Quote
 from engine.kernel.orders import OrderType, Side
 from tests.venues.conformance.rig import Rig
 
@@ -166,3 +167,12 @@ async def test_messages_of_an_unknown_kind_are_borne(wired: Rig):
     assert len(wired.emulator.sockets) == sockets
     client_id = await wired.placed(BUY, "0.02", "59000")
     await wired.until(lambda: wired.told(client_id))
+
+
+async def test_a_subscription_that_the_venue_never_heard_is_made_again(wired: Rig) -> None:
+    faults, got = wired.emulator.faults, []
+    faults.black_hole("*")
+    wired.driver.subscribe_ticks(wired.other, got.append)
+    await wired.wind(3.0)
+    faults.black_holes.clear()
+    await wired.until(lambda: any(isinstance(event, Quote) for event in got), 60.0, alive=True)
