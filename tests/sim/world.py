@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from drivers.paper.config import PaperConfig
 from engine.kernel.clock import NS_PER_S, Rng, sleep
@@ -37,6 +38,7 @@ FAULTS_S = 240.0
 SETTLE_S = 90.0
 """How long after the last fault everything must agree, the waits of the resolver included."""
 _PUMP_S = 0.25
+"""How often an emulator looks at its market by itself; requests and prices are carried out at once."""
 _DURABLE_NS = 50_000_000
 """A halt that is younger when the power fails may not have reached the disk."""
 
@@ -382,6 +384,8 @@ def simulate(plan: Plan, progress: Callable[[str], None] = lambda line: None) ->
     """Return what happens in a plan; the same plan gives the same digest every time."""
     importlib.import_module(f"drivers.{plan.venue}")
     root = "/dev/shm" if Path("/dev/shm").is_dir() else None
-    core._PUMP_S = _PUMP_S
-    with tempfile.TemporaryDirectory(prefix="ctos-sim-", dir=root) as directory:
+    with (
+        tempfile.TemporaryDirectory(prefix="ctos-sim-", dir=root) as directory,
+        patch.object(core, "_PUMP_S", _PUMP_S),
+    ):
         return run(lambda loop: World(loop, plan, Path(directory), progress).play(), plan.seed)
