@@ -340,8 +340,11 @@ class ExecutionEngine:
         """Release a halt.
 
         Raises:
-            CtosError: The cause persists: an order has no known outcome, the journal or the venue fails.
+            CtosError: The cause persists: an order has no known outcome, the journal or the venue fails, or the
+                account is not fit for trading.
         """
+        if self.core.obstacles:
+            raise CtosError(f"cannot rearm: {'; '.join(self.core.obstacles)}")
         unknown = ", ".join(f"#{order.label}" for order in self.tracker.unknown())
         if unknown:
             raise CtosError(f"cannot rearm: {unknown} has no known outcome yet; it is being looked for")

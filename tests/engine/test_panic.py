@@ -131,3 +131,16 @@ def test_a_liquidation_halts_and_empties_the_ledgers_that_held_it(tmp_path: Path
     assert floor.venue_quantity() == 0 and floor.engine.risk.is_halted and "liquidation" in floor.alarms()
     assert floor.engine.portfolio.ledgers() == []
     floor.check_books()
+
+
+def test_an_account_that_is_not_fit_for_trading_is_not_rearmed(tmp_path: Path):
+    floor = Floor(tmp_path)
+    floor.engine.panic("ann")
+    floor.run(10)
+    floor.engine.core.obstacles = ["the account is in hedge mode"]
+    with pytest.raises(CtosError, match="cannot rearm: the account is in hedge mode"):
+        floor.engine.rearm("ann", "all well")
+    assert floor.engine.risk.is_halted
+    floor.engine.core.obstacles = []
+    floor.engine.rearm("ann", "all well")
+    assert not floor.engine.risk.is_halted
