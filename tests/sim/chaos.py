@@ -68,6 +68,7 @@ class Chaos:
             (4, self._black_hole),
             (3, self._outage),
             (5, self._lag),
+            (6, self._lost_and_hidden),
             (3, self._slow_network),
             (3, self._book_gap),
         ]
@@ -163,6 +164,13 @@ class Chaos:
     def _lag(self) -> None:
         self._faults.lag(self._rng.uniform(0.3, 6.0))
         self._for_a_while(5.0, 30.0, lambda: self._faults.lag(0.0))
+
+    def _lost_and_hidden(self) -> None:
+        """Lose the answer to an order that no query finds for a while."""
+        self._faults.lag(self._rng.uniform(3.0, 12.0))
+        self._faults.drop_message(self._wire.account_channels, 2)
+        self._faults.lose_response(self._wire.place)
+        self._for_a_while(15.0, 40.0, lambda: self._faults.lag(0.0))
 
     def _slow_network(self) -> None:
         self._network.latency_s = (0.1, self._rng.uniform(0.3, 2.0))
