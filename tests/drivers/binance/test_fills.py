@@ -87,11 +87,19 @@ async def test_nothing_is_missed_whatever_the_window_and_the_page(
 
 
 async def test_client_ids_are_asked_for_once_and_a_forgotten_order_has_none():
-    rest, reader, listed = pages(PERP, [(1, 4, NOW_MS - 9), (2, 5, NOW_MS - 8)], forgotten=4)
+    old = NOW_MS - 120_000
+    rest, reader, listed = pages(PERP, [(1, 4, old), (2, 5, old + 1)], forgotten=4)
     for _ in range(2):
-        found = await reader.read(listed, NOW_MS - 1000)
+        found = await reader.read(listed, old - 1000)
         assert [fill.client_id for fill in found] == ["", "c5"]
     assert [endpoint for endpoint, _ in rest.asked].count("order") == 2
+
+
+async def test_an_order_that_a_replica_does_not_know_yet_is_asked_for_again():
+    rest, reader, listed = pages(PERP, [(1, 4, NOW_MS - 9)], forgotten=4)
+    assert [fill.client_id for fill in await reader.read(listed, NOW_MS - 1000)] == [""]
+    rest.forgotten = 0
+    assert [fill.client_id for fill in await reader.read(listed, NOW_MS - 1000)] == ["c4"]
 
 
 async def test_many_quiet_symbols_are_asked_for_in_turns_and_none_is_forgotten():
