@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import engine.boot.system as boot
+import engine.boot.choosing as choosing
 from ctos_tui import console
 from ctos_tui.key_presses import KeyPresses
 from drivers.paper.markets.replay import Batch, ReplayMarket
@@ -115,7 +115,7 @@ async def run(kind: str, events: Path, report: Path, config: str) -> None:
     """Put the pieces together as the program does, with the market and the probes in their places."""
     market = Premade(events)
     source = MarketSource(market, "premade", START_NS)
-    boot.open_market = lambda spec, options: source  # type: ignore[assignment]
+    choosing.open_market = lambda *_: source
     options, probe = SystemOptions(config=config), Probe(market, report)
     measuring = asyncio.create_task(probe.run(asyncio.get_running_loop()))
     if kind == "engine":
