@@ -3,11 +3,12 @@
 # make lint   only ruff, mypy and the import contracts
 # make bench  the speed measurements, each beside its floor
 # make soak  simulated trading among faults and crashes on every venue (HOURS=... simulated, SEED=... the first seed)
+# make faults lists the faults the system must survive and the tests that prove it does
 # make lock   resolves both lock files anew from pyproject.toml
 # PYTHON=...  chooses the interpreter that .venv is made from
 
 .DEFAULT_GOAL := run
-.PHONY: run test lint bench soak lock
+.PHONY: run test lint bench soak faults lock
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -43,6 +44,9 @@ soak: $(DEV)
 	@for venue in okx binance backpack; do \
 	    $(BIN)/python -m tests.sim --venue $$venue --hours $(HOURS) --seed $(SEED) --quiet || exit 1; \
 	done
+
+faults: $(DEV)
+	@$(BIN)/python -m tests.faults --check
 
 lock: $(DEV)
 	$(PIP_COMPILE) --output-file requirements.lock pyproject.toml
