@@ -18,6 +18,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from engine.io.model_errors import FileModel, build, nearest, problem
+from engine.io.notify_urls import needs_private_file
 from engine.io.paths import Paths, find_paths
 from engine.io.secrets import Secret, process_environment, resolve
 from engine.io.settings import Config, RiskConfig
@@ -111,13 +112,21 @@ class AccountEntry:
 def load_config(paths: Paths) -> Config:
     """Return the settings of `ctos.yaml`, the defaults when there is no such file.
 
+    Variables that hold addresses of notifications are taken out of the environment.
+
     Raises:
-        ConfigError: Something in it is wrong; the message names file, line, field, value and remedy.
+        ConfigError: Something in it is wrong; the message names file, line, field, value and remedy. Or an address with
+            its token stands in it and others can read or change it.
     """
     if not os.path.lexists(paths.config_file):
         return Config()
     document = read_yaml(paths.config_file)
-    return build(Config, document, document.data)
+    config = build(Config, document, document.data)
+    if needs_private_file(config.notifications):
+        read_private_yaml(paths.config_file)
+        _check_folder(paths.config, f"{paths.config_file.name} holds addresses with tokens")
+    process_environment.take(target.url.reveal() for target in config.notifications)
+    return config
 
 
 def load_accounts(paths: Paths, config: Config) -> list[AccountEntry]:
@@ -135,7 +144,7 @@ def load_accounts(paths: Paths, config: Config) -> list[AccountEntry]:
             for index, (name, fields) in enumerate(names.items()):
                 accounts.append(_entry(document, config, venue, index, name, fields))
         if any(account.written for account in accounts):
-            _check_folder(paths.config)
+            _check_folder(paths.config, f"its {paths.accounts_file.name} holds keys")
     process_environment.take(value.reveal() for account in accounts for value in account.written.values())
     if not any(account.venue == PAPER for account in accounts):
         accounts.append(built_in_account(PAPER, config))
@@ -227,9 +236,7 @@ def built_in_account(venue: str, config: Config) -> AccountEntry:
     return AccountEntry(0, PAPER, venue, "paper", usual_quote(venue), "perp", config.risk)
 
 
-def _check_folder(folder: Path) -> None:
+def _check_folder(folder: Path, what: str) -> None:
     """Refuse a folder in which others could replace a file that holds keys."""
     if stat.S_IMODE(folder.stat().st_mode) & 0o022:
-        raise ConfigError(
-            f"{folder} may be changed by others, and its accounts.yaml holds keys; run: chmod 700 {folder}"
-        )
+        raise ConfigError(f"{folder} may be changed by others, and {what}; run: chmod 700 {folder}")

@@ -56,6 +56,11 @@ def resolve(written: str, where: str, environment: Mapping[str, str], password: 
     return Secret(written)
 
 
+def is_written_out(written: str) -> bool:
+    """Return whether a configured value is the secret itself, not the place where it is kept or its encrypted form."""
+    return not written.startswith(("keyring:", "enc:")) and "${" not in written
+
+
 class TakenEnvironment(Mapping[str, str]):
     """The environment, from which every variable that is read is taken away and remembered here.
 

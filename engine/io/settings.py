@@ -5,11 +5,14 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, StringConstraints, field_validator, model_validator
 
 from engine.io.model_errors import FileModel, nearest, wrong
+from engine.io.notify_schemes import url_problem
+from engine.io.secrets import is_written_out
 from engine.kernel.anomaly import DEFAULT_LEVELS, Levels
 from engine.kernel.instruments import is_canonical
+from engine.kernel.secret import Secret
 
 Positive = Annotated[Decimal, Field(gt=0)]
 Share = Annotated[Decimal, Field(gt=0, le=1)]
@@ -197,6 +200,26 @@ class DataConfig(FileModel):
     folder: str = Field("market", min_length=1, description="a folder, from the state folder")
 
 
+def _address(written: object) -> Secret:
+    """Take an address, or where it is kept; what stands there in the clear must have the form of one."""
+    if not isinstance(written, str) or not written.strip():
+        raise wrong("must be an address such as slack://..., ${NAME}, keyring:SERVICE/NAME or an encrypted value")
+    problem = url_problem(written) if is_written_out(written) else ""
+    if problem:
+        raise wrong(problem)
+    return Secret(written)
+
+
+class NotificationConfig(FileModel):
+    """One place to which the operator is told what happens."""
+
+    url: Annotated[Secret, PlainValidator(_address)] = Field(description="address of the service, with its token")
+    min: Literal["info", "warn", "crit"] = Field("crit", description="least severity that is sent")
+    name: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$", description="1-32 letters, digits, - and _"
+    )
+
+
 class Config(FileModel):
     """Everything in `ctos.yaml`."""
 
@@ -209,6 +232,12 @@ class Config(FileModel):
     risk: RiskConfig = Field(default_factory=RiskConfig)
     monitor: MonitorConfig = Field(default_factory=MonitorConfig)
     console: ConsoleConfig = Field(default_factory=ConsoleConfig)
+    notifications: list[NotificationConfig] = Field(
+        default_factory=list,
+        max_length=16,
+        description="- url: slack://..., with min: and name: below it",
+        json_schema_extra={"secret": True},
+    )
     venues: dict[Venue, VenueConfig] = Field(default_factory=dict, description="environment and hosts by venue")
     paper: PaperSettings = Field(default_factory=PaperSettings)
     strategies: StrategiesConfig = Field(default_factory=StrategiesConfig)
