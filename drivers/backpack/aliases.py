@@ -142,8 +142,14 @@ class Aliases:
             timer.cancel()
 
     def _load(self) -> list[_Segment]:
-        saved = ((slot, self._store.load(_key(slot))) for slot in range(SEGMENTS))
-        return [_decode(slot, value) for slot, value in saved if value]
+        """Return what was kept; slots are filled one after the other, so that the first empty one ends it."""
+        segments = []
+        for slot in range(SEGMENTS):
+            value = self._store.load(_key(slot))
+            if not value:
+                break
+            segments.append(_decode(slot, value))
+        return segments
 
 
 def _key(number: int) -> str:

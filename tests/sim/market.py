@@ -1,4 +1,4 @@
-"""A seeded market of two perpetuals that walks within one per cent: books, prints and marks, every two seconds."""
+"""A seeded market of two perpetuals that walks within one per cent: books, prints and marks, every three seconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.venues.emulators.core import Emulator
 BASE_PRICES = {"BTC": 60_000.0, "ETH": 3_000.0}
 RANGE = 0.01
 """How far a price strays from its base, as a share."""
-STEP_S = 2.0
+STEP_S = 3.0
 _LEVELS = 3
 _GAP_TICKS = 5
 _CLIP_USD = 3_000.0

@@ -37,7 +37,7 @@ START_NS = 1_789_999_200 * NS_PER_S
 FAULTS_S = 240.0
 SETTLE_S = 90.0
 """How long after the last fault everything must agree, the waits of the resolver included."""
-_PUMP_S = 0.25
+_PUMP_S = 1.0
 """How often an emulator looks at its market by itself; requests and prices are carried out at once."""
 _DURABLE_NS = 50_000_000
 """A halt that is younger when the power fails may not have reached the disk."""

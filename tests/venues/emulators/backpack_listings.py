@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 
 from engine.kernel.instruments import Instrument, InstrumentKind, InstrumentStatus, canonical_symbol
@@ -19,6 +20,7 @@ ZERO = Decimal(0)
 _SIZE_STEP = Decimal("1e-9")
 
 
+@lru_cache(maxsize=16_384)
 def plain(value: Decimal | float) -> str:
     """Return a number as the venue writes it: no exponent, no trailing zeros."""
     exact = value if isinstance(value, Decimal) else Decimal(repr(value))

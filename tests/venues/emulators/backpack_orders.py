@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -201,6 +201,7 @@ class Tickets:
     def __init__(self) -> None:
         self._by_inner: dict[str, Ticket] = {}
         self._by_id: dict[str, Ticket] = {}
+        self._unsettled: list[Ticket] = []
         # Nothing is published about a client id used twice: the venue takes both orders, and shows the newest.
         self._by_client: dict[tuple[str, int], Ticket] = {}
 
@@ -214,6 +215,7 @@ class Tickets:
         wanted = {name: value for name, value in fields.items() if name != "quote"}
         ticket = Ticket(number, inner_id or f"bp{number}", listing, created_ms=now_ms, **wanted)
         self._by_inner[ticket.inner_id] = self._by_id[ticket.id] = ticket
+        self._unsettled.append(ticket)
         if ticket.client_id is not None:
             self._by_client[listing.native, ticket.client_id] = ticket
         return ticket
@@ -221,8 +223,14 @@ class Tickets:
     def forget(self, ticket: Ticket) -> None:
         """Take back the ticket of an order that was refused."""
         del self._by_inner[ticket.inner_id], self._by_id[ticket.id]
+        self._unsettled = [other for other in self._unsettled if other is not ticket]
         if ticket.client_id is not None:
             self._by_client.pop((ticket.listing.native, ticket.client_id), None)
+
+    def working(self, is_open: Callable[[Ticket], bool]) -> list[Ticket]:
+        """Return the orders that are open, oldest first; one that is not never becomes open again."""
+        self._unsettled = [ticket for ticket in self._unsettled if is_open(ticket)]
+        return self._unsettled
 
     def of(self, listing: Listing, order: PaperOrder | OrderUpdate) -> Ticket:
         """Return the ticket of an order of the matching engine; one that the engine made itself gets one."""

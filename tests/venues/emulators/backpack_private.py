@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from drivers.paper.state import PaperOrder
 from engine.kernel.errors import CtosError, PostOnlyWouldTake, ReduceOnlyRejected
@@ -26,6 +26,8 @@ from tests.venues.emulators.wire import Seen, json_answer
 
 if TYPE_CHECKING:
     from tests.venues.emulators.backpack import BackpackEmulator
+
+T = TypeVar("T")
 
 ZERO = Decimal(0)
 _SLOW_CANCEL_S = 0.05
@@ -165,11 +167,8 @@ class PrivateCalls:
         return json_answer(rows)
 
     def _working(self, listing: Listing | None) -> list[Ticket]:
-        return [
-            ticket
-            for ticket in self._emulator.tickets
-            if (listing is None or ticket.listing is listing) and self._inner(ticket).is_open
-        ]
+        working = self._emulator.tickets.working(lambda ticket: self._inner(ticket).is_open)
+        return [ticket for ticket in working if listing is None or ticket.listing is listing]
 
     def _inner(self, ticket: Ticket) -> PaperOrder:
         registry = self._emulator.exchange.registry
@@ -183,31 +182,32 @@ class PrivateCalls:
 
     async def _order_history(self, seen: Seen) -> Answer:
         wanted = seen.params.get("orderId")
-        rows = [
-            history_row(ticket, self._inner(ticket))
+        tickets = [
+            ticket
             for ticket in self._emulator.tickets
-            if is_asked_for(self._emulator, ticket.listing, seen)
-            and wanted in (None, ticket.id)
+            if wanted in (None, ticket.id)
+            and is_asked_for(self._emulator, ticket.listing, seen)
             and not self._emulator.faults.hides(ticket.created_ms)
         ]
-        return json_answer(_page(rows, seen))
+        return json_answer([history_row(ticket, self._inner(ticket)) for ticket in _page(tickets, seen)])
 
     async def _fill_history(self, seen: Seen) -> Answer:
         params, emulator = seen.params, self._emulator
         since, until = int(params.get("from", "0")), int(params.get("to", str(10**14)))
         wanted = params.get("orderId")
-        rows = []
+        chosen = []
         for fill in emulator.exchange.registry.fills:
+            if not since <= fill.ts <= until:
+                continue
             ticket = emulator.tickets.of_fill(fill)
             if (
-                is_asked_for(emulator, ticket.listing, seen)
-                and wanted in (None, ticket.id)
-                and since <= fill.ts <= until
+                wanted in (None, ticket.id)
+                and is_asked_for(emulator, ticket.listing, seen)
                 and not (fill.liquidation and params.get("fillType") == "User")
                 and not emulator.faults.hides(fill.ts)
             ):
-                rows.append(fill_row(ticket, fill))
-        return json_answer(_page(rows, seen))
+                chosen.append((ticket, fill))
+        return json_answer([fill_row(ticket, fill) for ticket, fill in _page(chosen, seen)])
 
     async def _funding_history(self, seen: Seen) -> Answer:
         rows = [row for row in self._emulator.funding_rows if seen.params.get("symbol") in (None, row["symbol"])]
@@ -224,7 +224,7 @@ def refused(seen: Seen, error: CtosError) -> Refusal:
     return refusal_of(error, spot_of(seen))
 
 
-def _page(rows: list[dict[str, Any]], seen: Seen) -> list[dict[str, Any]]:
+def _page(rows: list[T], seen: Seen) -> list[T]:
     """Return the page that is asked for; rows come oldest first and go out newest first unless asked otherwise."""
     limit, offset = page_of(seen.params, 1_000)
     order = seen.params.get("sortDirection", "Desc")

@@ -83,6 +83,8 @@ class Orders:
         self._listing_of = listing_of
         self._by_paper: dict[str, Ticket] = {}
         self._by_client: dict[tuple[Product, str], Ticket] = {}
+        self._by_number: dict[int, Ticket] = {}
+        self._unsettled: list[Ticket] = []
         self.ledgers: dict[str, Ledger] = {}
         self.realised: dict[str, Decimal] = {}
 
@@ -93,9 +95,13 @@ class Orders:
         now = self._now_ms()
         client_id = wanted.client_id or f"x-auto{number}"
         ticket = Ticket(number, client_id, wanted.listing, order, wanted.type, wanted.force, now, now, wanted.good_till)
-        self._by_paper[order.id] = ticket
-        self._by_client[product, client_id] = ticket
+        self._register(ticket)
         return ticket
+
+    def _register(self, ticket: Ticket) -> None:
+        self._by_paper[ticket.order.id] = self._by_number[ticket.number] = ticket
+        self._by_client[ticket.listing.product, ticket.client_id] = ticket
+        self._unsettled.append(ticket)
 
     def of(self, order_id: str, find: Callable[[], PaperOrder]) -> Ticket:
         """Return the ticket of a paper order; one that came about without a request (a liquidation) gets one now."""
@@ -111,8 +117,7 @@ class Orders:
                 kind, force = "LIMIT_MAKER", "GTC"
             client_id = f"autoclose-{number}" if forced else order.client_id
             ticket = Ticket(number, client_id, listing, order, kind, force, order.ts, order.ts, forced=forced)
-            self._by_paper[order.id] = ticket
-            self._by_client[listing.product, client_id] = ticket
+            self._register(ticket)
         return ticket
 
     def rename(self, ticket: Ticket, client_id: str) -> None:
@@ -136,10 +141,8 @@ class Orders:
         number, client_id = params.integer(id_name), params.text(client_name)
         if number is None and not client_id:
             raise BinanceError(-1102, f"Param '{client_name}' or '{id_name}' must be sent, but both were empty/null!")
-        if number is not None:
-            found = next((t for t in self._by_paper.values() if t.number == number), None)
-        else:
-            found = self._by_client.get((listing.product, client_id))
+        by_client = self._by_client.get((listing.product, client_id))
+        found = by_client if number is None else self._by_number.get(number)
         return found if found is not None and found.listing is listing else None
 
     def all(self, product: Product, listing: Listing | None = None) -> Iterator[Ticket]:
@@ -149,8 +152,13 @@ class Orders:
                 yield ticket
 
     def open(self, product: Product, listing: Listing | None = None) -> list[Ticket]:
-        """Return the working orders, oldest first."""
-        return [ticket for ticket in self.all(product, listing) if ticket.is_open]
+        """Return the working orders, oldest first; one that is final never works again."""
+        self._unsettled = [ticket for ticket in self._unsettled if ticket.is_open]
+        return [
+            ticket
+            for ticket in self._unsettled
+            if ticket.listing.product is product and (listing is None or ticket.listing is listing)
+        ]
 
     def book_fill(self, ticket: Ticket, fill: Fill) -> None:
         """Note an execution and the profit that it realised."""

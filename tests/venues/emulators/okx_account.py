@@ -10,6 +10,7 @@ from engine.kernel.account import Balance, Position
 from engine.kernel.errors import InvalidOrder
 from engine.kernel.orders import Fill
 from tests.venues.emulators.faults import Answer
+from tests.venues.emulators.okx_listing import Units
 from tests.venues.emulators.okx_market import page
 from tests.venues.emulators.okx_order import OkxOrder
 from tests.venues.emulators.okx_wire import OkxError, Row, data, fmt, number, required
@@ -293,16 +294,17 @@ class AccountDesk:
 
     def _order_page(self, orders: list[OkxOrder], parameters: Mapping[str, str]) -> Answer:
         begin, end = number(parameters, "begin", zero=True), number(parameters, "end", zero=True)
-        rows = [
-            order.row()
+        chosen = [
+            order
             for order in reversed(orders)
             if parameters.get("ordType") in (None, "", order.ord_type)
             and parameters.get("state") in (None, "", order.state)
             and (begin is None or order.c_time >= begin)
             and (end is None or order.c_time <= end)
+            and _is_of(order.units, parameters)
             and not self._emulator.faults.hides(order.c_time)
         ]
-        return data(page(self._chosen(rows, parameters), parameters, "ordId", _PAGE))
+        return data([order.row() for order in page(chosen, parameters, lambda order: order.ord_id, _PAGE)])
 
     def fills(self, parameters: Mapping[str, str], kind: str) -> Answer:
         """GET /trade/fills and /trade/fills-history, newest first, paged by billId."""
@@ -310,24 +312,31 @@ class AccountDesk:
             required(parameters, "instType")
         oldest = Decimal(self._emulator.clock.now_ms() - _FILLS_DAYS[kind] * _DAY_MS)
         begin, end = number(parameters, "begin", zero=True), number(parameters, "end", zero=True)
+        since = max(oldest, begin or ZERO)
+        chosen = [
+            executed
+            for executed in reversed(self._emulator.desk.fills)
+            if since <= executed[1].ts
+            and (end is None or executed[1].ts <= end)
+            and parameters.get("ordId") in (None, "", str(executed[0].ord_id))
+            and _is_of(executed[0].units, parameters)
+            and not self._emulator.faults.hides(executed[1].ts)
+        ]
         rows = [
             order.fill_row(fill, trade_number, bill_id)
-            for order, fill, trade_number, bill_id in reversed(self._emulator.desk.fills)
-            if max(oldest, begin or ZERO) <= fill.ts
-            and (end is None or fill.ts <= end)
-            and parameters.get("ordId") in (None, "", str(order.ord_id))
-            and not self._emulator.faults.hides(fill.ts)
+            for order, fill, trade_number, bill_id in page(chosen, parameters, lambda executed: executed[3], _PAGE)
         ]
-        return data(page(self._chosen(rows, parameters), parameters, "billId", _PAGE))
-
-    def _chosen(self, rows: list[Row], parameters: Mapping[str, str]) -> list[Row]:
-        return [
-            row
-            for row in rows
-            if all(parameters.get(name) in (None, "", row[name]) for name in ("instType", "instId"))
-            and ("instFamily" not in parameters or row["instId"].startswith(f"{parameters['instFamily']}-"))
-        ]
+        return data(rows)
 
     def _forgotten(self, order: OkxOrder) -> bool:
         age_ms = self._emulator.clock.now_ms() - order.u_time
         return order.state == "canceled" and not order.filled and age_ms > 2 * _HOUR_MS
+
+
+def _is_of(units: Units, parameters: Mapping[str, str]) -> bool:
+    """Return whether an instrument is meant by the parameters instType, instId and instFamily."""
+    return (
+        parameters.get("instType") in (None, "", units.inst_type)
+        and parameters.get("instId") in (None, "", units.native)
+        and ("instFamily" not in parameters or units.native.startswith(f"{parameters['instFamily']}-"))
+    )

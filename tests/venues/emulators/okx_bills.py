@@ -69,7 +69,7 @@ class Bills:
             and int(row["ts"]) >= max(oldest, begin or 0)
             and (end is None or int(row["ts"]) <= end)
         ]
-        return data(page(rows, parameters, "billId", _PAGE))
+        return data(page(rows, parameters, lambda row: int(row["billId"]), _PAGE))
 
     def _funding_row(self, paid: _Paid) -> Row:
         payment = paid.payment

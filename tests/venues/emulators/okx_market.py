@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.kernel.market import FundingRate, Levels
 from tests.venues.emulators.faults import Answer
@@ -14,6 +15,8 @@ from tests.venues.emulators.okx_wire import OkxError, Row, data, fmt, number, re
 
 if TYPE_CHECKING:
     from tests.venues.emulators.okx import OkxEmulator
+
+T = TypeVar("T")
 
 _HOUR_MS = 3_600_000
 _RECENT_BARS = 1_440
@@ -232,7 +235,7 @@ class PublicData:
             }
             for rate in reversed(paid)
         ]
-        return data(page(rows, parameters, "fundingTime", _LARGEST_PAGE["funding-rate-history"]))
+        return data(page(rows, parameters, lambda row: int(row["fundingTime"]), _LARGEST_PAGE["funding-rate-history"]))
 
     async def candles(self, parameters: Mapping[str, str], kind: str) -> Answer:
         """GET /market/candles (the latest 1440 only) and /market/history-candles, newest first."""
@@ -259,16 +262,15 @@ def level_rows(units: Units, levels: Levels) -> list[list[str]]:
     return [[price, size, "0", "0" if size == "0" else "1"] for price, size in sized]
 
 
-def page(rows: list[Row], parameters: Mapping[str, Any], cursor: str, largest: int) -> list[Row]:
-    """Return one page of rows (newest first): `after` asks for older, `before` for newer than a cursor."""
+def page(rows: list[T], parameters: Mapping[str, Any], cursor: Callable[[T], int], largest: int) -> list[T]:
+    """Return one page of what comes newest first: `after` asks for older, `before` for newer than a cursor."""
     after, before = number(parameters, "after", zero=True), number(parameters, "before", zero=True)
     limit = number(parameters, "limit")
-    chosen = [
-        row
-        for row in rows
-        if (after is None or Decimal(row[cursor]) < after) and (before is None or Decimal(row[cursor]) > before)
-    ]
-    return chosen[: min(int(limit or min(largest, 100)), largest)]
+    count = min(int(limit or min(largest, 100)), largest)
+    chosen = (
+        row for row in rows if (after is None or cursor(row) < after) and (before is None or cursor(row) > before)
+    )
+    return list(islice(chosen, count))
 
 
 def _rate(rate: float) -> str:

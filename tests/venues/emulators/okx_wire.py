@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from tests.venues.emulators.faults import Answer
@@ -116,6 +117,7 @@ class OkxError(Exception):
         return json_answer({"msg": self.text, "code": self.code, "data": []}, self.status)
 
 
+@lru_cache(maxsize=16_384)
 def fmt(value: Decimal) -> str:
     """Return a number as OKX writes it: plain digits, no exponent, no trailing zeros."""
     if not value:
