@@ -13,6 +13,7 @@ from textual.screen import Screen
 from textual.theme import Theme
 
 from ctos_tui.frame import FrameClock, LagMeter, Load, Pace, link_text, monotonic
+from ctos_tui.terminal.device import TerminalDevice
 from ctos_tui.terminal.driver import PacedDriver
 from ctos_tui.terminal.gate import PaintGate
 from ctos_tui.terminal.link import PING, LinkMeter
@@ -25,6 +26,7 @@ _SHARE_WINDOW = 1.0
 _STALL_SECONDS = 1.0
 _SETTLING_SECONDS = 2.0
 _LAG_WINDOW = 2.0
+_RELEASE_SECONDS = 1.0
 
 
 class PaintCost:
@@ -66,11 +68,19 @@ class TerminalApp(App[ReturnType], Generic[ReturnType]):
     Args:
         palette: The theme to start with.
         pace: Frame rate; adaptive up to 10 frames a second when not given.
+        device: The terminal, whose descriptors the app closes; the one this process was started on when not given.
+
+    Attributes:
+        failure: The error of our own that ended the app; None when it ended in good order.
     """
 
-    def __init__(self, palette: Palette, pace: Pace | None = None, **options: Any) -> None:
+    def __init__(
+        self, palette: Palette, pace: Pace | None = None, device: TerminalDevice | None = None, **options: Any
+    ) -> None:
         _set_no_color(palette)
         super().__init__(driver_class=PacedDriver, ansi_color=True if palette.name == MONOCHROME else None, **options)
+        self._device = device
+        self.failure: Exception | None = None
         self.palette = palette
         self.frames = FrameClock(on_error=self.on_pane_error, pace=pace or Pace())
         self.link = LinkMeter()
@@ -84,6 +94,59 @@ class TerminalApp(App[ReturnType], Generic[ReturnType]):
     def get_default_screen(self) -> Screen[Any]:
         """Give the first screen."""
         return PacedScreen(id="_default")
+
+    @property
+    def device(self) -> TerminalDevice:
+        """The terminal."""
+        if self._device is None:
+            self._device = TerminalDevice.standard()
+        return self._device
+
+    async def run_on_terminal(self) -> None:
+        """Show the app until it ends, and give the terminal back; a failure is kept in `failure`."""
+        try:
+            await self.run_async()
+        finally:
+            await self._release_terminal()
+
+    async def _release_terminal(self) -> None:
+        driver = self._driver
+        if not isinstance(driver, PacedDriver):
+            self.device.close()
+            return
+        driver.close()
+        # A write that hangs on another user's stalled terminal is left to its thread.
+        await asyncio.wait({asyncio.ensure_future(driver.released.wait())}, timeout=_RELEASE_SECONDS)
+
+    @property
+    def is_terminal_restored(self) -> bool:
+        """Return whether the terminal took everything that gives it back as it was."""
+        return isinstance(self._driver, PacedDriver) and self._driver.is_restored
+
+    def terminal_resized(self) -> None:
+        """The terminal has another size."""
+        if isinstance(self._driver, PacedDriver):
+            self._driver.resized()
+
+    def terminal_resumed(self) -> None:
+        """Whoever stands in front of the terminal was stopped, and goes on."""
+        if isinstance(self._driver, PacedDriver):
+            self._driver.resumed()
+
+    def terminal_hung_up(self) -> None:
+        """The terminal is gone, as a signal or its owner says."""
+        if isinstance(self._driver, PacedDriver):
+            self._driver.hung_up()
+
+    def _fatal_error(self) -> None:
+        """Keep the error for whoever runs the app: Textual's own report shows values of variables, secrets too."""
+        self._close_messages_no_wait()
+
+    def _handle_exception(self, error: Exception) -> None:
+        """End the app because of an error that nobody handled."""
+        if self.failure is None:
+            self.failure = error
+        super()._handle_exception(error)
 
     def use_palette(self, palette: Palette) -> None:
         """Change the theme of panes and style sheet."""

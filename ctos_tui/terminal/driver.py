@@ -1,14 +1,17 @@
 """A Textual driver for a terminal that may be slow, stall or vanish while the engine runs in the same loop.
 
+The terminal need not be the one this process was started on, nor its controlling one, so the driver takes no signals:
+whoever stands in front of the terminal tells of a resize, a hang-up or a continuation.
+
 It leans on private parts of Textual 8.2.8; a test names each of them.
 """
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import select
-import signal
 import termios
 import threading
 import tty
@@ -19,10 +22,12 @@ from textual import constants, events
 from textual._parser import ParseError
 from textual._xterm_parser import XTermParser
 from textual.app import App
+from textual.driver import Driver
 from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Size
 
+from ctos_tui.terminal.device import TerminalDevice
 from ctos_tui.terminal.writer import GONE, PacedWriter
 
 _READ = 4_096
@@ -32,7 +37,13 @@ _JOIN_SECONDS = 0.5
 
 @runtime_checkable
 class TerminalUser(Protocol):
-    """What an app offers to be told about its terminal; every call comes through the loop."""
+    """What an app offers to its driver; every call comes through the loop.
+
+    Attributes:
+        device: The terminal.
+    """
+
+    device: TerminalDevice
 
     def on_output_behind(self) -> None:
         """Output waits: stop painting."""
@@ -56,11 +67,26 @@ class PacedDriver(LinuxDriver):
     def __init__(
         self, app: App[Any], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
     ) -> None:
-        super().__init__(app, debug=debug, mouse=mouse, size=size)
+        # Past LinuxDriver's own: it takes the standard streams, and signals of the whole process.
+        Driver.__init__(self, app, debug=debug, mouse=mouse, size=size)
+        device = app.device if isinstance(app, TerminalUser) else TerminalDevice.standard()
+        self._file = None
+        self._output = device.output
+        self.fileno = device.input
+        self.input_tty = os.isatty(device.input)
+        self.attrs_before: list[Any] | None = None
+        self.exit_event = threading.Event()
+        self._key_thread: threading.Thread | None = None
+        self._in_band_window_resize = False
+        self._mouse_pixels = False
+        self._must_signal_resume = False
         self.terminal_lost = False
+        self.released = asyncio.Event()
         self._loss = threading.Lock()
         self._running = False
         self._writer: PacedWriter | None = None
+        self._wake, self._waker = os.pipe()
+        self._closed = False
 
     @property
     def can_suspend(self) -> bool:
@@ -80,16 +106,15 @@ class PacedDriver(LinuxDriver):
     def start_application_mode(self) -> None:
         """Take over the terminal: threads for output and input, raw mode, alternate screen."""
         self._writer = PacedWriter(
-            self._file.fileno() if self._file is not None else self.fileno,
+            self._output,
             on_high=lambda: self._tell("on_output_behind"),
             on_low=lambda: self._tell("on_output_caught_up"),
             on_dropped=lambda: self._tell("on_output_dropped"),
             on_lost=lambda: self._lose("write"),
+            on_end=self._written,
         )
         self._writer.start()
         self._running = True
-        self._watch_hangup()
-        signal.signal(signal.SIGWINCH, self._on_window_change)
         self._send_size()
         try:
             self.attrs_before = termios.tcgetattr(self.fileno)
@@ -106,8 +131,9 @@ class PacedDriver(LinuxDriver):
         try:
             self._set_raw()
         except termios.error as error:
-            if error.args[0] in GONE:
-                self._lose("continue")
+            if error.args[0] not in GONE:
+                raise
+            self._lose("continue")
         self.write("\x1b[?1049h\x1b[?25l\x1b[?1004h")
         if not constants.DISABLE_KITTY_KEY:
             flags = (
@@ -129,14 +155,9 @@ class PacedDriver(LinuxDriver):
         wanted[tty.CC][termios.VMIN] = 1
         termios.tcsetattr(self.fileno, termios.TCSANOW, wanted)
 
-    def _watch_hangup(self) -> None:
-        """Take SIGHUP as loss of the terminal, unless it is ignored or somebody else's."""
-        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
-            self._loop.add_signal_handler(signal.SIGHUP, self._lose, "hangup")
-
     def _get_terminal_size(self) -> tuple[int, int]:
         """Ask the terminal itself, as COLUMNS and LINES of the environment do not follow a resize."""
-        for fileno in (self._file.fileno() if self._file is not None else self.fileno, self.fileno):
+        for fileno in (self._output, self.fileno):
             try:
                 size = os.get_terminal_size(fileno)
             except OSError as error:
@@ -151,30 +172,22 @@ class PacedDriver(LinuxDriver):
         size = Size(*self._get_terminal_size())
         self._post(self._app.post_message, events.Resize(size, size))
 
-    def _on_window_change(self, *_: object) -> None:
-        if not self._in_band_window_resize:
+    def resized(self) -> None:
+        """The terminal has another size."""
+        if self._running and not self.terminal_lost and not self._in_band_window_resize:
             self._send_size()
 
-    def _sigtstp_application(self, *_: object) -> None:
-        """Stay running: the engine must not stop because a terminal key or a shell asks for it."""
-
-    def _sigcont_application(self, *_: object) -> None:
-        """Set the terminal up again after a stop, unless the signal came with a hang-up."""
-        if not self._running or self.terminal_lost:
-            return
-        try:
-            foreground = os.tcgetpgrp(self.fileno)
-        except OSError:
-            self._lose("continue")
-            return
-        if foreground == os.getpgrp():
-            self._post(self._resume)
-
-    def _resume(self) -> None:
+    def resumed(self) -> None:
+        """Set the terminal up again: whoever stands in front of it was stopped and goes on."""
         if self._running and not self.terminal_lost:
             self._enter_screen()
             self._send_size()
             self._tell("on_output_dropped")
+
+    def hung_up(self) -> None:
+        """The terminal is gone, as a signal or its owner says."""
+        if self._running:
+            self._lose("hangup")
 
     def _post(self, call: Any, *args: object) -> None:
         """Run a call in the loop's thread; when the loop has ended there is nobody left to tell."""
@@ -200,9 +213,11 @@ class PacedDriver(LinuxDriver):
         decode = getincrementaldecoder("utf-8")("replace").decode
         poller = select.poll()
         poller.register(self.fileno, select.POLLIN)
+        poller.register(self._wake, select.POLLIN)
         try:
             while not self.exit_event.is_set():
-                if poller.poll(_POLL_MS) and (data := self._read()) is not None:
+                ready = [fd for fd, _ in poller.poll(_POLL_MS)]
+                if self.fileno in ready and (data := self._read()) is not None:
                     if not data:
                         if self.input_tty:
                             self._lose("read")
@@ -234,12 +249,12 @@ class PacedDriver(LinuxDriver):
             return
 
     def disable_input(self) -> None:
-        """Stop reading keys; waits half a second at most."""
+        """Stop reading keys."""
         if self.exit_event.is_set() and not self.terminal_lost:
             return
-        signal.signal(signal.SIGWINCH, signal.SIG_DFL)
         self._disable_mouse_support()
         self.exit_event.set()
+        os.write(self._waker, b"x")
         if self._key_thread is not None and self._key_thread is not threading.current_thread():
             self._key_thread.join(_JOIN_SECONDS)
         if self.terminal_lost:
@@ -267,6 +282,24 @@ class PacedDriver(LinuxDriver):
         self.write("\x1b[<u\x1b[?1049l\x1b[?25h\x1b[?1004l")
 
     def close(self) -> None:
-        """Let the last bytes out and end the writer."""
+        """Let the last bytes out and give up the terminal's descriptors; `released` is set when that is done."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._key_thread is None or not self._key_thread.is_alive():
+            os.close(self.fileno)
+        os.close(self._wake)
+        os.close(self._waker)
         if self._writer is not None:
-            self._writer.stop()
+            self._writer.finish()
+        else:
+            self._written()
+
+    @property
+    def is_restored(self) -> bool:
+        """Return whether the terminal took everything that gives it back as it was."""
+        return not self.terminal_lost and self._writer is not None and not self._writer.unwritten
+
+    def _written(self) -> None:
+        os.close(self._output)
+        self._post(self.released.set)

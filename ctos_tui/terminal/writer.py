@@ -18,7 +18,7 @@ GONE = frozenset({errno.EIO, errno.EPIPE, errno.ENXIO, errno.EBADF, errno.ENODEV
 """What a terminal that no longer exists answers."""
 
 _SLICE = 4_096
-_JOIN_SECONDS = 0.5
+_LAST_SECONDS = 0.5
 _RETRY_MS = 50
 
 
@@ -34,6 +34,7 @@ class PacedWriter(threading.Thread):
         on_low: Called when less than `LOW` bytes wait again.
         on_dropped: Called when waiting output was dropped: the screen must be painted anew.
         on_lost: Called once, when the terminal cannot be written to any more.
+        on_end: Called last: nothing is written by `fileno` any more.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class PacedWriter(threading.Thread):
         on_low: Callable[[], None],
         on_dropped: Callable[[], None],
         on_lost: Callable[[], None],
+        on_end: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(daemon=True, name="ctos-output")
         self._fileno = fileno
@@ -51,12 +53,14 @@ class PacedWriter(threading.Thread):
         self._on_low = on_low
         self._on_dropped = on_dropped
         self._on_lost = on_lost
+        self._on_end = on_end
         self._queue: deque[bytes] = deque()
         self._changed = threading.Condition()
         self._behind = False
-        self._stopping = False
+        self._give_up_at: float | None = None
         self.dead = False
         self.pending = 0
+        self.unwritten = 0
         self.written = 0
         self.dropped = 0
         self.busy_seconds = 0.0
@@ -92,7 +96,7 @@ class PacedWriter(threading.Thread):
         self.dropped += gone
 
     def run(self) -> None:
-        """Write until told to stop or until the terminal is gone."""
+        """Write until told to finish or until the terminal is gone."""
         try:
             while (data := self._next()) is not None:
                 self._put(data)
@@ -101,24 +105,25 @@ class PacedWriter(threading.Thread):
                 raise
         finally:
             with self._changed:
-                lost = not self._stopping or bool(self.pending)
+                lost = self._give_up_at is None
                 self.dead = True
                 self._queue.clear()
-                self.pending = 0
+                self.unwritten, self.pending = self.pending, 0
             if lost:
                 self._on_lost()
+            self._on_end()
 
     def _next(self) -> bytes | None:
         with self._changed:
             while not self._queue:
-                if self._stopping:
+                if self._give_up_at is not None:
                     return None
                 self._changed.wait()
             return self._queue.popleft()
 
     def _put(self, data: bytes) -> None:
         view = memoryview(data)
-        while view:
+        while view and not self._has_given_up:
             began = time.monotonic()
             count = self._put_slice(view[:_SLICE])
             with self._changed:
@@ -141,10 +146,12 @@ class PacedWriter(threading.Thread):
             poller.poll(_RETRY_MS)
             return 0
 
-    def stop(self) -> None:
-        """Let what waits be written and end, but wait no longer than half a second for a dead terminal."""
+    @property
+    def _has_given_up(self) -> bool:
+        return self._give_up_at is not None and time.monotonic() > self._give_up_at
+
+    def finish(self) -> None:
+        """Write what waits and end, for half a second at most: a stalled terminal may never take it. Does not wait."""
         with self._changed:
-            self._stopping = True
+            self._give_up_at = time.monotonic() + _LAST_SECONDS
             self._changed.notify()
-        if self.is_alive():
-            self.join(timeout=_JOIN_SECONDS)

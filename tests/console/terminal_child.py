@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -101,7 +102,13 @@ async def main() -> dict:
     stop = asyncio.Event()
     engine = asyncio.create_task(heartbeat(app, gaps, stop))
     leaving = asyncio.create_task(show_and_leave(app))
-    await app.run_async()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGWINCH, app.terminal_resized)
+    loop.add_signal_handler(signal.SIGCONT, app.terminal_resumed)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGHUP, app.terminal_hung_up)
+    signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+    await app.run_on_terminal()
     fps, worst = app.frames.pace.fps, app.lag.worst
     beats_at_exit = len(gaps)
     began = resource.getrusage(resource.RUSAGE_SELF)
