@@ -56,7 +56,7 @@ def describe(model: type[BaseModel], document: YamlDocument, place: Place, detai
     """Return one problem in one line."""
     found = _follow(model, detail["loc"])
     where = place + found.place + tuple(detail.get("ctx", {}).get("place", ()))
-    return problem(document, where, _problem(found, detail)).message
+    return problem(document, where, _problem(found, detail) + _belongs(model, found, detail)).message
 
 
 def problem(document: YamlDocument, place: Place, text: str) -> ConfigError:
@@ -110,6 +110,19 @@ def _problem(found: _Found, detail: ErrorDetails) -> str:
     shown = MASK if found.is_secret else clean_addresses(repr(value))[:60] if isinstance(value, str) else ""
     text = f"{shown} {text}" if shown else text
     return f"{text} ({found.description})" if found.description else text
+
+
+def _belongs(root: type[BaseModel], found: _Found, detail: ErrorDetails) -> str:
+    """Say where an unknown field belongs, when a field of this name stands in another block."""
+    if detail["type"] != "extra_forbidden" or found.owner is None:
+        return ""
+    name = str(found.place[-1])
+    if name in root.model_fields:
+        return f"; {name} belongs to the top level: take away the spaces before it"
+    for block, field in root.model_fields.items():
+        if any(name in model.model_fields for model in _models(field.annotation)):
+            return f"; {name} belongs under {block}:"
+    return ""
 
 
 def _follow(model: type[BaseModel], loc: tuple[str | int, ...]) -> _Found:

@@ -129,6 +129,10 @@ class ConsoleConfig(FileModel):
     )
     bell: Literal["off", "crit", "warn"] = Field("crit", description="severity that rings the terminal's bell")
     keys: dict[str, Chords] = Field(default_factory=dict, description="chords by action, as `panic: f9`")
+    on_terminal_lost: Literal["detach", "stop"] | None = Field(
+        None,
+        description="detach goes on without a screen, stop ends in good order; by default detach live, stop on paper",
+    )
 
 
 RestUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#@]+([/?#]\S*)?$")]
@@ -228,6 +232,9 @@ class Config(FileModel):
         None, description="paper makes every account trade on paper; live is said by each account in accounts.yaml"
     )
     market: str = Field("synthetic:1", min_length=1, description="synthetic:SEED, replay:FILE, live or live:VENUE")
+    on_stop: Literal["keep", "cancel"] | None = Field(
+        None, description="what becomes of resting orders when the program stops; by default cancel live, keep on paper"
+    )
     log_level: Literal["debug", "info", "warn", "error"] = Field("info", description="least level that is logged")
     risk: RiskConfig = Field(default_factory=RiskConfig)
     monitor: MonitorConfig = Field(default_factory=MonitorConfig)

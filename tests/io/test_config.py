@@ -343,3 +343,16 @@ def test_an_entry_becomes_an_account_with_its_limits(paths: Paths) -> None:
     account = account_of(accounts_of(paths, text)[0])
     assert (account.key, account.mode, account.default_kind) == ("okx:main", Mode.LIVE, InstrumentKind.SPOT)
     assert account.limits == AccountLimits(max_open_orders=7)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("on_terminal_lost: stop\n", "on_terminal_lost belongs under console:"),
+        ("console:\n  on_stop: keep\n", "on_stop belongs to the top level"),
+    ],
+)
+def test_a_field_in_the_wrong_place_is_told_where_it_belongs(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "ctos.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=says):
+        load_config(find_paths(str(tmp_path), {}))
