@@ -22,6 +22,7 @@ class SystemOptions:
         market: `synthetic:SEED`, `replay:FILE`, `live` or `live:VENUE`; of accounts on paper.
         speed: `1`, a number, or `max`.
         seed: Seed of all randomness.
+        tells_life: Whether start and end of the engine are news for the targets of notifications.
     """
 
     account: str = "0"
@@ -31,6 +32,7 @@ class SystemOptions:
     market: str | None = None
     speed: str | None = None
     seed: int | None = None
+    tells_life: bool = True
 
     def __post_init__(self) -> None:
         """Refuse a speed that means nothing.

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.io.notify_schemes import scheme_of, url_problem
 from engine.io.secrets import Redactor, is_written_out, resolve
 from engine.io.settings import NotificationConfig
-from engine.io.notify_schemes import scheme_of, url_problem
 from engine.kernel.anomaly import Severity
 from engine.kernel.errors import ConfigError
 from engine.kernel.secret import Secret
