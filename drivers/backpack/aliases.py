@@ -132,7 +132,7 @@ class Aliases:
         def too_late() -> None:
             if not done.done():
                 text = f"backpack: the order's number could not be saved within {DURABLE_S:.0f} s; nothing was sent"
-                done.set_exception(VenueUnavailable(f"{text}; look at the disk of the state directory"))
+                done.set_exception(VenueUnavailable(f"{text}; look at the disk of the state directory", unsent=True))
 
         self._store.save(_key(segment.number), _encode(segment), durable)
         timer = self._clock.call_later(DURABLE_S, too_late)

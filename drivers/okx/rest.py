@@ -16,7 +16,7 @@ import msgspec
 from drivers.okx.errors import error_from, order_error_from
 from drivers.okx.signer import rest_headers
 from drivers.okx.wire import Ack, Reply, TimeRow
-from drivers.transport.http import HttpClient, HttpReply, WireRequest
+from drivers.transport.http import ORDER_START_S, HttpClient, HttpReply, WireRequest
 from drivers.transport.line_decoder import Undecodable
 from drivers.transport.rate_limits import Cost, RateLimiter, Urgency
 from drivers.transport.server_clock import ServerClock
@@ -35,8 +35,8 @@ def understanding(what: str) -> Iterator[None]:
 
 
 API = "/api/v5"
-ORDER_WAIT_S = 5.0
-"""How long an order may wait for the request budget before it counts as too late."""
+CANCEL_WAIT_S = 5.0
+"""How long a cancel may wait for the request budget; an order only `ORDER_START_S`."""
 ORDER_LIFE_MS = 5_000
 """The venue drops an order or amendment that arrives later than this after it was signed."""
 BLOCKED_MS = 30_000
@@ -167,7 +167,8 @@ class OkxRest:
             RateLimited: It would be too late by then; nothing was sent.
         """
         if not self._limiter.try_acquire(cost, urgency):
-            await self._limiter.acquire(cost, urgency, self._clock.now_ns() + int(ORDER_WAIT_S * NS_PER_S))
+            wait_s = ORDER_START_S if urgency is Urgency.ORDER else CANCEL_WAIT_S
+            await self._limiter.acquire(cost, urgency, self._clock.now_ns() + int(wait_s * NS_PER_S))
 
     async def order_request(self, path: str, body: dict[str, Any], request: str) -> Ack:
         """Send a new order or an amendment that was admitted once, and return its acknowledgement.

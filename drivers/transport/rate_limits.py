@@ -229,7 +229,9 @@ class RateLimiter:
 
     def _banned(self, ban: _Ban) -> RateLimited:
         until = datetime.fromtimestamp(ban.until_ms / 1000, UTC).strftime("%H:%M:%S UTC")
-        return RateLimited(f"{self._venue} serves us nothing until {until}: {ban.reason}; nothing was sent")
+        return RateLimited(
+            f"{self._venue} serves us nothing until {until}: {ban.reason}; nothing was sent", unsent=True
+        )
 
     def _bucket(self, name: str) -> _Bucket:
         bucket = self._buckets.get(name)
@@ -279,13 +281,14 @@ class RateLimiter:
     def _too_late(self, why: str, wait_ns: int, left_ns: int) -> RateLimited:
         wait_s, left_s = wait_ns / NS_PER_S, max(0, left_ns) / NS_PER_S
         return RateLimited(
-            f"{self._venue}: not sent: {why} would hold it for {wait_s:.1f} s, {left_s:.1f} s are left; try later"
+            f"{self._venue}: not sent: {why} would hold it for {wait_s:.1f} s, {left_s:.1f} s are left; try later",
+            unsent=True,
         )
 
     def _give_up(self, waiter: _Waiter) -> None:
         if not waiter.future.done():
             why = self._expected_ns(waiter.cost, waiter.urgency, self._clock.now_ns())[1]
-            waiter.future.set_exception(RateLimited(f"{self._venue}: not sent: waited too long for {why}"))
+            waiter.future.set_exception(RateLimited(f"{self._venue}: not sent: waited too long for {why}", unsent=True))
 
     def _serve(self) -> None:
         """Let those who wait pass, in order; who waits for a budget holds back those after him who need it too."""

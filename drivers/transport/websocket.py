@@ -127,7 +127,7 @@ class WsClient:
         """
         link = self._link
         if link is None or link.lost.done():
-            raise VenueUnavailable(f"{self._name} socket: not connected; nothing was sent")
+            raise VenueUnavailable(f"{self._name} socket: not connected; nothing was sent", unsent=True)
         await self._send_over(link, text)
 
     async def wait_live(self, timeout_s: float) -> None:

@@ -16,14 +16,18 @@ class CtosError(Exception):
         code: The venue's own error code, if the error came from a venue.
         venue_text: The venue's own words, if any.
         request: Short description of the request that failed, without secrets.
+        unsent: Whether it is certain that the request never left for the venue.
     """
 
-    def __init__(self, message: str, *, code: str = "", venue_text: str = "", request: str = "") -> None:
+    def __init__(
+        self, message: str, *, code: str = "", venue_text: str = "", request: str = "", unsent: bool = False
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
         self.venue_text = venue_text
         self.request = request
+        self.unsent = unsent
 
     def __str__(self) -> str:
         """Return the message, followed by the venue's code and text when there are any."""
@@ -96,6 +100,10 @@ class PostOnlyWouldTake(VenueError):
 
 class ReduceOnlyRejected(VenueError):
     """A reduce-only order would not have reduced the position."""
+
+
+class NotSent(CtosError):
+    """An order or amendment was taken back before it left; the venue never saw it."""
 
 
 class TradingHalted(CtosError):
