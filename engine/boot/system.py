@@ -11,6 +11,7 @@ from drivers.paper.driver import PaperDriver
 from engine.boot.choosing import choose, find_entry
 from engine.boot.fitness import AccountFitness
 from engine.boot.markets import market_label, market_spec
+from engine.boot.notifying import Notifier, configured_targets
 from engine.boot.options import SystemOptions
 from engine.boot.strategies import StrategyCatalogue, load_strategies
 from engine.boot.trading import Choice, make_trading_driver
@@ -57,6 +58,7 @@ class System:
         source: The paper venue's market.
         catalogue: Strategies that can be launched; empty until the system has started.
         manager: Strategy instances.
+        notifier: Tells the configured targets outside the console what happens.
         ready: Whether orders can be given.
         loop: The event loop it runs on; None on virtual time.
     """
@@ -74,6 +76,7 @@ class System:
         self.ready = False
         self.catalogue = StrategyCatalogue()
         self._lock = lock
+        targets = configured_targets(choice) if loop is not None else []
         self._rng = Rng(options.seed) if options.seed is not None else Rng.from_system()
         self.clock: VirtualClock | LoopClock
         if loop is None:
@@ -111,6 +114,7 @@ class System:
         self.watch = HandlerWatch()
         self.halt_mark = HaltMark(self.engine, self.writer, paths.state)
         self.monitor = SystemMonitor(self.engine, config.monitor, self.writer, paths.logs)
+        self.notifier = Notifier(self.engine, self.monitor, targets, loop, options.tells_life)
         self.engine.risk.check_entry = self._check_entry
         self.dead_man: DeadMan | None = None
         self.fitness: AccountFitness | None = None
@@ -163,6 +167,7 @@ class System:
         self.catalogue = load_strategies(folder=folder)
         self.manager.classes.update(self.catalogue.classes)
         self.manager.restore()
+        self.notifier.start()
         await self.engine.start()
         self.halt_mark.restore()
         if self.source.model is None:
@@ -180,6 +185,7 @@ class System:
             self.monitor.resolve(_KEY_RIGHTS)
         if self.dead_man is not None:
             self.dead_man.start()
+        self.notifier.started()
         self.ready = True
 
     async def start(self) -> None:
@@ -214,12 +220,16 @@ class System:
                 await self.dead_man.stop()
             await self.driver.stop()
         finally:
-            self.close()
+            try:
+                await self.notifier.finish()
+            finally:
+                self.close()
 
     def close(self) -> None:
         """Store everything and release the state directory."""
         self.ready = False
         self.watch.stop()
+        self.notifier.close()
         try:
             self.manager.save_all()
             self.space.stop()
