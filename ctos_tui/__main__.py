@@ -34,6 +34,7 @@ _COMMANDS = {
     "probe": ("ctos_tui.cli.probe", "Look at the network between here and the venues."),
     "check": ("ctos_tui.cli.check", "Check an account: files, keys, rights, a trial order."),
     "decode": ("ctos_tui.cli.decode", "Raw venue messages to normalised events."),
+    "recover": ("ctos_tui.cli.recover", "Put a damaged journal aside and begin a new one from the venues."),
     "reset": ("ctos_tui.cli.reset", "Begin a paper account anew, with its first balances."),
     "record": ("ctos_tui.cli.record", "Record the market to files that `--market replay:` reads."),
 }

@@ -13,11 +13,12 @@ import msgspec
 from engine.boot.calling import CallDesk
 from engine.boot.fitness import day_of, withdraw_obstacle
 from engine.boot.options import SystemOptions
+from engine.boot.recovering import verify_journal
 from engine.boot.system import System, running
 from engine.boot.venues import credentials_of, venue_arch, venue_config
 from engine.io.config import AccountEntry, Config, Paths, find_account, find_paths, load_accounts, load_config
 from engine.kernel.account import KeyRights
-from engine.kernel.errors import CtosError, OrderNotFound, VenueError
+from engine.kernel.errors import CtosError, OrderNotFound, StateLocked, VenueError
 from engine.kernel.instruments import Instrument, InstrumentStatus
 from engine.kernel.orders import OrderType, OrderUpdate, Side
 from engine.runtime.accounts import Mode
@@ -78,6 +79,7 @@ async def check(target: CheckTarget, options: SystemOptions, trade: bool) -> Asy
     entry = target.entry
     yield Finding("files", True, f"ctos.yaml and accounts.yaml in {target.paths.config} can be read by nobody else")
     yield Finding("account", True, f"{entry.venue} {entry.index} ({entry.name}), {_money(target, options)}")
+    yield _journal(target.paths)
     if entry.venue != PAPER:
         for finding in _key_shape(entry):
             yield finding
@@ -94,6 +96,20 @@ async def check(target: CheckTarget, options: SystemOptions, trade: bool) -> Asy
                 yield Finding("order", None, "no trial order was sent: this account trades real money", advice)
     except CtosError as error:
         yield Finding("connection", False, str(error))
+
+
+def _journal(paths: Paths) -> Finding:
+    """Look at every page of the journal and replay it: it must lead to the state that the engine stored."""
+    try:
+        replays = verify_journal(paths)
+    except StateLocked as error:
+        return Finding("journal", None, str(error))
+    except CtosError as error:
+        return Finding("journal", False, str(error))
+    count = sum(one.records for one in replays.values())
+    digests = ", ".join(f"{account} {one.digest[:12]}" for account, one in replays.items())
+    seen = f"{count} records replayed, all as stored: {digests}" if replays else "empty"
+    return Finding("journal", True, f"{paths.database}: {seen}")
 
 
 def _money(target: CheckTarget, options: SystemOptions) -> str:

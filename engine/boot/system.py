@@ -40,6 +40,9 @@ from engine.runtime.watchdog import HandlerWatch
 
 NEVER_ARMED = "only a person arms a live account, in the console, by typing its name; reductions and cancels pass"
 
+CHECK_LIMIT_S = 20.0
+"""So long a start waits for the verdict on a large journal."""
+
 _DISK = "disk_space"
 _DEAD_MAN = "dead_man"
 _KEY_RIGHTS = "key_rights"
@@ -123,6 +126,8 @@ class System:
             self.engine.core.check_account = self.fitness.obstacles
             if venue_config(config, account.venue).dead_man and self.driver.features.dead_man:
                 self.dead_man = DeadMan(self.engine, self.shell, self._on_dead_man)
+        self._account_fit = self.engine.core.check_account
+        self.engine.core.check_account = self._obstacles
         self.space = SpaceGuard(paths.state, self.clock, self.writer, self._on_space)
         self.manager = StrategyManager(
             self.engine,
@@ -163,6 +168,7 @@ class System:
 
     async def begin(self) -> None:
         """Load strategies, rebuild the account's state, agree with the venue, and let saved strategies go on."""
+        await self._check_journal()
         folder = self.paths.strategies(self.config.strategies.folder)
         self.catalogue = load_strategies(folder=folder)
         self.manager.classes.update(self.catalogue.classes)
@@ -277,6 +283,27 @@ class System:
         self.monitor.check_entry(instance, symbol)
         self.engine.stream.check()
 
+    async def _obstacles(self) -> list[str]:
+        """Return what forbids to arm: of the journal's file, and of the account."""
+        found = await self._account_fit()
+        if self.journal.damage is not None:
+            found.append(str(self.journal.damage))
+        elif self.journal.is_being_checked:
+            found.append(f"{self.paths.database} is still being checked; arming opens when it is found whole")
+        return found
+
+    async def _check_journal(self) -> None:
+        """Wait for the look at the pages of a large journal; what takes longer goes on, and arming waits for it.
+
+        Raises:
+            JournalError: The file is damaged.
+        """
+        if self.loop is None or not self.journal.is_being_checked:
+            return
+        size = self.paths.database.stat().st_size >> 20
+        self._report(f"looking at all pages of {self.paths.database} ({size} MB)", "info")
+        await asyncio.to_thread(self.journal.wait_checked, CHECK_LIMIT_S)
+
     def _on_dead_man(self, trouble: str) -> None:
         if trouble:
             self.monitor.raise_anomaly(_DEAD_MAN, "", "", "", "", trouble)
@@ -313,8 +340,8 @@ class System:
         if state is Space.CRITICAL and not self.engine.risk.is_halted:
             self.engine.panic_switch.halt("disk", text)
 
-    def _report(self, text: str) -> None:
-        self.bus.publish(LogLine(self.clock.now_ns(), "error", "engine", text))
+    def _report(self, text: str, level: str = "error") -> None:
+        self.bus.publish(LogLine(self.clock.now_ns(), level, "engine", text))
 
 
 def build_system(options: SystemOptions, loop: asyncio.AbstractEventLoop | None) -> System:

@@ -12,7 +12,9 @@ from engine.kernel.errors import JournalError
 SCHEMA_VERSION = 3
 BUSY_TIMEOUT_S = 2.0
 
-_SQLITE_NOTADB = 26
+
+class JournalDamaged(JournalError):
+    """The file is not what it should be; only `ctos-tui recover` helps."""
 
 
 def open_database(path: Path) -> sqlite3.Connection:
@@ -32,7 +34,7 @@ def open_database(path: Path) -> sqlite3.Connection:
             path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=128
         )
         if not new:
-            _check(connection, path)
+            _check_version(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         _bring_up_to_date(connection, path)
@@ -48,9 +50,11 @@ def open_database(path: Path) -> sqlite3.Connection:
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
-    """Open a second, read-only connection to the database."""
+    """Open a second, read-only connection to the database; one thread at a time may use it."""
     try:
-        return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
+        return sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False
+        )
     except sqlite3.Error as error:
         raise journal_error(path, error) from error
 
@@ -65,7 +69,7 @@ def journal_error(path: Path, error: sqlite3.Error) -> JournalError:
     elif name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         remedy = "another program holds it; close that program (a backup, a database shell) and try again"
     elif name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return _damaged(path, str(error))
+        return damaged(path, str(error))
     elif name.startswith("SQLITE_IOERR"):
         remedy = "the disk reports an error; check the disk, then start again"
     else:
@@ -80,7 +84,7 @@ def _create(path: Path) -> bool:
         if not path.is_file():
             raise JournalError(f"journal {path} is not a file; move it away and start again") from None
         if path.stat().st_size == 0:
-            raise _damaged(path, "the file is empty") from None
+            raise damaged(path, "the file is empty") from None
         return False
     except OSError as error:
         raise JournalError(
@@ -89,16 +93,27 @@ def _create(path: Path) -> bool:
     return True
 
 
-def _check(connection: sqlite3.Connection, path: Path) -> None:
+def check_pages(connection: sqlite3.Connection, path: Path) -> None:
+    """Look at every page of the file: a second for each gigabyte, more when the disk is slow.
+
+    Raises:
+        JournalError: A page is damaged, or cannot be read.
+    """
+    try:
+        verdict = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except sqlite3.Error as error:
+        raise journal_error(path, error) from error
+    if verdict != "ok":
+        raise damaged(path, " ".join(verdict.split("\n")[-1:]))
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > SCHEMA_VERSION:
         raise JournalError(
             f"journal {path} was written by a newer version (schema {version}, this program knows {SCHEMA_VERSION}); "
             "install the newer version, or choose another folder with --config"
         )
-    verdict = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
-    if verdict != "ok":
-        raise _damaged(path, verdict)
 
 
 def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
@@ -110,15 +125,15 @@ def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
         raise JournalError(
             f"{path} is a database of another program; move it away, or choose another folder with --config"
         )
+    check_pages(connection, path)  # before anything in an older file is changed
     from engine.io.schema import migrate
 
     migrate(connection, SCHEMA_VERSION)
 
 
-def _damaged(path: Path, detail: str) -> JournalError:
-    aside = path.parent / "damaged"
-    return JournalError(
-        f"journal {path} is damaged: {detail.splitlines()[0]}; it is left as it is. Keep it for inspection and start "
-        f"anew with: mkdir {aside} && mv {path}* {aside} (orders, fills and positions are fetched from the venue "
-        "again; the paper account begins anew)"
+def damaged(path: Path, detail: str) -> JournalDamaged:
+    """Return the error of a file that is not what it should be, with the remedy."""
+    return JournalDamaged(
+        f"journal {path} is damaged: {detail.splitlines()[0]}; it is left as it is. Begin a new one with: ctos-tui "
+        "recover (it keeps this file, and says what is fetched from the venue again and what is lost)"
     )

@@ -8,24 +8,37 @@ state among them, are committed together at the next barrier, so that a killed r
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from engine.io.database import journal_error, open_database, open_reader
+from engine.io.database import damaged, journal_error, open_database, open_reader
+from engine.io.integrity import IntegrityCheck
+from engine.io.journal_batch import Conflict, Row, Statement, write_batch
 from engine.io.space import Ballast
 from engine.io.writer import Call, WriterThread
-from engine.kernel.errors import JournalError
+from engine.kernel.errors import JournalError, StorageError
 
 FILL = "FILL"
 VALUE_TABLES = frozenset({"strategy_state", "paper_state", "anomalies", "notes", "settings", "venue_state"})
 _NOT_OF_ONE_RUN = frozenset({"settings", "venue_state"})
 BARRIER_RECORDS = 2048
-ROWS_A_STATEMENT = 100
+CHECK_WAIT_S = 0.25
+"""So long a start waits for the look at the pages of the file; of a large file it goes on in the background."""
+
+DROPPED_AT_ONCE = 40_000
+"""So many records are removed in one go: a tenth of a second for the writer thread, and twice what comes meanwhile."""
+
+ORDER_KINDS = ("INTENT", "SENT", "OUTCOME", "STATUS", "ASKED", "DECLINED", "WORK", "FINISHED", "RECONCILED")
+"""Records that nobody needs once their order or work has ended long ago; what moved money is kept for good."""
+
+_BASE = "#base"
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -41,37 +54,23 @@ class JournalRecord(msgspec.Struct, frozen=True):
     body: dict[str, Any]
 
 
-class _Row(msgspec.Struct, frozen=True):
-    """A journal record on its way to the disk; `fill` is its key among executions."""
-
-    values: tuple[int, int, str, str, bytes]
-    fill: tuple[str, str, str, str, int] | None
-    on_durable: Call | None
-
-
-class _Statement(msgspec.Struct, frozen=True):
-    """A change of one value, in order with the records; in one transaction the last change of a slot is enough."""
-
-    slot: tuple[str, str]
-    sql: str
-    values: tuple[object, ...]
-    on_durable: Call | None
-
-
 class Journal:
     """Appends records and values to the state database.
 
     Args:
         path: The database file.
         writer: Does the writing; a synchronous one commits in batches.
-        on_error: Called once when writing begins to fail; trading must stop then. What could not be written is kept
-            in memory and tried again with the next record.
+        on_error: Called once when writing begins to fail, and when the file is found damaged after the start; trading
+            must stop then. What could not be written is kept in memory and tried again with the next record.
         on_conflict: Called with (record, first body) when an execution arrives again under its id with other content;
             the first one stays.
         ballast_bytes: Size of the file that is given up when the disk is full, so that the last records fit.
 
     Attributes:
         failed: The error while the journal cannot be written, else None.
+
+    Raises:
+        JournalError: The file is damaged, of a newer version, locked, or cannot be written.
     """
 
     def __init__(
@@ -87,13 +86,36 @@ class Journal:
         self._writer = writer
         self._on_error = on_error
         self._on_conflict = on_conflict
-        self._connection = open_database(path)
-        self._ballast = Ballast(path.parent, ballast_bytes)
-        self._pending: deque[_Row | _Statement] = deque()
+        self._pending: deque[Row | Statement] = deque()
         self._queued = False
         self._closed = False
-        row = self._connection.execute("SELECT max(seq) FROM journal").fetchone()
-        self._last_seq = int(row[0] or 0)
+        self._connection = open_database(path)
+        try:
+            self._integrity = IntegrityCheck(path, self._report_damage)
+            self._integrity.wait(None if writer.is_synchronous else CHECK_WAIT_S)
+            self._last_seq = self._newest_seq()
+            self._ballast = Ballast(path.parent, ballast_bytes)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    @property
+    def is_being_checked(self) -> bool:
+        """Return whether the file's pages are still being looked at: whether it is whole is not known yet."""
+        return self._integrity.is_running
+
+    def wait_checked(self, seconds: float) -> None:
+        """Block so long, or until the pages of the file have been looked at.
+
+        Raises:
+            JournalError: The file is damaged.
+        """
+        self._integrity.wait(seconds)
+
+    @property
+    def damage(self) -> JournalError | None:
+        """Return what is wrong with the file's pages, None when nothing is known to be."""
+        return self._integrity.error
 
     @property
     def last_seq(self) -> int:
@@ -124,18 +146,35 @@ class Journal:
         if kind == FILL:
             assert isinstance(body, dict)
             fill = (account.partition(":")[0], account, body["symbol"], body["trade_id"], seq)
-        self._add(_Row((seq, ts_ns, kind, account, _encode(body)), fill, on_durable))
+        self._add(Row((seq, ts_ns, kind, account, _encode(body)), fill, on_durable))
         return seq
 
     def save_checkpoint(self, account: str, seq: int, body: dict[str, Any]) -> None:
         """Store the state of an account after record `seq`, so that a restart need not replay what came before."""
         sql = "INSERT OR REPLACE INTO checkpoints (account, seq, body) VALUES (?, ?, ?)"
-        self._add(_Statement(("checkpoints", account), sql, (account, seq, _encode(body)), None))
+        self._add(Statement(("checkpoints", account), sql, (account, seq, _encode(body)), None))
 
     def load_checkpoint(self, account: str) -> tuple[int, dict[str, Any]] | None:
         """Return (seq, body) of the newest checkpoint of an account, None without one. Waits for the disk."""
         rows = self._read("SELECT seq, body FROM checkpoints WHERE account = ?", (account,))
-        return next(((int(seq), _decode(body)) for seq, body in rows), None)
+        return next(((int(seq), self._decoded(body)) for seq, body in rows), None)
+
+    def save_base(self, account: str, seq: int, body: dict[str, Any]) -> None:
+        """Store the state of an account after record `seq`, from which on its records stay complete."""
+        self.save_checkpoint(account + _BASE, seq, body)
+
+    def load_base(self, account: str) -> tuple[int, dict[str, Any]] | None:
+        """Return (seq, body) of an account's base; None while its records are complete from the first on."""
+        return self.load_checkpoint(account + _BASE)
+
+    def drop_orders(self, account: str, until_seq: int) -> None:
+        """Remove the oldest records of orders and work up to `until_seq`, so many that the file stops growing."""
+        marks = ",".join("?" * len(ORDER_KINDS))
+        sql = (
+            f"DELETE FROM journal WHERE seq IN (SELECT seq FROM journal WHERE account = ? AND seq <= ? "
+            f"AND kind IN ({marks}) ORDER BY seq LIMIT {DROPPED_AT_ONCE})"
+        )
+        self._add(Statement(("drop", account), sql, (account, until_seq, *ORDER_KINDS), None))
 
     def records(self, account: str, after_seq: int = 0) -> Iterator[JournalRecord]:
         """Yield an account's records after `after_seq`, oldest first, each execution once. Waits for the disk."""
@@ -144,7 +183,12 @@ class Journal:
             "AND (kind != 'FILL' OR seq IN (SELECT seq FROM fills)) ORDER BY seq"
         )
         for seq, ts_ns, kind, name, body in self._read(sql, (account, after_seq)):
-            yield JournalRecord(seq, ts_ns, kind, name, _decode(body))
+            yield JournalRecord(seq, ts_ns, kind, name, self._decoded(body, seq))
+
+    def accounts(self) -> list[str]:
+        """Return the accounts that have records or a stored state. Waits for the disk."""
+        sql = "SELECT account FROM checkpoints UNION SELECT DISTINCT account FROM journal ORDER BY 1"
+        return [account for (account,) in self._read(sql) if not account.endswith(_BASE)]
 
     def has_fill(self, account: str, symbol: str, trade_id: str) -> bool:
         """Return whether an execution was ever recorded. Waits for the disk."""
@@ -154,11 +198,11 @@ class Journal:
     def put(self, table: str, key: str, value: bytes, on_durable: Call | None = None) -> None:
         """Store a value under a name, replacing the one before."""
         sql = f"INSERT OR REPLACE INTO {_table(table)} (key, value) VALUES (?, ?)"
-        self._add(_Statement((table, key), sql, (key, value), on_durable))
+        self._add(Statement((table, key), sql, (key, value), on_durable))
 
     def delete(self, table: str, key: str) -> None:
         """Remove a value; harmless when there is none."""
-        self._add(_Statement((table, key), f"DELETE FROM {_table(table)} WHERE key = ?", (key,), None))
+        self._add(Statement((table, key), f"DELETE FROM {_table(table)} WHERE key = ?", (key,), None))
 
     def forget(self, account: str) -> None:
         """Remove all records and values of an account, for a fresh start; numbers that were given out stay used.
@@ -167,10 +211,12 @@ class Journal:
         forget (a ban, ids that were used) stays.
         """
         for table in ("journal", "checkpoints", "fills"):
-            self._add(_Statement((table, account), f"DELETE FROM {table} WHERE account = ?", (account,), None))
+            self._add(Statement((table, account), f"DELETE FROM {table} WHERE account = ?", (account,), None))
+        sql = "DELETE FROM checkpoints WHERE account = ?"
+        self._add(Statement(("checkpoints", account + _BASE), sql, (account + _BASE,), None))
         for table in sorted(VALUE_TABLES - _NOT_OF_ONE_RUN):
             sql = f"DELETE FROM {table} WHERE key = ?1 OR substr(key, 1, length(?1) + 1) IN (?1 || '/', ?1 || '#')"
-            self._add(_Statement((table, account), sql, (account,), None))
+            self._add(Statement((table, account), sql, (account,), None))
 
     def get(self, table: str, key: str) -> bytes | None:
         """Return a value, None when there is none. Waits for the disk: for start and tools, not for the hot path."""
@@ -207,6 +253,7 @@ class Journal:
         """
         if self._closed:
             return
+        self._integrity.stop()
         try:
             self.flush()
         finally:
@@ -214,11 +261,23 @@ class Journal:
             self._connection.close()
             self._ballast.release()
 
+    def _newest_seq(self) -> int:
+        try:
+            return int(self._connection.execute("SELECT max(seq) FROM journal").fetchone()[0] or 0)
+        except sqlite3.Error as error:
+            raise journal_error(self.path, error) from error
+
+    def _report_damage(self, error: JournalError) -> None:
+        """Tell the loop that the file is damaged; runs in the thread of the check."""
+        if not self._writer.is_synchronous:
+            with contextlib.suppress(StorageError):  # closed meanwhile: the next start looks again
+                self._writer.submit(lambda: [lambda: self._report(error)])
+
     def _check_open(self) -> None:
         if self._closed:
             raise JournalError(f"journal {self.path} is closed")
 
-    def _add(self, change: _Row | _Statement) -> None:
+    def _add(self, change: Row | Statement) -> None:
         self._check_open()
         self._pending.append(change)
         if self._writer.is_synchronous:
@@ -249,7 +308,7 @@ class Journal:
         calls = [] if self._writer.is_synchronous else [change.on_durable for change in batch if change.on_durable]
         return conflicts + calls
 
-    def _write(self, batch: list[_Row | _Statement]) -> list[Call]:
+    def _write(self, batch: list[Row | Statement]) -> list[Call]:
         try:
             return self._transaction(batch)
         except sqlite3.OperationalError as error:
@@ -260,51 +319,13 @@ class Journal:
         conflicts = self._transaction(batch)
         return [*conflicts, lambda: self._report(first)]
 
-    def _transaction(self, batch: list[_Row | _Statement]) -> list[Call]:
-        connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            rows = [change for change in batch if isinstance(change, _Row)]
-            self._write_rows(rows)
-            conflicts = self._write_fills([row for row in rows if row.fill is not None])
-            latest = {change.slot: change for change in batch if isinstance(change, _Statement)}
-            for change in latest.values():
-                connection.execute(change.sql, change.values)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-        return conflicts
+    def _transaction(self, batch: list[Row | Statement]) -> list[Call]:
+        return [partial(self._tell_conflict, conflict) for conflict in write_batch(self._connection, batch)]
 
-    def _write_rows(self, rows: list[_Row]) -> None:
-        """Insert records, many in one statement: SQLite hands the interpreter back once a statement, not once a row."""
-        for start in range(0, len(rows), ROWS_A_STATEMENT):
-            chunk = rows[start : start + ROWS_A_STATEMENT]
-            places = ",".join(["(?,?,?,?,?)"] * len(chunk))
-            values = [value for row in chunk for value in row.values]
-            self._connection.execute(f"INSERT INTO journal VALUES {places}", values)
-
-    def _write_fills(self, rows: list[_Row]) -> list[Call]:
-        if not rows:
-            return []
-        sql = "INSERT OR IGNORE INTO fills (venue, account, symbol, trade_id, seq) VALUES (?, ?, ?, ?, ?)"
-        cursor = self._connection.executemany(sql, [row.fill or () for row in rows])
-        if cursor.rowcount == len(rows):
-            return []
-        sql = (
-            "SELECT journal.seq, journal.body FROM fills JOIN journal ON journal.seq = fills.seq "
-            "WHERE fills.venue = ? AND fills.account = ? AND fills.symbol = ? AND fills.trade_id = ?"
-        )
-        conflicts: list[Call] = []
-        for row in rows:
-            seq, ts_ns, kind, account, body = row.values
-            first_seq, first_body = self._connection.execute(sql, (row.fill or ())[:4]).fetchone()
-            if first_seq != seq and first_body != body and self._on_conflict is not None:
-                record = JournalRecord(seq, ts_ns, kind, account, _decode(body))
-                first, report = _decode(first_body), self._on_conflict
-                conflicts.append(lambda record=record, first=first, report=report: report(record, first))  # type: ignore[misc]
-        return conflicts
+    def _tell_conflict(self, conflict: Conflict) -> None:
+        if self._on_conflict is not None:
+            seq, ts_ns, kind, account, body = conflict.row.values
+            self._on_conflict(JournalRecord(seq, ts_ns, kind, account, _decode(body)), _decode(conflict.first_body))
 
     def _fail(self, error: sqlite3.Error) -> list[Call]:
         typed = journal_error(self.path, error)
@@ -317,6 +338,13 @@ class Journal:
         if self._on_error is None:
             raise error
         self._on_error(error)
+
+    def _decoded(self, body: bytes, seq: int | None = None) -> dict[str, Any]:
+        try:
+            return _decode(body)
+        except msgspec.MsgspecError as error:
+            what = "a stored state" if seq is None else f"record {seq}"
+            raise damaged(self.path, f"{what} cannot be read ({error})") from error
 
     def _read(self, sql: str, values: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
         self.flush()

@@ -238,6 +238,12 @@ class OrderCommands:
             return None
         return None
 
+    def drop_unsent(self, reason: str) -> None:
+        """Give up what was not handed to the venue yet: the program ends, and nothing may go out late."""
+        for order in self._core.tracker.working():
+            if order.state is OrderState.INTENT and not order.held:
+                self._core.change(Outcome(order.client_id, OrderState.NEVER_SENT, reason))
+
     def _watch_deadline(self, deadline_ns: int, client_id: str) -> None:
         """See to it that an order is dropped at its deadline; one timer watches the oldest of all."""
         self._deadlines.append((deadline_ns, client_id))

@@ -184,6 +184,7 @@ class ExecutionEngine:
             self._account_stream = None
         self.market.close()
         if self._started:
+            self.commands.drop_unsent("not sent: the program ended")
             self.core.state.checkpoint()
         self._started = False
 

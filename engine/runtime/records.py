@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from engine.io.database import JournalDamaged
 from engine.kernel.account import FundingPayment
 from engine.kernel.errors import JournalError
 from engine.kernel.orders import Fill, OrderState, OrderType, OrderUpdate, Pending, Side
@@ -229,7 +230,8 @@ def decode(kind: str, body: dict[str, Any]) -> Record:
     try:
         decoded: Record = msgspec.convert(body, record)
     except msgspec.ValidationError as error:
-        raise JournalError(
-            f"a {kind} record of the journal is damaged: {error}; keep the file for inspection"
+        raise JournalDamaged(
+            f"a {kind} record of the journal is damaged: {error}; keep the file, and begin a new one with: ctos-tui "
+            "recover"
         ) from error
     return decoded

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from engine.io.database import JournalDamaged
 from engine.io.journal import JournalRecord
 from engine.kernel.clock import Clock
 from engine.kernel.errors import JournalError
@@ -21,6 +22,9 @@ from engine.runtime.tracker import OrderTracker, TrackedOrders
 
 CHECKPOINT_EVERY = 20_000
 """Records between two checkpoints."""
+
+BASE_EVERY = 500_000
+"""Numbers between two bases; the records of orders are dropped when they are older than the base by as much."""
 
 
 class JournalLog(Protocol):
@@ -51,6 +55,15 @@ class JournalLog(Protocol):
 
     def load_checkpoint(self, account: str) -> tuple[int, dict[str, Any]] | None:
         """Return the newest checkpoint."""
+
+    def save_base(self, account: str, seq: int, body: dict[str, Any]) -> None:
+        """Store the state from which a replay begins."""
+
+    def load_base(self, account: str) -> tuple[int, dict[str, Any]] | None:
+        """Return the state from which a replay begins; None when the records are complete."""
+
+    def drop_orders(self, account: str, until_seq: int) -> None:
+        """Remove old records of orders and work."""
 
 
 class Checkpoint(msgspec.Struct):
@@ -102,6 +115,7 @@ class EngineState:
         self._account = account
         self._clock = clock
         self._since_checkpoint = 0
+        self._base_seq = 0
         self._loaded = False
 
     @property
@@ -143,19 +157,35 @@ class EngineState:
         saved = self._journal.load_checkpoint(self._account)
         if saved is not None:
             after_seq, body = saved
-            self._restore(body)
+            self.restore(body)
+        base = self._journal.load_base(self._account)
+        self._base_seq = 0 if base is None else base[0]
         count = 0
         for entry in self._journal.records(self._account, after_seq):
-            self._apply(decode(entry.kind, entry.body), entry.ts_ns, entry.seq)
+            self.take(entry)
             count += 1
         self._since_checkpoint = count
         self._loaded = True
         return count
 
-    def checkpoint(self) -> None:
-        """Store the whole state, so that a restart need not replay what came before."""
-        self._since_checkpoint = 0
-        body = Checkpoint(
+    def take(self, entry: JournalRecord) -> None:
+        """Apply a record of the journal again.
+
+        Raises:
+            JournalError: It is damaged, or of a kind that this version does not know.
+        """
+        record = decode(entry.kind, entry.body)
+        try:
+            self._apply(record, entry.ts_ns, entry.seq)
+        except (KeyError, ArithmeticError) as error:
+            raise JournalDamaged(
+                f"record {entry.seq} of {self._account} does not fit what came before it ({type(error).__name__}: "
+                f"{error}); the journal is damaged: keep it, and begin a new one with: ctos-tui recover"
+            ) from error
+
+    def snapshot(self) -> Checkpoint:
+        """Return the whole state."""
+        return Checkpoint(
             orders=self.tracker.snapshot(),
             ledgers=self.books.snapshot(),
             trading=self.trading,
@@ -164,7 +194,33 @@ class EngineState:
             adopted_until=self.adopted_until,
             event_seq=dict(self.event_seq),
         )
-        self._journal.save_checkpoint(self._account, self._journal.last_seq, msgspec.to_builtins(body))
+
+    def checkpoint(self) -> None:
+        """Store the whole state, so that a restart need not replay what came before; drop what is too old."""
+        self._since_checkpoint = 0
+        journal, account, seq = self._journal, self._account, self._journal.last_seq
+        body = msgspec.to_builtins(self.snapshot())
+        journal.save_checkpoint(account, seq, body)
+        if seq - self._base_seq >= 2 * BASE_EVERY:
+            self._base_seq = seq
+            journal.save_base(account, seq, body)
+        if self._base_seq > BASE_EVERY:
+            journal.drop_orders(account, self._base_seq - BASE_EVERY)
+
+    def restore(self, body: dict[str, Any]) -> None:
+        """Take over a stored state.
+
+        Raises:
+            JournalError: It is damaged.
+        """
+        saved = checkpoint_of(self._account, body)
+        self.tracker.restore(saved.orders)
+        self.books.restore(saved.ledgers)
+        self.trading = saved.trading
+        self.works = saved.works
+        self.fills_until = saved.fills_until
+        self.adopted_until = saved.adopted_until
+        self.event_seq = saved.event_seq
 
     def has_fill(self, fill: Fill) -> bool:
         """Return whether a fill was booked at any time. Waits for the disk: for fills that memory has forgotten."""
@@ -174,19 +230,6 @@ class EngineState:
         """Yield the account's records after a number, oldest first. Waits for the disk."""
         for entry in self._journal.records(self._account, after_seq):
             yield entry.seq, decode(entry.kind, entry.body)
-
-    def _restore(self, body: dict[str, Any]) -> None:
-        try:
-            saved = msgspec.convert(body, Checkpoint)
-        except msgspec.ValidationError as error:
-            raise JournalError(f"the checkpoint of {self._account} is damaged: {error}; keep the file") from error
-        self.tracker.restore(saved.orders)
-        self.books.restore(saved.ledgers)
-        self.trading = saved.trading
-        self.works = saved.works
-        self.fills_until = saved.fills_until
-        self.adopted_until = saved.adopted_until
-        self.event_seq = saved.event_seq
 
     def _apply(self, record: Record, ts_ns: int, seq: int) -> Effect:
         if type(record) in ORDER_RECORDS:
@@ -215,6 +258,21 @@ class EngineState:
         elif order is not None:
             self.event_seq[order.instance] = seq
         return Effect(order, booked)
+
+
+def checkpoint_of(account: str, body: dict[str, Any]) -> Checkpoint:
+    """Return a stored state.
+
+    Raises:
+        JournalError: It is damaged.
+    """
+    try:
+        return msgspec.convert(body, Checkpoint)
+    except msgspec.ValidationError as error:
+        raise JournalDamaged(
+            f"the stored state of {account} is damaged: {error}; keep the file, and begin a new one with: "
+            "ctos-tui recover"
+        ) from error
 
 
 class _Barrier:

@@ -21,10 +21,19 @@ KEPT_ORDERS = 1000
 
 @dataclass(slots=True)
 class TrackedOrders:
-    """The tracker's state as it is kept in a checkpoint."""
+    """The tracker's state as it is kept in a checkpoint.
+
+    Attributes:
+        orders: Every order, oldest first.
+        next_label: What the next order is called.
+        working: Client ids of those that may still trade, in the tracker's order.
+        final: Client ids of those that ended, in the order in which they will be forgotten.
+    """
 
     orders: list[Order] = field(default_factory=list)
     next_label: int = 1
+    working: list[str] = field(default_factory=list)
+    final: list[str] = field(default_factory=list)
 
 
 class OrderTracker:
@@ -113,13 +122,18 @@ class OrderTracker:
 
     def snapshot(self) -> TrackedOrders:
         """Return the state for a checkpoint."""
-        return TrackedOrders([replace(order) for order in self._orders.values()], self._next_label)
+        orders = [replace(order) for order in self._orders.values()]
+        return TrackedOrders(orders, self._next_label, list(self._working), list(self._final))
 
     def restore(self, saved: TrackedOrders) -> None:
         """Take over the state of a checkpoint."""
         for order in saved.orders:
             self._add(replace(order))
         self._next_label = saved.next_label
+        if len(saved.working) == len(self._working):  # an older version did not keep the two orders
+            self._working = {client_id: self._orders[client_id] for client_id in saved.working}
+        if saved.final:
+            self._final = deque(saved.final)
 
     def _intend(self, record: Intent, ts_ns: int) -> Order:
         order = Order(

@@ -214,7 +214,7 @@ def test_the_ballast_lets_the_last_records_fit(path: Path, monkeypatch: pytest.M
     journal.close()
 
 
-def test_a_damaged_file_is_refused_and_kept(path: Path) -> None:
+def test_d04_a_damaged_file_is_refused_and_kept(path: Path) -> None:
     journal = open_journal(path)
     for number in range(2000):
         journal.append("STATUS", ACCOUNT, number, {"text": "x" * 50})
@@ -223,13 +223,13 @@ def test_a_damaged_file_is_refused_and_kept(path: Path) -> None:
     for offset in range(8192, len(content), 4096):
         content[offset : offset + 64] = b"\xff" * 64
     path.write_bytes(content)
-    with pytest.raises(JournalError, match=r"damaged.*mv .*ctos\.db"):
+    with pytest.raises(JournalError, match=r"damaged: .*Page.*ctos-tui recover"):
         open_journal(path)
     assert path.read_bytes() == bytes(content)
 
 
 @pytest.mark.parametrize("content", [b"", b"this is not a database at all" * 100])
-def test_a_wrong_file_is_refused_and_kept(path: Path, content: bytes) -> None:
+def test_d04_a_wrong_or_empty_file_is_refused_and_kept(path: Path, content: bytes) -> None:
     path.parent.mkdir()
     path.write_bytes(content)
     with pytest.raises(JournalError, match="damaged"):
@@ -237,7 +237,7 @@ def test_a_wrong_file_is_refused_and_kept(path: Path, content: bytes) -> None:
     assert path.read_bytes() == content
 
 
-def test_other_programs_and_newer_versions_are_refused(path: Path) -> None:
+def test_p18_d04_other_programs_and_newer_versions_are_refused(path: Path) -> None:
     path.parent.mkdir()
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE other (a)")
@@ -292,7 +292,7 @@ def test_a_closed_journal_says_so(path: Path) -> None:
         journal.append("INTENT", ACCOUNT, 1, {})
 
 
-def test_an_older_schema_is_brought_up_to_date(path: Path) -> None:
+def test_p18_an_older_schema_is_brought_up_to_date(path: Path) -> None:
     from sqlite_utils import Database
 
     from engine.io.schema import migrations
@@ -341,7 +341,7 @@ async def test_a_failing_thread_is_told_once_and_no_order_goes_out(path: Path) -
         ("SQLITE_CANTOPEN", "chmod u\\+rw"),
         ("SQLITE_BUSY", "close that program"),
         ("SQLITE_IOERR_FSYNC", "check the disk"),
-        ("SQLITE_CORRUPT", "mv .*damaged"),
+        ("SQLITE_CORRUPT", "ctos-tui recover"),
         ("SQLITE_MISUSE", "start again"),
     ],
 )
