@@ -3,45 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-from decimal import Decimal, InvalidOperation
+import os
 from typing import Any
 
 import click
 
-from ctos_tui.cli.jsonlines import write_line
+from ctos_tui.cli.jsonlines import write_text
 from ctos_tui.cli.options import system_options
 from engine.boot.calling import CallDesk
+from engine.boot.control import SyscallOrder, SyscallResult
 from engine.boot.options import SystemOptions
+from engine.boot.reaching import require_account
+from engine.boot.syscall_arguments import SYSCALLS, convert, usage
 from engine.boot.system import running
+from engine.io.control_client import ControlClient
+from engine.io.control_wire import NotRunning
+from engine.io.paths import find_paths
+from engine.io.plain_json import to_json
 from engine.kernel.errors import ConfigError
-from engine.kernel.instruments import InstrumentKind, resolve_symbol
-from engine.kernel.orders import OrderType, Side
-from engine.kernel.syscalls import Driver
 
-SYSCALLS = [
-    "symbols",
-    "exchange_limits",
-    "get_price_now",
-    "get_orderbook",
-    "get_klines",
-    "fees",
-    "server_time",
-    "place_order",
-    "amend_order",
-    "revoke_order",
-    "cancel_all",
-    "get_open_orders",
-    "get_order_status",
-    "get_fills",
-    "fetch_balance",
-    "get_position",
-    "close_all_positions",
-    "set_leverage",
-    "check_account",
-    "key_rights",
-    "cancel_all_after",
-]
+_ANSWER_S = 60.0
+"""Longer than any syscall takes: one that sends orders waits for each answer, at most ten seconds."""
 
 
 @click.command("call", help="Carry out one SYSCALL with key=value arguments; prints JSON, exit 1 on failure.")
@@ -52,7 +34,7 @@ def command(syscall: str | None, arguments: tuple[str, ...], **options: Any) -> 
     """Print the result of one syscall."""
     if syscall is None:
         for name in SYSCALLS:
-            click.echo(f"{name} {' '.join(_usage(name))}".rstrip())
+            click.echo(f"{name} {' '.join(usage(name))}".rstrip())
         return
     if syscall not in SYSCALLS:
         raise ConfigError(f"no syscall {syscall!r}; there are: {', '.join(SYSCALLS)}")
@@ -61,13 +43,25 @@ def command(syscall: str | None, arguments: tuple[str, ...], **options: Any) -> 
         if name in given:
             raise ConfigError(f"{name}= is given twice: {given[name]!r} and {value!r}")
         given[name] = value
-    write_line(asyncio.run(_call(syscall, given, SystemOptions(**options))))
+    write_text(_call(syscall, given, SystemOptions(**options, tells_life=False)))
 
 
-async def _call(syscall: str, given: dict[str, str], options: SystemOptions) -> Any:
+def _call(syscall: str, given: dict[str, str], options: SystemOptions) -> str:
+    """Carry it out in the process that runs on the state folder, else in a system of its own; return JSON."""
+    try:
+        client = ControlClient(find_paths(options.config, os.environ).state)
+    except NotRunning:
+        return asyncio.run(_call_here(syscall, given, options))
+    with client:
+        require_account(client.hello, options)
+        (result,) = client.ask("call", SyscallOrder(syscall, given), SyscallResult, _ANSWER_S)
+        return result.line
+
+
+async def _call_here(syscall: str, given: dict[str, str], options: SystemOptions) -> str:
     async with running(options) as system:
-        values = _convert(syscall, given, system.instruments, system.account)
-        return await CallDesk(system).call(syscall, values)
+        values = convert(syscall, given, system.instruments, system.account)
+        return to_json(await CallDesk(system).call(syscall, values))
 
 
 def _split(argument: str) -> tuple[str, str]:
@@ -75,59 +69,3 @@ def _split(argument: str) -> tuple[str, str]:
     if not equals or not name:
         raise ConfigError(f"argument {argument!r} is not of the form key=value")
     return name, value
-
-
-def _usage(syscall: str) -> list[str]:
-    parameters = list(inspect.signature(getattr(Driver, syscall)).parameters.values())[1:]
-    return [f"{p.name}=" if p.default is p.empty else f"[{p.name}={p.default or ''}]" for p in parameters]
-
-
-def _convert(syscall: str, given: dict[str, str], instruments: Any, account: Any) -> dict[str, Any]:
-    """Return typed arguments, by the annotations of the syscall.
-
-    Raises:
-        ConfigError: An argument is unknown, missing or of the wrong form.
-    """
-    signature = inspect.signature(getattr(Driver, syscall))
-    parameters = {name: p for name, p in signature.parameters.items() if name != "self"}
-    for name in given:
-        if name not in parameters:
-            raise ConfigError(f"{syscall} has no argument {name!r}; it takes: {' '.join(_usage(syscall)) or 'none'}")
-    missing = [name for name, p in parameters.items() if p.default is p.empty and name not in given]
-    if missing:
-        raise ConfigError(f"{syscall} needs {', '.join(f'{name}=' for name in missing)}")
-    values: dict[str, Any] = {}
-    for name, text in given.items():
-        if name == "symbol":
-            values[name] = resolve_symbol(text, instruments, account.default_quote, account.default_kind).symbol
-        else:
-            values[name] = _value(name, text, str(parameters[name].annotation))
-    return values
-
-
-def _value(name: str, text: str, annotation: str) -> Any:
-    try:
-        if "Decimal" in annotation:
-            number = Decimal(text)
-            if not number.is_finite():
-                raise ValueError(text)
-            return number
-        if "bool" in annotation:
-            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
-        if "int" in annotation:
-            return int(text)
-        for kind in (Side, OrderType, InstrumentKind):
-            if kind.__name__ in annotation:
-                return kind(text.lower())
-    except (InvalidOperation, ValueError, KeyError):
-        allowed = {
-            "Decimal": "a number",
-            "bool": "true or false",
-            "int": "a whole number",
-            "Side": "buy or sell",
-            "InstrumentKind": "spot or perp",
-            "OrderType": ", ".join(OrderType),
-        }
-        meant = next(words for kind, words in allowed.items() if kind in annotation)
-        raise ConfigError(f"{name}={text!r}: must be {meant}") from None
-    return text.upper() if name == "currency" else text

@@ -35,8 +35,15 @@ class CallDesk:
         self._driver = system.driver
         self._changed = asyncio.Event()
         self._done: dict[str, Done] = {}
-        system.bus.subscribe(OrderChanged, lambda event: self._changed.set())
-        system.bus.subscribe(WorkDone, self._on_done)
+        self._ends = [
+            system.bus.subscribe(OrderChanged, lambda event: self._changed.set()),
+            system.bus.subscribe(WorkDone, self._on_done),
+        ]
+
+    def close(self) -> None:
+        """Listen to the engine no more; a desk beside a running engine serves one call."""
+        for end in self._ends:
+            end()
 
     async def call(self, syscall: str, values: dict[str, Any]) -> Any:
         """Carry out a syscall with typed arguments and return its result.

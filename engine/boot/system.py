@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from drivers.paper.driver import PaperDriver
 from engine.boot.choosing import choose, find_entry
+from engine.boot.control import Control
 from engine.boot.fitness import AccountFitness
 from engine.boot.markets import market_label, market_spec
 from engine.boot.notifying import Notifier, configured_targets
@@ -64,9 +65,12 @@ class System:
         notifier: Tells the configured targets outside the console what happens.
         ready: Whether orders can be given.
         loop: The event loop it runs on; None on virtual time.
+        control: What other shells may ask of it; serves in real time only.
     """
 
-    def __init__(self, choice: Choice, lock: StateLock, loop: asyncio.AbstractEventLoop | None) -> None:
+    def __init__(
+        self, choice: Choice, lock: StateLock, loop: asyncio.AbstractEventLoop | None, program: str = "engine"
+    ) -> None:
         account, config, paths, options = choice.account, choice.config, choice.paths, choice.options
         self.choice = choice
         self.account = account
@@ -116,6 +120,7 @@ class System:
         self.bars = BarFeed(self.driver, self.clock, self.shell, self._on_query_error)
         self.watch = HandlerWatch()
         self.halt_mark = HaltMark(self.engine, self.writer, paths.state)
+        self.control = Control(self, program)
         self.monitor = SystemMonitor(self.engine, config.monitor, self.writer, paths.logs)
         self.notifier = Notifier(self.engine, self.monitor, targets, loop, options.tells_life)
         self.engine.risk.check_entry = self._check_entry
@@ -193,6 +198,7 @@ class System:
             self.dead_man.start()
         self.notifier.started()
         self.ready = True
+        self.control.begin()
 
     async def start(self) -> None:
         """Begin in real time: connect to the venue, or play the market on the loop.
@@ -200,7 +206,10 @@ class System:
         Raises:
             CtosError: The venue cannot be reached or refuses the key, or a file is wrong.
         """
+        assert self.loop is not None
         self.watch.start()
+        self.control.server.start(self.loop)
+        self.halt_mark.watch()
         if self.source.model is None:
             await self._connect()
             await self.begin()
@@ -235,6 +244,7 @@ class System:
         """Store everything and release the state directory."""
         self.ready = False
         self.watch.stop()
+        self.control.close()
         self.notifier.close()
         try:
             self.manager.save_all()
@@ -344,12 +354,13 @@ class System:
         self.bus.publish(LogLine(self.clock.now_ns(), level, "engine", text))
 
 
-def build_system(options: SystemOptions, loop: asyncio.AbstractEventLoop | None) -> System:
+def build_system(options: SystemOptions, loop: asyncio.AbstractEventLoop | None, program: str = "engine") -> System:
     """Return the system that options and files describe, not yet started.
 
     Args:
         options: Choices of the command line.
         loop: The running event loop; None for a run at full speed on virtual time.
+        program: What runs it, as other shells are told: `console`, `run`.
 
     Raises:
         CtosError: A file, flag or account is wrong, or another process holds the state.
@@ -358,7 +369,7 @@ def build_system(options: SystemOptions, loop: asyncio.AbstractEventLoop | None)
     make_private_dir(choice.paths.state)
     lock = StateLock(choice.paths.state)
     try:
-        return System(choice, lock, loop)
+        return System(choice, lock, loop, program)
     except BaseException:
         lock.release()
         raise

@@ -53,7 +53,8 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         nonce: To be repeated in every request of this connection.
         pid: The process that runs the engine.
-        account: Key of its account, as `paper:0`.
+        account: Key of its account, as `okx:main`; behind an `@` its market, where that is not the venue's live one.
+        mode: `paper` or `live`.
         program: `console` or `run`.
         since: When it started, UTC.
     """
@@ -62,13 +63,14 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
     nonce: str = ""
     pid: int = 0
     account: str = ""
+    mode: str = ""
     program: str = ""
     since: str = ""
 
     @property
     def text(self) -> str:
         """Return who runs here, for people."""
-        return f"{self.program} of account {self.account}, pid {self.pid}, since {self.since}"
+        return f"{self.program} of {self.mode} account {self.account}, pid {self.pid}, since {self.since}"
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

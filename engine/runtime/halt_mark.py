@@ -1,13 +1,15 @@
 """Sees to it that a halt outlives the program when the journal cannot keep it: a file `KILL` in the state folder.
 
-The file says who halted when and why. Its presence alone halts the next start; an empty one counts as well. Only
-`rearm` removes it, once the journal has that on the disk.
+The file says who halted when and why. Its presence alone halts the next start; an empty one counts as well. So does
+one that appears while the program runs: it is looked for every second, for whoever cannot reach the program in another
+way. Only `rearm` removes it, once the journal has that on the disk.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -15,11 +17,16 @@ import msgspec
 from engine.io.files import PRIVATE_FILE, json_bytes, sync_dir, write_atomic
 from engine.io.logs import iso_time
 from engine.io.writer import WriterThread
+from engine.kernel.clock import TimerHandle, wall_time_ns
 from engine.kernel.errors import CtosError, StorageError
 from engine.runtime.execution import ExecutionEngine
 from engine.runtime.trading_state import TradingMode
 
 NAME = "KILL"
+LOOK_S = 1.0
+
+Identity = tuple[int, int]
+"""Tells one file of this name from a later one: inode and time of change."""
 
 
 class HaltNote(msgspec.Struct, frozen=True):
@@ -29,6 +36,17 @@ class HaltNote(msgspec.Struct, frozen=True):
     who: str = ""
     when: str = ""
     why: str = ""
+
+
+def leave_mark(folder: Path, who: str, why: str) -> Path:
+    """Leave the file for the program that runs on a state folder and does not answer, and for the next start.
+
+    Raises:
+        StorageError: The file cannot be made.
+    """
+    path = folder / NAME
+    _write(path, HaltNote("", who, iso_time(wall_time_ns()), why))
+    return path
 
 
 class HaltMark:
@@ -48,6 +66,8 @@ class HaltMark:
         self._engine = engine
         self._writer = writer
         self._written = False
+        self._seen: Identity | None = None
+        self._timer: TimerHandle | None = None
         engine.on_halt.insert(0, self._on_halt)
         engine.on_rearm.append(self._on_rearm)
 
@@ -60,11 +80,33 @@ class HaltMark:
         note = self._read()
         if note is None:
             return
+        self._seen = _identity(self.path)
         by = f"{note.who} at {note.when}: {note.why}" if note.who else "somebody"
         engine = self._engine
         engine.say(f"{self.path} was left by {by}; the account comes up halted until it is rearmed", "error")
         if engine.trading.mode is not TradingMode.HALTED:
             engine.panic_switch.halt(note.who or NAME, f"{note.why or 'the file was there at the start'} ({self.path})")
+
+    def watch(self) -> None:
+        """Begin to look for a file that somebody else leaves, and halt when there is one."""
+        self._timer = self._engine.clock.call_later(LOOK_S, self._look)
+
+    def _look(self) -> None:
+        self.watch()
+        self._writer.submit(self._find)
+
+    def _find(self) -> list[Callable[[], object]] | None:
+        """Look in the writer thread."""
+        found = _identity(self.path)
+        if found is None or found == self._seen:
+            return None
+        note = self._read()
+        return None if note is None else [lambda: self._appeared(found, note)]
+
+    def _appeared(self, found: Identity, note: HaltNote) -> None:
+        self._seen = found
+        if self._engine.trading.mode is not TradingMode.HALTED:
+            self._engine.panic_switch.halt(note.who or NAME, f"{note.why or 'the file appeared'} ({self.path})")
 
     def close(self) -> None:
         """Make good at the end of the program for a halt that the journal could not take even then.
@@ -72,15 +114,18 @@ class HaltMark:
         Raises:
             StorageError: The file cannot be made.
         """
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._is_missing():
-            self._write(self._note())
+            _write(self.path, self._note())
             self._written = True
 
     def _on_halt(self, reason: str) -> None:
         if self._is_missing():
             self._written = True
             note = self._note()
-            self._writer.submit(lambda: self._write(note), on_error=self._not_written)
+            self._writer.submit(lambda: _write(self.path, note), on_error=self._not_written)
 
     def _is_missing(self) -> bool:
         """Return whether the journal fails under a halt, and the file does not say so yet."""
@@ -90,17 +135,6 @@ class HaltMark:
     def _note(self) -> HaltNote:
         status = self._engine.trading.status
         return HaltNote(self._engine.account.key, status.who, iso_time(status.since_ns), status.reason)
-
-    def _write(self, note: HaltNote) -> None:
-        """Write the file; where the disk takes no content, its name alone must do."""
-        try:
-            write_atomic(self.path, json_bytes(note))
-        except OSError as full:
-            try:
-                os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT, PRIVATE_FILE))
-                sync_dir(self.path.parent)
-            except OSError as error:
-                raise self._failure("made", error) from full
 
     def _not_written(self, error: CtosError) -> None:
         self._written = False
@@ -118,6 +152,7 @@ class HaltMark:
             return
         if note is None:
             return
+        self._seen = _identity(self.path)
         if note.account not in ("", engine.account.key):
             engine.say(f"{self.path} is about {note.account} and stays: start that account and rearm it there", "warn")
             return
@@ -129,7 +164,7 @@ class HaltMark:
         if self._writer.is_synchronous:
             # Such a journal says that a record is durable before it is.
             self._engine.journal.flush()
-        if not self._written:
+        if not self._written and _identity(self.path) in (None, self._seen):
             self._writer.submit(self._unlink, on_error=self._not_removed)
 
     def _unlink(self) -> None:
@@ -137,7 +172,7 @@ class HaltMark:
             self.path.unlink(missing_ok=True)
             sync_dir(self.path.parent)
         except OSError as error:
-            raise self._failure("removed", error) from error
+            raise _failure(self.path, "removed", error) from error
 
     def _not_removed(self, error: CtosError) -> None:
         self._engine.core.alarm("halt_not_kept", f"{error}; the next start comes up halted while it is there")
@@ -149,12 +184,36 @@ class HaltMark:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise self._failure("read", error) from error
+            raise _failure(self.path, "read", error) from error
         try:
             return msgspec.json.decode(content, type=HaltNote)
         except msgspec.DecodeError:
             return HaltNote()
 
-    def _failure(self, done: str, error: OSError) -> StorageError:
-        why = error.strerror or errno.errorcode.get(error.errno or 0, str(error))
-        return StorageError(f"{self.path} cannot be {done}: {why}")
+
+def _write(path: Path, note: HaltNote) -> None:
+    """Write the file; where the disk takes no content, its name alone must do."""
+    try:
+        write_atomic(path, json_bytes(note))
+    except OSError as full:
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, PRIVATE_FILE))
+            sync_dir(path.parent)
+        except OSError as error:
+            raise _failure(path, "made", error) from full
+
+
+def _identity(path: Path) -> Identity | None:
+    """Return which file of this name is there; None when there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _failure(path, "looked for", error) from error
+    return status.st_ino, status.st_mtime_ns
+
+
+def _failure(path: Path, done: str, error: OSError) -> StorageError:
+    why = error.strerror or errno.errorcode.get(error.errno or 0, str(error))
+    return StorageError(f"{path} cannot be {done}: {why}")

@@ -18,7 +18,7 @@ from drivers.paper.config import MemoryStore
 from engine.kernel.errors import CtosError, JournalError, StorageError, TradingHalted
 from engine.kernel.orders import OrderType
 from engine.runtime.events import EngineAlarm, LogLine
-from engine.runtime.halt_mark import HaltMark
+from engine.runtime.halt_mark import HaltMark, leave_mark
 from engine.runtime.trading_state import TradingMode
 from tests.engine.floor import BUY, MANUAL, PERP, Floor, d
 from tests.engine.test_execution_loop import Live
@@ -220,3 +220,43 @@ async def test_the_file_goes_when_the_writer_has_the_release_on_the_disk(tmp_pat
     live.journal.close()
     live.writer.close()
     assert not mark.path.exists() and live.errors == []
+
+
+def test_a_mark_left_while_the_program_runs_halts_it_within_a_second(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.mark.watch()
+    site.engine.arm("ann")
+    site.floor.clock.advance(3)
+    assert site.engine.trading.mode is TradingMode.ARMED
+    leave_mark(tmp_path, "bob pid 7", "it does not answer")
+    site.floor.clock.advance(1)
+    status = site.engine.trading.status
+    assert (status.mode, status.who) == (TradingMode.HALTED, "bob pid 7")
+    assert "it does not answer" in status.reason
+    site.engine.rearm("ann", "looked at it")
+    assert not site.mark.path.exists()
+    site.floor.clock.advance(3)
+    assert site.engine.trading.mode is not TradingMode.HALTED
+    leave_mark(tmp_path, "bob pid 8", "again")
+    site.floor.clock.advance(1)
+    assert site.engine.trading.status.who == "bob pid 8"
+
+
+def test_a_mark_that_appears_while_a_halt_is_released_stays(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    leave_mark(tmp_path, "bob pid 7", "first")
+    site.mark.restore()
+    assert site.engine.trading.mode is TradingMode.HALTED
+    flush, journal = site.floor.journal.flush, site.floor.journal
+
+    def flush_and_leave_another() -> None:
+        leave_mark(tmp_path, "bob pid 8", "second")
+        flush()
+
+    journal.flush = flush_and_leave_another  # type: ignore[method-assign]
+    site.engine.rearm("ann", "the first is dealt with")
+    journal.flush = flush  # type: ignore[method-assign]
+    assert site.note["who"] == "bob pid 8"
+    site.mark.watch()
+    site.floor.clock.advance(1)
+    assert site.engine.trading.status.who == "bob pid 8"

@@ -1,0 +1,33 @@
+"""Whether the process that runs on a state folder runs the account that a command means."""
+
+from __future__ import annotations
+
+from engine.boot.choosing import find_entry
+from engine.boot.markets import market_label, market_spec
+from engine.boot.options import SystemOptions
+from engine.io.control_wire import Hello
+from engine.kernel.errors import ConfigError, StateLocked
+
+
+def require_account(hello: Hello, options: SystemOptions) -> None:
+    """Let pass only what means the account, mode and market that runs.
+
+    Raises:
+        StateLocked: Another account runs.
+        ConfigError: Another mode or market of it runs.
+    """
+    _, config, _, entry = find_entry(options)
+    running, _, market = hello.account.partition("@")
+    meant = f"{entry.venue}:{entry.name}"
+    if running != meant:
+        venue, _, name = running.partition(":")
+        raise StateLocked(
+            f"account {meant} does not run: {hello.text} holds the state; say --exchange {venue} --account {name} for "
+            "that one, or choose another folder with --config"
+        )
+    if options.mode not in (None, hello.mode):
+        raise ConfigError(f"--mode {options.mode}: {hello.text} is on {hello.mode}")
+    if options.market is not None:
+        asked = market_label(market_spec(options, config, entry.venue), config, entry.venue)
+        if asked != market:
+            raise ConfigError(f"--market {options.market}: {hello.text} is on another market")
