@@ -12,6 +12,7 @@ from ctos_tui.cli.jsonlines import write_line
 from ctos_tui.cli.options import system_options
 from ctos_tui.failing import harmless
 from engine.boot.checking import CheckTarget, Finding, check, find_target
+from engine.boot.notify_check import check_notifications
 from engine.boot.options import SystemOptions
 from engine.kernel.errors import ConfigError
 
@@ -21,13 +22,14 @@ _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("–", "yellow")
 @click.command("check", help="Check an account's files, keys and rights, and send one trial order; exit 1 on a fault.")
 @system_options
 @click.option("--live", is_flag=True, help="On real money: send the trial order after the account's name was typed.")
+@click.option("--notify", is_flag=True, help="Send a trial message to every target of notifications.")
 @click.option("--json", "as_json", is_flag=True, help="JSON lines for scripts.")
-def command(live: bool, as_json: bool, **options: Any) -> None:
+def command(live: bool, notify: bool, as_json: bool, **options: Any) -> None:
     """Print what was found, line by line."""
-    chosen = SystemOptions(**options)
+    chosen = SystemOptions(**options, tells_life=False)
     target = find_target(chosen)
     trade = not target.is_live or (live and _is_confirmed(target))
-    if not asyncio.run(_run(target, chosen, trade, as_json)):
+    if not asyncio.run(_run(target, chosen, trade, notify, as_json)):
         sys.exit(1)
 
 
@@ -48,14 +50,15 @@ def _is_confirmed(target: CheckTarget) -> bool:
     return True
 
 
-async def _run(target: CheckTarget, options: SystemOptions, trade: bool, as_json: bool) -> bool:
+async def _run(target: CheckTarget, options: SystemOptions, trade: bool, notify: bool, as_json: bool) -> bool:
     is_fit = True
-    async for finding in check(target, options, trade):
-        is_fit = is_fit and finding.ok is not False
-        if as_json:
-            write_line({"type": "check", "name": finding.name, "ok": finding.ok} | _words(finding))
-        else:
-            _show(finding)
+    for findings in (check(target, options, trade), check_notifications(target, notify)):
+        async for finding in findings:
+            is_fit = is_fit and finding.ok is not False
+            if as_json:
+                write_line({"type": "check", "name": finding.name, "ok": finding.ok} | _words(finding))
+            else:
+                _show(finding)
     return is_fit
 
 

@@ -37,7 +37,7 @@ def command(folder: Path | None, raw: Path | None, symbols: str | None, duration
     """Record and show progress on stderr."""
     if (folder is None) == (raw is None):
         raise click.UsageError("name either a FOLDER or --raw FILE to record to")
-    chosen = SystemOptions(**options)
+    chosen = SystemOptions(**options, tells_life=False)
     session = _ParquetSession(folder, symbols) if folder is not None else _RawSession(raw or Path(), symbols)
     if chosen.is_full_speed:
         system = build_system(chosen, None)

@@ -6,7 +6,7 @@ import difflib
 
 SCHEMES = (
     "slack", "discord", "tgram", "json", "jsons", "ntfy", "ntfys", "mailto", "mailtos", "pover", "gotify", "gotifys",
-    "matrix", "matrixs", "mmost", "mmosts", "msteams", "workflows", "wxteams", "zulip", "pbul", "pagerduty", "opsgenie",
+    "matrix", "matrixs", "mmost", "mmosts", "workflows", "wxteams", "zulip", "pbul", "pagerduty", "opsgenie",
     "signal", "signals", "twilio", "xml", "xmls", "form", "forms", "https",
 )  # fmt: skip
 """Services reached over the network; `https` is a webhook address as Slack, Discord and others show it."""
