@@ -11,6 +11,7 @@ import asyncio
 import contextvars
 from asyncio.selector_events import BaseSelectorEventLoop
 from collections.abc import Callable, Coroutine
+from heapq import heappop, heappush
 from typing import Any, TypeVar
 from unittest.mock import patch
 from weakref import WeakKeyDictionary
@@ -29,18 +30,8 @@ class NeverWakesError(RuntimeError):
     """Nothing is scheduled: the program would sleep for ever."""
 
 
-class _VirtualSelector:
-    """Sleeps by moving the virtual time; knows no file descriptors."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        if timeout is None:
-            raise NeverWakesError("nothing is scheduled")
-        if timeout > 0:
-            self.now += timeout
-        return []
+class _NoSelector:
+    """Knows no file descriptors."""
 
     def register(self, *args: Any) -> None:
         raise RuntimeError("real file descriptors are not allowed in the simulation")
@@ -71,9 +62,10 @@ class SimLoop(BaseSelectorEventLoop):
     """
 
     def __init__(self, seed: int | str = 0) -> None:
-        self._virtual = _VirtualSelector()
-        super().__init__(self._virtual)
-        self._clock_resolution = 1e-9
+        super().__init__(_NoSelector())
+        self._now_s = 0.0
+        self._due: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._scheduled_count = 0
         self.network = Network(self, seed)
         self._tasks: WeakKeyDictionary[asyncio.Task[Any], tuple[int, object | None]] = WeakKeyDictionary()
         self._made = 0
@@ -81,7 +73,35 @@ class SimLoop(BaseSelectorEventLoop):
 
     def time(self) -> float:
         """Return the virtual time in seconds from the beginning."""
-        return self._virtual.now
+        return self._now_s
+
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Schedule a call; what is due at the same moment comes in the order in which it was scheduled."""
+        self._scheduled_count += 1
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        heappush(self._due, (when, self._scheduled_count, timer))
+        return timer
+
+    def _run_once(self) -> None:
+        """Run what is ready; when nothing is, move the time to what is due next."""
+        ready, due = self._ready, self._due
+        if not ready:
+            while due and due[0][2].cancelled():
+                heappop(due)
+            if not due and not self._stopping:
+                raise NeverWakesError("nothing is scheduled")
+            if due and due[0][0] > self._now_s:
+                self._now_s = due[0][0]
+        while due and due[0][0] <= self._now_s:
+            timer = heappop(due)[2]
+            if not timer.cancelled():
+                ready.append(timer)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
 
     def tasks_of(self, owner: object) -> list[asyncio.Task[Any]]:
         """Return the unfinished tasks that were made in the context of an owner, oldest first."""

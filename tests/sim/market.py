@@ -37,6 +37,8 @@ class SimMarket:
     async def play(self) -> None:
         """Move for ever."""
         for instrument in self._instruments:
+            # Tickers only when something happens: one a second of every market is most of the traffic otherwise.
+            self._emulator.exchange.market(instrument.symbol).native_ticker = True
             self._emulator.funding(instrument.symbol, 0.0001, period_h=instrument.funding_period_h or 8)
         while True:
             for instrument in self._instruments:

@@ -25,6 +25,7 @@ from tests.sim.life import Life, Place
 from tests.sim.loop import OWNER, SimLoop, run
 from tests.sim.market import BASE_PRICES, SimMarket
 from tests.sim.mortal import SimClock
+from tests.sim.server import LeanServer
 from tests.sim.trace import Trace, Violation
 from tests.sim.truth import Truth, differences, settled
 from tests.venues.conformance.wire import WIRES
@@ -387,5 +388,6 @@ def simulate(plan: Plan, progress: Callable[[str], None] = lambda line: None) ->
     with (
         tempfile.TemporaryDirectory(prefix="ctos-sim-", dir=root) as directory,
         patch.object(core, "_PUMP_S", _PUMP_S),
+        patch.object(core, "Server", LeanServer),
     ):
         return run(lambda loop: World(loop, plan, Path(directory), progress).play(), plan.seed)

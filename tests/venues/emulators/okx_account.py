@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from engine.kernel.account import Balance, Position
@@ -283,27 +284,31 @@ class AccountDesk:
 
     def pending(self, parameters: Mapping[str, str]) -> Answer:
         """GET /trade/orders-pending."""
-        return self._order_page(self._emulator.desk.open_orders(), parameters)
+        return self._order_page(reversed(self._emulator.desk.open_orders()), parameters)
 
     def history(self, parameters: Mapping[str, str], kind: str) -> Answer:
         """GET /trade/orders-history and -archive: final orders only."""
         required(parameters, "instType")
         oldest = self._emulator.clock.now_ms() - _ORDERS_DAYS[kind] * _DAY_MS
-        closed = [o for o in self._emulator.desk.orders.values() if not o.is_open and o.u_time >= oldest]
-        return self._order_page([order for order in closed if not self._forgotten(order)], parameters)
-
-    def _order_page(self, orders: list[OkxOrder], parameters: Mapping[str, str]) -> Answer:
-        begin, end = number(parameters, "begin", zero=True), number(parameters, "end", zero=True)
-        chosen = [
+        closed = (
             order
-            for order in reversed(orders)
+            for order in reversed(self._emulator.desk.orders.values())
+            if not order.is_open and order.u_time >= oldest and not self._forgotten(order)
+        )
+        return self._order_page(closed, parameters)
+
+    def _order_page(self, newest_first: Iterable[OkxOrder], parameters: Mapping[str, str]) -> Answer:
+        begin, end = number(parameters, "begin", zero=True), number(parameters, "end", zero=True)
+        chosen = (
+            order
+            for order in newest_first
             if parameters.get("ordType") in (None, "", order.ord_type)
             and parameters.get("state") in (None, "", order.state)
             and (begin is None or order.c_time >= begin)
             and (end is None or order.c_time <= end)
             and _is_of(order.units, parameters)
             and not self._emulator.faults.hides(order.c_time)
-        ]
+        )
         return data([order.row() for order in page(chosen, parameters, lambda order: order.ord_id, _PAGE)])
 
     def fills(self, parameters: Mapping[str, str], kind: str) -> Answer:
@@ -313,15 +318,14 @@ class AccountDesk:
         oldest = Decimal(self._emulator.clock.now_ms() - _FILLS_DAYS[kind] * _DAY_MS)
         begin, end = number(parameters, "begin", zero=True), number(parameters, "end", zero=True)
         since = max(oldest, begin or ZERO)
-        chosen = [
+        chosen = (
             executed
-            for executed in reversed(self._emulator.desk.fills)
-            if since <= executed[1].ts
-            and (end is None or executed[1].ts <= end)
+            for executed in takewhile(lambda each: each[1].ts >= since, reversed(self._emulator.desk.fills))
+            if (end is None or executed[1].ts <= end)
             and parameters.get("ordId") in (None, "", str(executed[0].ord_id))
             and _is_of(executed[0].units, parameters)
             and not self._emulator.faults.hides(executed[1].ts)
-        ]
+        )
         rows = [
             order.fill_row(fill, trade_number, bill_id)
             for order, fill, trade_number, bill_id in page(chosen, parameters, lambda executed: executed[3], _PAGE)
@@ -329,8 +333,11 @@ class AccountDesk:
         return data(rows)
 
     def _forgotten(self, order: OkxOrder) -> bool:
-        age_ms = self._emulator.clock.now_ms() - order.u_time
-        return order.state == "canceled" and not order.filled and age_ms > 2 * _HOUR_MS
+        return (
+            order.state == "canceled"
+            and not order.filled
+            and self._emulator.clock.now_ms() - order.u_time > 2 * _HOUR_MS
+        )
 
 
 def _is_of(units: Units, parameters: Mapping[str, str]) -> bool:

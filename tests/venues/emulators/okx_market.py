@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -262,7 +262,7 @@ def level_rows(units: Units, levels: Levels) -> list[list[str]]:
     return [[price, size, "0", "0" if size == "0" else "1"] for price, size in sized]
 
 
-def page(rows: list[T], parameters: Mapping[str, Any], cursor: Callable[[T], int], largest: int) -> list[T]:
+def page(rows: Iterable[T], parameters: Mapping[str, Any], cursor: Callable[[T], int], largest: int) -> list[T]:
     """Return one page of what comes newest first: `after` asks for older, `before` for newer than a cursor."""
     after, before = number(parameters, "after", zero=True), number(parameters, "before", zero=True)
     limit = number(parameters, "limit")

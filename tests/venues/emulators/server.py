@@ -63,12 +63,12 @@ class Server:
         body = await request.read()
         seen = Seen(request.method, path, query, body, request.headers, self._venue.clock.now_ms())
         self._venue.requests.append(seen)
-        answer = await self._carry(seen)
+        answer = await self.carry(seen)
         if answer is None:
             return _cut_off(request)
         return _response(answer)
 
-    async def _carry(self, seen: Seen) -> Answer | None:
+    async def carry(self, seen: Seen) -> Answer | None:
         """Return the answer to a request; None cuts the connection."""
         if self._venue.faults.banned_s:
             return self._venue.banned(self._venue.faults.banned_s)
@@ -91,14 +91,10 @@ class Server:
         kind = self._venue.socket_kind(path)
         if kind is None:
             return web.Response(status=404)
-        venue = self._venue
-        plan = venue.faults.plan("GET", path, b"")
-        refusal = venue.banned(venue.faults.banned_s) if venue.faults.banned_s else venue.refuse_socket(kind)
-        if refusal is None and plan.kind is Kind.ANSWER:
-            refusal = plan.answer
+        opens, refusal = self.admit(kind, path)
         if refusal is not None:
             return _response(refusal)
-        if plan.kind is not None:
+        if not opens:
             return _cut_off(request)
         socket = Socket(kind, request, self._venue.faults)
         socket.last_pong_ns = self._clock.now_ns()
@@ -112,6 +108,15 @@ class Server:
             self._venue.sockets.remove(socket)
             self._venue.on_close(socket)
         return socket.response
+
+    def admit(self, kind: str, path: str) -> tuple[bool, Answer | None]:
+        """Return whether a socket may be opened, and if not the answer; without one the connection is cut."""
+        venue = self._venue
+        plan = venue.faults.plan("GET", path, b"")
+        refusal = venue.banned(venue.faults.banned_s) if venue.faults.banned_s else venue.refuse_socket(kind)
+        if refusal is None and plan.kind is Kind.ANSWER:
+            refusal = plan.answer
+        return refusal is None and plan.kind is None, refusal
 
     async def _read(self, socket: Socket) -> None:
         await self._venue.on_open(socket)
