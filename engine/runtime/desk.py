@@ -31,6 +31,8 @@ class EngineDesk:
     Attributes:
         closed: Why increases are refused before the engine has agreed with the venue; empty once it has.
         on_quote: Takes quotes while work is in progress.
+        stopping: Why nothing at all is sent any more, reductions neither; empty until the program stops.
+        is_frozen: Whether work stays in the journal as it is now, to go on from there at the next start.
     """
 
     def __init__(self, core: EngineCore, commands: OrderCommands, ids: ClientIds) -> None:
@@ -40,6 +42,8 @@ class EngineDesk:
         self._listening: Unsubscribe | None = None
         self.closed: Callable[[], str] = lambda: ""
         self.on_quote: Callable[[Quote], None] = lambda quote: None
+        self.stopping = ""
+        self.is_frozen = False
 
     @property
     def clock(self) -> Clock:
@@ -124,6 +128,8 @@ class EngineDesk:
 
     def save_work(self, handle: str, body: dict[str, Any] | None) -> None:
         """Journal the state of a piece of work; None takes it back."""
+        if self.is_frozen:
+            return
         state = self._core.state
         if state.works.get(handle) != body:
             state.write(Work(handle, body))
@@ -140,6 +146,8 @@ class EngineDesk:
 
     def finish(self, instance: str, done: Done) -> None:
         """Journal that a piece of work has ended, and tell the instance and the bus."""
+        if self.is_frozen:
+            return
         self._core.oplog(
             "SetCoinPosition" if done.kind == "target" else "PlaceIncrementalOrders",
             instance=instance,
@@ -155,6 +163,6 @@ class EngineDesk:
         self._core.bus.publish(WorkDone(instance, done))
 
     def _refuse_while_closed(self, request: OrderRequest) -> None:
-        why = "" if request.reduce_only else self.closed()
+        why = self.stopping or ("" if request.reduce_only else self.closed())
         if why:
             raise TradingHalted(why)

@@ -127,7 +127,8 @@ class StrategyInstance:
     def sees_market(self) -> bool:
         """Return whether market handlers and timers are called now."""
         state = self.life.state
-        return state is InstanceState.RUNNING or (state is InstanceState.PAUSED and self.pause_mode is PauseMode.EXITS)
+        awake = state is InstanceState.RUNNING or (state is InstanceState.PAUSED and self.pause_mode is PauseMode.EXITS)
+        return awake and not self._asleep
 
     def profit(self) -> Decimal:
         """Return realised + unrealised + funding - fees over the instance's ledgers, USD."""
@@ -153,6 +154,15 @@ class StrategyInstance:
         if self.life.state is not InstanceState.FAULTED:
             self._queue, self._held = self._held, self._queue
             self._work_off()
+
+    @property
+    def is_asleep(self) -> bool:
+        """Return whether it takes no events."""
+        return self._asleep
+
+    def sleep(self) -> None:
+        """Take no more events, because the program stops; the journal has what is missed, for the next start."""
+        self._asleep = True
 
     def renew(self) -> None:
         """Make a fresh strategy object over the memory, after a fault or a halt.

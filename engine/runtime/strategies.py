@@ -280,6 +280,12 @@ class StrategyManager:
         """Return all instances, oldest first."""
         return [view_of(self.engine, instance) for instance in self.instances.values()]
 
+    def sleep_all(self) -> None:
+        """Let every instance rest until the next start, with its memory saved as it is now."""
+        self.save_all()
+        for instance in self.instances.values():
+            instance.sleep()
+
     def save_all(self) -> None:
         """Write the memory of every instance."""
         for instance in self.instances.values():
@@ -304,6 +310,8 @@ class StrategyManager:
         self._stopping.cancel_entries(instance)
 
     def _restart(self, instance: StrategyInstance) -> None:
+        if instance.is_asleep:
+            return  # it restarts at the next start of the program
         instance.restart_timer = None
         try:
             instance.renew()

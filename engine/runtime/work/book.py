@@ -222,6 +222,10 @@ class WorkBook:
         for handle, body in bodies.items():
             self._add(self._load(handle, body), save=False)
 
+    def sleep(self) -> None:
+        """Let nothing move the work any more, because the program stops."""
+        self._asleep = True
+
     def resume(self) -> None:
         """Set restored work going, when orders and fills are reconciled; what needs a price waits for the first."""
         self._asleep = False
