@@ -17,6 +17,8 @@ from engine.kernel.errors import AuthError, CtosError, VenueUnavailable
 from engine.kernel.links import LinkState, LinkStatus
 
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.25, 30.0
+UNREACHED_BACKOFF_S = 3.0
+"""Longest pause while no connection comes about: that does not burden the venue, and the link may be back any time."""
 STABLE_S = 60.0
 """A connection that lasted so long sets the back-off to its beginning."""
 
@@ -247,7 +249,8 @@ class WsClient:
             self._fail_waiters(error)
             self._failures = 32
         self._lose(str(error))
-        await self._back_off(str(error))
+        longest_s = UNREACHED_BACKOFF_S if error.unsent else LONGEST_BACKOFF_S
+        await self._back_off(str(error), longest_s=longest_s)
 
     async def _log_in(self, link: Link) -> None:
         """Let the handler speak first; ends when it is done, when the connection breaks, or when it takes too long."""
@@ -385,10 +388,10 @@ class WsClient:
         except ConnectionClosed as closed:
             raise VenueUnavailable(f"{self._name} socket: {close_words(closed)}") from closed
 
-    async def _back_off(self, reason: str, during: Link | None = None) -> None:
-        longest_s = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(self._failures, 16))
+    async def _back_off(self, reason: str, during: Link | None = None, longest_s: float = LONGEST_BACKOFF_S) -> None:
+        most_s = min(longest_s, FIRST_BACKOFF_S * 2 ** min(self._failures, 16))
         self._failures += 1
-        wait_s = longest_s * self._rng.uniform(0.5, 1.0)
+        wait_s = most_s * self._rng.uniform(0.5, 1.0)
         if during is None:
             down = isinstance(self._refused, AuthError) or self._failures > 3
             state = LinkState.DOWN if down else LinkState.CONNECTING

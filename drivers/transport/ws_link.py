@@ -43,7 +43,7 @@ class WsPolicy:
 
     ping_text: str | None = None
     ping_every_s: float = 4.0
-    transport_silence_s: float = 10.0
+    transport_silence_s: float = 9.0
     content_silence_s: float | None = None
     expects_data: Callable[[], bool] = _always
     max_age_s: float | None = None
@@ -83,7 +83,7 @@ async def open_socket(url: str, policy: WsPolicy, ssl: tls.SSLContext | None) ->
     """Open a connection, past its handshake.
 
     Raises:
-        VenueUnavailable: That failed; the message says why.
+        VenueUnavailable: That failed; the message says why. It is `unsent` when the venue cannot have heard of it.
     """
     try:
         return await connect(
@@ -104,8 +104,9 @@ async def open_socket(url: str, policy: WsPolicy, ssl: tls.SSLContext | None) ->
         shown = f"{url.partition('://')[0]}://{_host(url)}"  # the rest may hold a listen key
         raise VenueUnavailable(f"{shown} is not a WebSocket address: write wss://HOST/PATH") from error
     except (OSError, TimeoutError, WebSocketException) as error:
-        text = str(error) or type(error).__name__
-        raise VenueUnavailable(f"no connection to {_host(url)}: {text}") from error
+        heard = isinstance(error, TimeoutError | ConnectionResetError | tls.SSLError | WebSocketException)
+        text = f"no connection to {_host(url)}: {str(error) or type(error).__name__}"
+        raise VenueUnavailable(text, unsent=not heard) from error
 
 
 async def shut(link: Link) -> None:

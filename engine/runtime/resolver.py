@@ -16,6 +16,7 @@ from engine.runtime.core import EngineCore
 from engine.runtime.records import Outcome
 
 WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+"""Before each further try while the venue does not answer, or answers before an absent order can be proved so."""
 LOOKS = 3
 LOOK_GAP_NS = 2 * NS_PER_S
 SETTLED_AFTER_NS = 20 * NS_PER_S
@@ -24,7 +25,7 @@ SETTLED_AFTER_NS = 20 * NS_PER_S
 
 @dataclass(slots=True)
 class _Doubt:
-    """An order in doubt: since when, how many looks found nothing, and the next look."""
+    """An order in doubt: since when, how many looks found nothing, and the next look (None while one is on its way)."""
 
     since_ns: int
     looks: int = 0
@@ -64,9 +65,14 @@ class Resolver:
 
         Args:
             order: An order of ours.
-            wait_s: Time to the first look; as after an unknown outcome when None.
+            wait_s: Time to the first look; as after an unknown outcome when None. 0 also hastens the next look for an
+                order that is being looked for already.
         """
-        if order.client_id not in self._doubts:
+        doubt = self._doubts.get(order.client_id)
+        if doubt is not None and wait_s == 0.0 and doubt.timer is not None:
+            doubt.timer.cancel()
+            self._schedule(order.client_id, wait_s)
+        elif doubt is None:
             age_ns = self._core.clock.now_ns() - order.created_ns
             since_ns = order.created_ns if age_ns >= 0 else self._start_ns
             self._doubts[order.client_id] = _Doubt(since_ns)
@@ -83,6 +89,7 @@ class Resolver:
         self._doubts[client_id].timer = self._core.clock.call_later(wait_s, self._look, client_id)
 
     def _look(self, client_id: str) -> None:
+        self._doubts[client_id].timer = None
         order = self._core.tracker.get(client_id)
         if order is None or not order.is_open:
             self._end(client_id)
@@ -104,6 +111,9 @@ class Resolver:
             return
         wait_s = WAITS_S[min(doubt.tries, len(WAITS_S) - 1)]
         doubt.tries += 1
+        if isinstance(outcome, OrderNotFound):
+            left_ns = doubt.since_ns + SETTLED_AFTER_NS - self._core.clock.now_ns()
+            wait_s = min(wait_s, max(left_ns, LOOK_GAP_NS) / NS_PER_S)
         self._schedule(client_id, wait_s)
 
     def _is_absent(self, order: Order, doubt: _Doubt) -> bool:

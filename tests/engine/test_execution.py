@@ -395,9 +395,9 @@ def test_an_order_that_never_arrived_is_given_up_only_with_proof(floor: Floor):
 
 def test_failed_queries_prove_nothing(floor: Floor):
     floor.driver.gateway.lose_requests = 1
-    floor.driver.gateway.refuse_queries = [RateLimited("slow down") for _ in range(5)]
+    floor.driver.gateway.refuse_queries = [RateLimited("slow down") for _ in range(50)]
     order = floor.order(BUY, 1, 99)
-    floor.run(31)
+    floor.run(61)
     assert order.state is OrderState.UNKNOWN
 
 
