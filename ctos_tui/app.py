@@ -14,14 +14,13 @@ from ctos_tui.actions import DIALOG, PANES, PROMPT
 from ctos_tui.command.desk import Desk
 from ctos_tui.command.history import load as load_history
 from ctos_tui.command.intents import CancelOrders, OrderIntent
-from ctos_tui.feed import Feed
 from ctos_tui.frame import Pace
 from ctos_tui.guard.arming import Trigger
 from ctos_tui.guard.keys import KeyGuard
 from ctos_tui.key_presses import KeyPresses
 from ctos_tui.keymap import build
-from ctos_tui.news import News
 from ctos_tui.operator import Operator
+from ctos_tui.outcome import Outcome
 from ctos_tui.panes.base import Actions, Pane
 from ctos_tui.panes.cells import Spans
 from ctos_tui.panes.rows import Rows
@@ -29,10 +28,12 @@ from ctos_tui.port import Port
 from ctos_tui.prompt import Prompt, PromptMode, Reading
 from ctos_tui.screens.card import Card
 from ctos_tui.screens.desk import DeskScreen
-from ctos_tui.session import Session
 from ctos_tui.terminal.app import TerminalApp
+from ctos_tui.terminal.device import TerminalDevice
 from ctos_tui.theme import choose_theme, load_theme, theme_names
 from ctos_tui.ticket import Ticket
+from ctos_tui.workplace import Workplace
+from engine.io.settings import OnStop
 
 _LARGE = ("ladder", "ladder2", "chart", "markets", "trades", "orders", "log", "strategies")
 _LOOK_HZ = 2
@@ -44,13 +45,18 @@ class ConsoleApp(TerminalApp[None]):
 
     Args:
         port: The system.
+        workplace: What the operator left on the screen before; a new one when not given.
         theme: Name of the theme, as the command line says it.
+        device: The terminal; the one this process was started on when not given.
+        stop_policy: What becomes of resting orders when the operator leaves.
         pace: Frame rate; adaptive when not given.
         guard: Watches order keys.
         strict: A pane that cannot be painted ends the console (for tests); else it is said and tried again.
 
     Attributes:
         first_frame: Set once the first frame has been painted.
+        outcome: Why the screen ended.
+        quit_policy: What the operator who quit wants to become of resting orders.
 
     Raises:
         ConfigError: The theme or the operator's keys cannot be used.
@@ -63,27 +69,34 @@ class ConsoleApp(TerminalApp[None]):
         self,
         port: Port,
         *,
+        workplace: Workplace | None = None,
         theme: str | None = None,
+        device: TerminalDevice | None = None,
+        stop_policy: OnStop = "keep",
         pace: Pace | None = None,
         guard: KeyGuard | None = None,
         strict: bool = False,
     ) -> None:
         settings = port.settings
         name = choose_theme(theme, settings.theme)
-        super().__init__(load_theme(name, settings.themes_dir), pace or Pace(max_fps=settings.fps))
+        super().__init__(load_theme(name, settings.themes_dir), pace or Pace(max_fps=settings.fps), device)
         self.port = port
         self.keymap = build(settings.keys)
         self.keys = KeyPresses(self, guard or KeyGuard())
-        self.feed = Feed(port)
-        self.session = Session(port, self.feed, lambda: int(self.frames.now() * 1e9))
+        self.workplace = workplace or Workplace.at(port)
+        self.session = self.workplace.session
+        self.feed = self.session.feed
         self.session.themes = tuple(theme_names(settings.themes_dir))
         self.operator = Operator(self.session, self)
-        self.news = News(self.session, self.bell, self.operator.panic_hint)
+        self.workplace.news.bell = self.bell
+        self.workplace.news.panic_hint = self.operator.panic_hint
+        self.stop_policy = stop_policy
+        self.quit_policy = stop_policy
+        self.outcome = Outcome.FAILED
         self.first_frame = asyncio.Event()
         self._is_filled = False
         self.active = "ladder"
         self.card: Card | None = None
-        self.farewell = ""
         self._strict = strict
         self._failed: dict[str, str] = {}
 
@@ -173,8 +186,7 @@ class ConsoleApp(TerminalApp[None]):
     def _disarm_for(self, trigger: Trigger) -> None:
         note = self.session.arming.trigger(trigger)
         if note:
-            self.port.disarm(note)
-            self.session.say(note, "warn")
+            self.session.lock_hand(note)
 
     def on_app_blur(self) -> None:
         """Paint less, and disarm where the account asks for it."""
@@ -190,10 +202,24 @@ class ConsoleApp(TerminalApp[None]):
             self._failed[name] = text
             self.session.say(text, "danger")
 
-    def leave(self, reason: str) -> None:
-        """Leave the screen from outside: a signal, a lost terminal, an engine that could not start."""
-        self.farewell = reason
-        self.exit()
+    def leave(self, outcome: Outcome) -> None:
+        """Leave the screen; the first reason counts."""
+        if self.outcome is Outcome.FAILED:
+            self.outcome = outcome
+            self.exit()
+
+    def quit(self, policy: OnStop) -> None:
+        """Leave the screen and end the program."""
+        self.quit_policy = policy
+        self.leave(Outcome.QUIT)
+
+    def detach(self) -> None:
+        """Leave the screen; the engine goes on."""
+        self.leave(Outcome.DETACHED)
+
+    def on_terminal_lost(self, where: str) -> None:
+        """Leave the screen: the terminal is gone."""
+        self.leave(Outcome.LOST)
 
     async def on_event(self, event: events.Event) -> None:
         """Take keys and pastes before any widget, so that nothing can hold the panic key back."""

@@ -12,6 +12,7 @@ from ctos_tui.port import AnomalyRow, Change, Figures, Health, InstanceRow, Sett
 from engine.boot.system import System
 from engine.io.files import write_atomic
 from engine.kernel.account import Balance
+from engine.kernel.clock import NS_PER_S
 from engine.kernel.instruments import Instrument
 from engine.kernel.market import Bar, FundingRate, Quote, Ticker
 from engine.kernel.orderbook import OrderBook
@@ -210,8 +211,20 @@ class LocalPort:
         return len(self._engine.flatten_all(WHO))
 
     def arm(self, seconds: int | None) -> None:
-        """Let orders pass."""
+        """Let orders pass: strategies' until disarmed; those by hand, where they need a grant, for `seconds`."""
         self._engine.arm(WHO, seconds)
+
+    def open_hand(self, seconds: int) -> None:
+        """Let orders by hand pass for a time from now on."""
+        self._engine.trading.open_hand(seconds)
+
+    def lock_hand(self) -> None:
+        """Let no order by hand increase exposure; strategies go on."""
+        self._engine.trading.lock_hand()
+
+    def hand_left_s(self) -> int:
+        """Return for how many seconds orders by hand still pass."""
+        return max(0, (self._engine.trading.hand_until_ns - self._engine.clock.now_ns()) // NS_PER_S)
 
     def disarm(self, reason: str) -> None:
         """Let no new order pass."""

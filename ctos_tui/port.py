@@ -207,7 +207,16 @@ class Port(Protocol):
         """Cancel what rests, protective stops too, and close every position; returns how many are being closed."""
 
     def arm(self, seconds: int | None) -> None:
-        """Let orders pass."""
+        """Let orders pass: strategies' until disarmed; those by hand, where they need a grant, for `seconds`."""
+
+    def open_hand(self, seconds: int) -> None:
+        """Let orders by hand pass for a time from now on."""
+
+    def lock_hand(self) -> None:
+        """Let no order by hand increase exposure; strategies go on."""
+
+    def hand_left_s(self) -> int:
+        """Return for how many seconds orders by hand still pass."""
 
     def disarm(self, reason: str) -> None:
         """Let no new order pass."""

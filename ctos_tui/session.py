@@ -151,27 +151,22 @@ class Session:
         ended = self.arming.expire(self.now())
         if ended:
             self.say(ended, "warn")
-            if not self.arming.symbols(self.now()) and not self.arming.everything(self.now()):
-                self.port.disarm(ended)
+            if not self._armed_any():
+                self.port.lock_hand()
         if self.is_live:
-            self._keep_engine_armed()
+            self._keep_hand_open()
         if self.focus or not self.port.ready or not self.port.instruments:
             return
         self._choose_markets()
         self.follow_engine()
 
-    def _keep_engine_armed(self) -> None:
-        """Let the engine stay armed for as long as the desk is: use of a grant has made it longer."""
-        status, left_s = self.port.trading(), self.arming.left_s(self.now())
-        if status.mode is not TradingMode.ARMED or status.armed_until_ns is None or not left_s:
+    def _keep_hand_open(self) -> None:
+        """Let the engine take orders by hand for as long as the desk is armed: use of a grant has made it longer."""
+        left_s = self.arming.left_s(self.now())
+        if not left_s or self.port.trading().mode is not TradingMode.ARMED:
             return
-        engine_left_s = (status.armed_until_ns - self.port.now_ns()) // NS_PER_S
-        if left_s - engine_left_s > _ARMING_STEP_S:
-            try:
-                self.port.arm(left_s)
-            except CtosError as error:
-                self.refuse(error)
-                self.disarm(str(error))
+        if left_s - self.port.hand_left_s() > _ARMING_STEP_S:
+            self.port.open_hand(left_s)
 
     def _choose_markets(self) -> None:
         instruments = self.port.instruments
@@ -343,4 +338,22 @@ class Session:
         """Let no new order pass."""
         self.arming.disarm()
         self.port.disarm(reason)
-        self.say("disarmed: only cancels and reductions pass")
+        running = [row.name for row in self.port.instances() if row.state == "running"]
+        named = (
+            f"; {', '.join(running)} cannot send, not even to reduce: stop them or watch their stops" if running else ""
+        )
+        self.say(f"disarmed: only cancels and reductions by hand pass{named}")
+
+    def lock_hand(self, note: str) -> None:
+        """Let no order by hand increase exposure until a person arms the desk again; strategies go on."""
+        self.port.lock_hand()
+        self.say(note, "warn")
+
+    def state_word(self) -> str:
+        """Return whether the account trades, and whether the operator's own orders pass, for the status bar."""
+        mode = self.port.trading().mode
+        if mode is TradingMode.HALTED or self.arming.halted:
+            return "HALTED"
+        if mode is not TradingMode.ARMED:
+            return "REDUCE-ONLY" if mode is TradingMode.REDUCE_ONLY else "DISARMED"
+        return self.arming.label(self.now(), self.focus).replace("DISARMED", "ARMED · HAND LOCKED")

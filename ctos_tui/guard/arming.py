@@ -1,7 +1,8 @@
 """Arming: whether order entry lets new exposure pass, for which markets and for how long.
 
-Paper is armed by one key and stays armed. Live is armed by typing the account's name, for a time that use extends,
-and disarms itself when the operator may no longer see what happens. Time is handed in, nanoseconds.
+Paper is armed by one key and stays armed. Live is armed by typing the account's name. The account stays armed for its
+strategies; orders by hand pass for a time that use extends, and are locked when the operator may no longer see what
+happens. Time is handed in, nanoseconds.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ class Arming(msgspec.Struct):
         if not self._grants or trigger not in self.policy.triggers:
             return ""
         self._grants.clear()
-        return f"disarmed: {trigger}"
+        return f"orders by hand are locked: {trigger}"
 
     def halt(self, reason: str) -> str:
         """Latch a halt and disarm; returns the note to show, empty when the desk was not armed."""
@@ -151,7 +152,7 @@ class Arming(msgspec.Struct):
         if not over:
             return ""
         names = "all markets" if EVERYTHING in over else ", ".join(over)
-        return f"disarmed {names}: the time is over"
+        return f"orders by hand are locked for {names}: the time is over"
 
     def left_s(self, now_ns: int) -> int | None:
         """Return for how many seconds something stays armed, 0 when nothing is; None while it has no limit."""

@@ -19,6 +19,7 @@ from ctos_tui.session import Note
 from ctos_tui.text import ellipsis, width
 from engine.kernel.clock import NS_PER_MS
 from engine.kernel.errors import CtosError
+from engine.runtime.trading_state import TradingMode
 
 CARET = "▏"
 
@@ -73,6 +74,7 @@ class FixedLine(Pane):
 _TROUBLE_CELLS = (1000, 24, 0)
 _GAP = 2
 _LINK = 3
+_STATE_ROLES = {"HALTED": "halted", "ARMED": "armed", "REDUCE-ONLY": "warn"}
 
 
 class StatusLine(FixedLine):
@@ -111,8 +113,8 @@ class StatusLine(FixedLine):
         port, session = self.host.port, self.session
         account, figures = port.account, port.figures()
         mode: Span = (f" {session.mode_word} ", "live" if session.is_live else "paper")
-        label = session.arming.label(session.now(), session.focus)
-        role = "halted" if label == "HALTED" else "armed" if label.startswith("ARMED") else "disarmed"
+        label = session.state_word()
+        role = _STATE_ROLES.get(label.partition(" ")[0], "disarmed")
         quote = port.account.default_quote
         leverage = UNKNOWN if figures.leverage is None else f"{fixed(figures.leverage, 1)}×"
         day = figures.day_profit
@@ -135,8 +137,11 @@ class StatusLine(FixedLine):
         if not session.is_live:
             # Whose market a paper account trades on is part of what it is; an invented one is not.
             parts.insert(2, (2 if port.market_label.startswith("live") else 8, ((port.market_label, "dim"),)))
+        status = port.trading()
         if session.arming.halted:
             parts.insert(1, (4, ((session.arming.halted, "danger"),)))
+        elif status.mode is TradingMode.REDUCE_ONLY:
+            parts.insert(1, (4, ((f"{status.who} {status.reason}".strip(), "warn"),)))
         if trouble and trouble_cells:
             told = ((f"● {part.name} {ellipsis(part.text, trouble_cells)} ", part.level) for part in trouble[:2])
             parts.append((1, tuple(told)))

@@ -19,6 +19,7 @@ from drivers.transport.rate_limits import Urgency
 from drivers.transport.websocket import Send
 from engine.kernel.clock import NS_PER_S, Clock
 from engine.kernel.errors import ClockSkew, UnknownOutcome, VenueError, VenueUnavailable
+from engine.kernel.permit import ask_permit
 
 T = TypeVar("T")
 ANSWER_S = 10.0
@@ -92,6 +93,9 @@ class SocketCalls:
         cost = self._rest.cost(weight, is_counted)
         if not self._rest.limiter.try_acquire(cost, urgency):
             await self._rest.limiter.acquire(cost, urgency, self._clock.now_ns() + int(ANSWER_S * NS_PER_S))
+        what, is_order = method, urgency is Urgency.ORDER
+        if is_order:
+            ask_permit()
         self._count += 1
         name = f"r{self._count}"
         keys = self._rest.credentials
@@ -99,7 +103,6 @@ class SocketCalls:
         text = msgspec.json.encode({"id": name, "method": method, "params": signed}).decode()
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting[name] = answer
-        what, is_order = method, urgency is Urgency.ORDER
         late = self._clock.call_later(ANSWER_S, self._fail, answer, f"no answer within {ANSWER_S:.0f} s")
         try:
             await send(text)

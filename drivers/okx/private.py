@@ -22,6 +22,7 @@ from drivers.transport.websocket import Send, WsClient, WsPolicy
 from engine.kernel.account import AccountStream
 from engine.kernel.errors import ClockSkew, CtosError, UnknownOutcome, VenueUnavailable
 from engine.kernel.links import LinkState
+from engine.kernel.permit import ask_permit
 
 ANSWER_S = 10.0
 
@@ -82,10 +83,12 @@ class PrivateSocket:
         Raises:
             VenueUnavailable: The socket is not live: nothing was sent.
             UnknownOutcome: It may have been carried out.
-            CtosError: The venue refused it.
+            CtosError: The venue refused it, or it may not leave any more.
         """
         if not self.is_live:
-            raise VenueUnavailable(f"okx: {request}: the private socket is not live; nothing was sent")
+            raise VenueUnavailable(f"okx: {request}: the private socket is not live; nothing was sent", unsent=True)
+        if urgent:
+            ask_permit()
         number = str(next(self._ids))
         message: dict[str, Any] = {"id": number, "op": operation, "args": [args]}
         if urgent:

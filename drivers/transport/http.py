@@ -24,13 +24,14 @@ from drivers.transport.rate_limits import Cost, RateLimiter, Urgency
 from engine.kernel.clock import NS_PER_MS, NS_PER_S, Clock, TimerHandle
 from engine.kernel.errors import ConfigError, CtosError, UnknownOutcome, VenueUnavailable
 from engine.kernel.links import LinkState, LinkStatus
+from engine.kernel.permit import ask_permit
 
 MAX_ANSWER_BYTES = 32 << 20
 PROVEN_S = 8.0
 """A connection that was idle for longer is not used again: it may be dead without our knowing."""
 WARM_EVERY_S = 5.0
 _LONGEST_WARM_S = 60.0
-ORDER_START_S = 3.0
+ORDER_START_S = 2.0
 """An order that could not leave within this time is not sent any more: the market it was meant for is gone."""
 MAX_CONNECTIONS = 64
 _WITHOUT_BODY = ("GET", "HEAD")
@@ -167,10 +168,13 @@ class HttpClient:
             RateLimited: Certainly not sent: no budget in time, or a ban.
             VenueUnavailable: Certainly not sent; for anything but an order also: no complete answer came.
             UnknownOutcome: An order may have been sent, and no complete answer came.
+            TradingHalted: An order that may not leave any more was not sent; likewise `NotSent`.
         """
         connector, address = self._connector, self._address
         if connector is None or address is None:
-            raise VenueUnavailable(f"{self._venue}: the connection is not started, or closed; nothing was sent")
+            raise VenueUnavailable(
+                f"{self._venue}: the connection is not started, or closed; nothing was sent", unsent=True
+            )
         seconds = self._timeout_s if timeout_s is None else timeout_s
         start_s = min(seconds, ORDER_START_S) if urgency is Urgency.ORDER else seconds
         after_s = seconds - start_s
@@ -210,7 +214,10 @@ class HttpClient:
 
         Raises:
             ConfigError: A line break in it would make two headers, or two requests, of one.
+            TradingHalted: An order that must not leave any more; likewise `NotSent`.
         """
+        if urgency is Urgency.ORDER:
+            ask_permit()
         method, body = request.method, request.body
         lines = [f"{method} {self._path}{request.path} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in request.headers.items()]
@@ -250,7 +257,7 @@ class HttpClient:
 
     def _unsent(self, text: str) -> VenueUnavailable:
         self._set_status(LinkState.DOWN, detail=text)
-        return VenueUnavailable(f"{self._venue}: {text}; nothing was sent")
+        return VenueUnavailable(f"{self._venue}: {text}; nothing was sent", unsent=True)
 
     def _unanswered(self, urgency: Urgency, text: str) -> UnknownOutcome | VenueUnavailable:
         self._set_status(LinkState.STALE, detail=text)

@@ -8,8 +8,9 @@ from decimal import Decimal
 from functools import partial
 
 from engine.kernel.clock import NS_PER_S
-from engine.kernel.errors import CtosError, InvalidOrder, OrderNotFound, UnknownOutcome
+from engine.kernel.errors import CtosError, InvalidOrder, OrderNotFound, TradingHalted, UnknownOutcome
 from engine.kernel.orders import Order, OrderState, OrderType, OrderUpdate, Pending
+from engine.kernel.permit import under
 from engine.runtime.booking import Booking, about
 from engine.runtime.core import EngineCore
 from engine.runtime.records import Asked, Declined
@@ -41,6 +42,7 @@ class Amendments:
         resolver: Looks for orders whose state is not known.
         reductions: Caps reduce-only orders.
         cancel: Cancels an order.
+        permit: Called at the last line before the wire; raises when an amendment must not leave any more.
     """
 
     def __init__(
@@ -50,12 +52,14 @@ class Amendments:
         resolver: Resolver,
         reductions: Reductions,
         cancel: Callable[[str], None],
+        permit: Callable[[str], None],
     ) -> None:
         self._core = core
         self._booking = booking
         self._resolver = resolver
         self._reductions = reductions
         self._cancel = cancel
+        self._permit = permit
         self._waiting: dict[str, _Change] = {}
 
     def forget(self, client_id: str) -> None:
@@ -144,9 +148,17 @@ class Amendments:
             return
         if core.clock.now_ns() > deadline_ns:
             core.change(Declined(client_id, "not amended: the journal took too long"))
-        elif core.risk.is_halted and not order.reduce_only:
-            core.change(Declined(client_id, "not amended: trading was halted", "TradingHalted"))
         else:
+            self._send(order, price, quantity)
+
+    def _send(self, order: Order, price: Decimal | None, quantity: Decimal | None) -> None:
+        core, client_id = self._core, order.client_id
+        try:
+            core.risk.check_gate(order)
+        except TradingHalted as error:
+            core.change(Declined(client_id, f"not amended: {error}", type(error).__name__))
+            return
+        with under(partial(self._permit, client_id)):
             core.gateway.amend(client_id, order.symbol, price, quantity, partial(self._amended, client_id))
 
     def _amended(self, client_id: str, outcome: OrderUpdate | CtosError) -> None:

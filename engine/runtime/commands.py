@@ -19,6 +19,7 @@ from engine.kernel.errors import (
     DuplicateClientOrderId,
     InvalidOrder,
     JournalError,
+    NotSent,
     OrderNotFound,
     RateLimited,
     RiskReject,
@@ -28,6 +29,7 @@ from engine.kernel.errors import (
 )
 from engine.kernel.instruments import Instrument
 from engine.kernel.orders import Order, OrderRequest, OrderState, OrderType, OrderUpdate, Pending, Side
+from engine.kernel.permit import under
 from engine.runtime.amendments import Amendments
 from engine.runtime.booking import Booking, about
 from engine.runtime.core import EngineCore
@@ -68,7 +70,7 @@ class OrderCommands:
         self.reductions = Reductions(core, self._resize, self.cancel)
         self.stops = HeldStops(core, self._fire)
         self.on_refusal: Callable[[Order], None] = lambda order: None
-        self.amendments = Amendments(core, booking, resolver, self.reductions, self.cancel)
+        self.amendments = Amendments(core, booking, resolver, self.reductions, self.cancel, self.permit)
         self._deadlines: deque[tuple[int, str]] = deque()
         self._next_deadline: TimerHandle | None = None
 
@@ -140,8 +142,7 @@ class OrderCommands:
             reference_price=core.market.middle(request.symbol),
         )
         deadline_ns = core.clock.now_ns() + DEADLINE_NS
-        status = core.trading.status
-        durable = partial(self._intent_durable, request.client_id, deadline_ns, status)
+        durable = partial(self._intent_durable, request.client_id, deadline_ns)
         order = core.write(intent, durable).order
         assert order is not None
         core.oplog("OrderPlaced", **about(order), type=order.type.value, parent=parent)
@@ -191,7 +192,7 @@ class OrderCommands:
             client_id,
             replacing=client_id,
         )
-        self._core.risk.check(request, replacing=client_id, dry=True)
+        self._core.risk.check(request, parent=order.parent, replacing=client_id, dry=True)
 
     def _venue_keeps(self, request: OrderRequest) -> bool:
         """Return whether the venue can keep a stop: it must reduce the account's net position by its full size."""
@@ -213,7 +214,7 @@ class OrderCommands:
                     hint="it is being looked for",
                 )
 
-    def _intent_durable(self, client_id: str, deadline_ns: int, status: object) -> None:
+    def _intent_durable(self, client_id: str, deadline_ns: int) -> None:
         core = self._core
         order = core.tracker.get(client_id)
         if order is None or order.state is not OrderState.INTENT:
@@ -223,20 +224,28 @@ class OrderCommands:
             core.publish_order(order)
         elif core.clock.now_ns() > deadline_ns:
             self._drop_late(client_id)
-        elif core.trading.status is not status and (refusal := self._gate(order)) is not None:
-            core.change(Outcome(client_id, OrderState.NEVER_SENT, str(refusal), type(refusal).__name__))
+        else:
+            self._send_if_permitted(order)
+
+    def _send_if_permitted(self, order: Order) -> None:
+        try:
+            self._core.risk.check_gate(order)
+        except TradingHalted as error:
+            self._core.change(Outcome(order.client_id, OrderState.NEVER_SENT, str(error), type(error).__name__))
         else:
             self._send(order, order.type)
 
-    def _gate(self, order: Order) -> TradingHalted | None:
-        """Return why the trading state, which changed after an order was checked, does not let it pass."""
-        try:
-            self._core.risk.check(request_of(order), parent=order.parent, replacing=order.client_id, dry=True)
-        except TradingHalted as error:
-            return error
-        except RiskReject:
-            return None
-        return None
+    def permit(self, client_id: str) -> None:
+        """Let an order or amendment leave for the venue, asked at the last line before the wire, or keep it back.
+
+        Raises:
+            NotSent: It is being cancelled, or is done.
+            TradingHalted: The gate has closed since it was decided.
+        """
+        order = self._core.tracker.get(client_id)
+        if order is None or not order.is_open or order.pending is Pending.CANCEL:
+            raise NotSent(f"{client_id} was taken back before it was sent")
+        self._core.risk.check_gate(order)
 
     def drop_unsent(self, reason: str) -> None:
         """Give up what was not handed to the venue yet: the program ends, and nothing may go out late."""
@@ -275,7 +284,7 @@ class OrderCommands:
             request = replace(request, quantity=quantity)
         if request.reduce_only and not self.reductions.reduces_account(order):
             request = replace(request, reduce_only=False)
-        place = partial(core.gateway.place, request, partial(self._placed, order.client_id))
+        place = partial(self._place, request)
         if order.held:
             # Its intent says "not sent": that must be overwritten on the disk first, or a restart would send it again.
             core.write(Sent(order.client_id), place)
@@ -283,6 +292,10 @@ class OrderCommands:
         else:
             core.change(Sent(order.client_id))
             place()
+
+    def _place(self, request: OrderRequest) -> None:
+        with under(partial(self.permit, request.client_id)):
+            self._core.gateway.place(request, partial(self._placed, request.client_id))
 
     def _placed(self, client_id: str, outcome: OrderUpdate | CtosError) -> None:
         core = self._core
@@ -294,6 +307,8 @@ class OrderCommands:
             core.change(Outcome(client_id, OrderState.UNKNOWN, str(outcome), type(outcome).__name__))
             if order.is_open:
                 self.resolver.watch(order)
+        elif outcome.unsent or isinstance(outcome, NotSent | TradingHalted):
+            core.change(Outcome(client_id, OrderState.NEVER_SENT, str(outcome), type(outcome).__name__))
         elif order.is_open:
             core.oplog("OrderPlaceFail", **about(order), error=type(outcome).__name__, det=str(outcome))
             core.change(Outcome(client_id, OrderState.REJECTED, str(outcome), type(outcome).__name__))

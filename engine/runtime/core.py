@@ -6,14 +6,14 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Protocol
 
-from engine.kernel.clock import Clock
+from engine.kernel.clock import NS_PER_S, Clock
 from engine.kernel.errors import CtosError, OrderNotFound
 from engine.kernel.event_bus import EventBus
 from engine.kernel.instruments import Instrument
 from engine.kernel.market import Quote
 from engine.kernel.orders import Order
 from engine.kernel.syscalls import Driver
-from engine.runtime.accounts import MANUAL, Account
+from engine.runtime.accounts import MANUAL, Account, Mode
 from engine.runtime.events import CommandRefused, EngineAlarm, LogLine, OrderChanged, TradingStateChanged
 from engine.runtime.market import MarketData
 from engine.runtime.portfolio import Portfolio
@@ -62,8 +62,7 @@ class EngineCore:
         self.state = EngineState(journal, account.key, clock)
         self.tracker = self.state.tracker
         self.portfolio = Portfolio(self.state.books, self.market)
-        self.trading = TradingState(clock, self._trading_changed)
-        self._trading_told = ""
+        self.trading = TradingState(clock, self._trading_changed, account.mode is Mode.LIVE)
         self.obstacles: list[str] = []
         self.check_account: Callable[[], Coroutine[Any, Any, list[str]]] = driver.check_account
         self.on_order: Callable[[Order], None] = _ignore
@@ -81,11 +80,8 @@ class EngineCore:
 
     def _trading_changed(self, status: TradingStatus) -> None:
         self.save_trading()
-        text = self.trading.describe()
-        # Arming that use makes longer is no news.
-        if text != self._trading_told:
-            self._trading_told = text
-            self.say(text, "error" if status.mode is TradingMode.HALTED else "info")
+        level = {TradingMode.HALTED: "error", TradingMode.REDUCE_ONLY: "warn"}.get(status.mode, "info")
+        self.say(self.trading.describe(), level)
         self.bus.publish(TradingStateChanged(status.mode.value, status.reason))
 
     def publish_order(self, order: Order) -> None:
@@ -135,6 +131,18 @@ class EngineCore:
     def age_ms(self, symbol: str) -> int | None:
         """Return the age of an instrument's data."""
         return self.market.age_ms(symbol)
+
+    def instruments_age_s(self) -> float:
+        """Return how long ago the venue's instruments were read."""
+        return (self.clock.now_ns() - self.market.instruments_ns) / NS_PER_S
+
+    def leverage(self, symbol: str) -> Decimal | None:
+        """Return the leverage of an instrument, 1 on spot; None while it is not known."""
+        return self.driver.leverage(symbol)
+
+    def free_usd(self, currency: str | None) -> Decimal | None:
+        """Return what is free of a currency, or of all, in USD; None while it is not known."""
+        return self.portfolio.free_usd(currency)
 
     def ledgers(self) -> Iterable[tuple[str, str, Decimal]]:
         """Return (instance, symbol, signed base coins) of every ledger that is not flat."""

@@ -308,15 +308,15 @@ class ExecutionEngine:
             self.commands.cancel(order.client_id)
         return [order.client_id for order in chosen]
 
-    def arm(self, who: str, seconds: float | None = None) -> None:
-        """Accept orders, for `seconds` or until disarmed.
+    def arm(self, who: str, hand_s: float | None = None) -> None:
+        """Accept orders until disarmed; with real money those by hand only for `hand_s` from now on.
 
         Raises:
             TradingHalted: The account is not fit for trading; the message says why and how to mend it.
         """
         if self.core.obstacles:
             raise TradingHalted(f"cannot arm {self.account.name}: {'; '.join(self.core.obstacles)}")
-        self.trading.arm(who, seconds)
+        self.trading.arm(who, hand_s)
 
     def disarm(self, who: str, reason: str = "") -> None:
         """Accept only cancels and reductions by hand."""

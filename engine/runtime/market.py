@@ -43,10 +43,12 @@ class MarketData:
 
     Attributes:
         instruments: Every instrument of the venue, by canonical symbol.
+        instruments_ns: Engine time at which they were read from the venue.
     """
 
     def __init__(self, driver: Driver, clock: Clock, bus: EventBus) -> None:
         self.instruments: dict[str, Instrument] = {}
+        self.instruments_ns = clock.now_ns()
         self._driver = driver
         self._clock = clock
         self._bus = bus
@@ -62,6 +64,7 @@ class MarketData:
                 listed[symbol] = replace(known, status=InstrumentStatus.DELISTED)
         self.instruments.clear()
         self.instruments.update(listed)
+        self.instruments_ns = self._clock.now_ns()
 
     def instrument(self, symbol: str) -> Instrument:
         """Return an instrument.

@@ -197,6 +197,25 @@ class Portfolio:
         """Return one wallet; an empty one when the venue named none."""
         return self._balances.get(currency) or Balance(currency, ZERO, ZERO)
 
+    def free_usd(self, currency: str | None = None) -> Decimal | None:
+        """Return what is free of a wallet, or of all (what has no price in dollars counts as nothing), in USD.
+
+        None while that is not known: the venue has told no balances, or the wallet that is meant has no price.
+        """
+        if not self._balances:
+            return None
+        if currency is not None:
+            balance = self.balance(currency)
+            return balance.free * self.fx(currency) if balance.free else ZERO
+        total = ZERO
+        for balance in self._balances.values():
+            if balance.free and (balance.currency in DOLLARS or self._dollar_markets(balance.currency)):
+                try:
+                    total += balance.free * self.fx(balance.currency)
+                except CtosError:
+                    continue
+        return total
+
     def equity(self) -> Decimal | None:
         """Return what the account is worth: wallets and open profit; None while that cannot be told.
 

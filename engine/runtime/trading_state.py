@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from engine.kernel.clock import NS_PER_S, Clock, TimerHandle
+from engine.kernel.clock import NS_PER_S, Clock
 from engine.kernel.errors import CtosError, TradingHalted
 
 
@@ -22,27 +22,41 @@ class TradingMode(StrEnum):
 
 @dataclass(slots=True, frozen=True)
 class TradingStatus:
-    """The mode, who set it, why and since when; `armed_until_ns` when it disarms by itself."""
+    """The mode, who set it, why and since when.
+
+    Attributes:
+        lifts: Whether a restriction ends by itself when its cause is gone.
+    """
 
     mode: TradingMode = TradingMode.DISARMED
     who: str = ""
     reason: str = ""
     since_ns: int = 0
-    armed_until_ns: int | None = None
+    lifts: bool = False
 
 
 class TradingState:
     """The gate of one account. HALTED is latched: only `rearm` opens it, and it outlives a restart.
 
+    A person arms the account, and it stays armed for its strategies until it is disarmed, halted or started anew.
+    Orders by hand need, with real money, a grant besides, which runs out: whoever is not at the screen sends nothing.
+
     Args:
         clock: The engine's clock.
         on_change: Called with each new status, after it is in force.
+        hand_needs_grant: Whether orders by hand that increase exposure need a grant.
     """
 
-    def __init__(self, clock: Clock, on_change: Callable[[TradingStatus], None] = lambda status: None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        on_change: Callable[[TradingStatus], None] = lambda status: None,
+        hand_needs_grant: bool = False,
+    ) -> None:
         self._clock = clock
         self._on_change = on_change
-        self._timer: TimerHandle | None = None
+        self.hand_needs_grant = hand_needs_grant
+        self.hand_until_ns = 0
         self.status = TradingStatus()
 
     @property
@@ -50,29 +64,65 @@ class TradingState:
         """Return the present mode."""
         return self.status.mode
 
-    def arm(self, who: str, seconds: float | None = None) -> None:
-        """Accept orders, for `seconds` or until disarmed.
+    @property
+    def is_hand_open(self) -> bool:
+        """Return whether orders by hand may increase exposure while the account is armed."""
+        return not self.hand_needs_grant or self._clock.now_ns() < self.hand_until_ns
+
+    def arm(self, who: str, hand_s: float | None = None) -> None:
+        """Accept orders until disarmed; those by hand for `hand_s`, where they need a grant.
 
         Raises:
-            TradingHalted: Trading is halted; `rearm` releases it.
+            TradingHalted: Trading is halted or restricted; `rearm` releases it.
         """
-        if self.mode is TradingMode.HALTED:
-            raise TradingHalted(f"{self.describe()}; release it with rearm and a reason")
-        until_ns = None if seconds is None else self._clock.now_ns() + round(seconds * NS_PER_S)
-        self._set(TradingMode.ARMED, who, "", until_ns)
+        if self.mode in (TradingMode.HALTED, TradingMode.REDUCE_ONLY):
+            raise TradingHalted(self.describe() + ("" if self.status.lifts else "; release it with rearm and a reason"))
+        if hand_s is not None:
+            self._grant_hand(hand_s)
+        if self.mode is not TradingMode.ARMED:
+            self._set(TradingMode.ARMED, who, "")
+
+    def open_hand(self, seconds: float) -> None:
+        """Let orders by hand pass for a time from now on.
+
+        Raises:
+            TradingHalted: The account is not armed.
+        """
+        if self.mode is not TradingMode.ARMED:
+            raise TradingHalted(f"{self.describe()}; arm it first")
+        self._grant_hand(seconds)
+
+    def lock_hand(self) -> None:
+        """Let no order by hand increase exposure, where that needs a grant; strategies go on."""
+        self.hand_until_ns = 0
 
     def disarm(self, who: str, reason: str = "") -> None:
         """Accept only reductions by hand; a halt stays a halt."""
+        self.lock_hand()
         if self.mode is not TradingMode.HALTED:
             self._set(TradingMode.DISARMED, who, reason)
 
-    def restrict(self, who: str, reason: str) -> None:
-        """Accept only reductions; changes nothing unless armed."""
-        if self.mode is TradingMode.ARMED:
-            self._set(TradingMode.REDUCE_ONLY, who, reason)
+    def restrict(self, who: str, reason: str, lifts: bool = False) -> None:
+        """Accept only reductions; changes nothing unless armed, or restricted by what `lifts`.
+
+        Args:
+            who: Person or engine part.
+            reason: Why, in words.
+            lifts: Whether `lift` may take it back.
+        """
+        if self.mode is TradingMode.ARMED or (self.mode is TradingMode.REDUCE_ONLY and self.status.lifts):
+            status = self.status
+            if (status.mode, status.reason, status.lifts) != (TradingMode.REDUCE_ONLY, reason, lifts):
+                self._set(TradingMode.REDUCE_ONLY, who, reason, lifts)
+
+    def lift(self, who: str, reason: str) -> None:
+        """End a restriction whose cause is gone; one that a person has to release stays."""
+        if self.mode is TradingMode.REDUCE_ONLY and self.status.lifts:
+            self._set(TradingMode.ARMED, who, reason)
 
     def halt(self, who: str, reason: str) -> None:
         """Stop trading until a person releases it; the first reason is kept."""
+        self.lock_hand()
         if self.mode is not TradingMode.HALTED:
             self._set(TradingMode.HALTED, who, reason)
 
@@ -93,7 +143,8 @@ class TradingState:
         status = self.status
         by = f" by {status.who}" if status.who else ""
         why = f": {status.reason}" if status.reason else ""
-        return f"trading is {status.mode.value.replace('_', '-')}{by}{why}"
+        ends = "; it ends by itself when that is over" if status.lifts else ""
+        return f"trading is {status.mode.value.replace('_', '-')}{by}{why}{ends}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the status as JSON values."""
@@ -103,23 +154,22 @@ class TradingState:
             "who": status.who,
             "reason": status.reason,
             "since_ns": status.since_ns,
-            "armed_until_ns": status.armed_until_ns,
+            "lifts": status.lifts,
         }
 
     def restore(self, body: dict[str, Any]) -> None:
-        """Take over a saved status at start: a halt or restriction stays, an armed account comes up disarmed."""
+        """Take over a saved status at start: a halt stays, and a restriction that a person has to release.
+
+        An armed account comes up disarmed; what would have ended by itself is judged anew once it is armed.
+        """
         mode = TradingMode(body["mode"])
-        if mode in (TradingMode.HALTED, TradingMode.REDUCE_ONLY):
+        lifts = bool(body.get("lifts", False))
+        if mode is TradingMode.HALTED or (mode is TradingMode.REDUCE_ONLY and not lifts):
             self.status = TradingStatus(mode, str(body["who"]), str(body["reason"]), int(body["since_ns"]))
 
-    def _set(self, mode: TradingMode, who: str, reason: str, armed_until_ns: int | None = None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self.status = TradingStatus(mode, who, reason, self._clock.now_ns(), armed_until_ns)
-        if armed_until_ns is not None:
-            self._timer = self._clock.call_at(armed_until_ns, self._expire)
-        self._on_change(self.status)
+    def _grant_hand(self, seconds: float) -> None:
+        self.hand_until_ns = self._clock.now_ns() + round(seconds * NS_PER_S)
 
-    def _expire(self) -> None:
-        self._set(TradingMode.DISARMED, "clock", "the arming time is over")
+    def _set(self, mode: TradingMode, who: str, reason: str, lifts: bool = False) -> None:
+        self.status = TradingStatus(mode, who, reason, self._clock.now_ns(), lifts)
+        self._on_change(self.status)

@@ -12,6 +12,7 @@ from pydantic import Field
 from ctos_tui.command.commands import AmendCommand, CancelCommand, PlaceCommand, TargetCommand
 from ctos_tui.port import AnomalyRow, Change, Figures, Health, InstanceRow, Settings
 from engine.kernel.account import Balance
+from engine.kernel.clock import NS_PER_S
 from engine.kernel.errors import RiskReject, TradingHalted, UnknownStrategy
 from engine.kernel.event_bus import EventBus
 from engine.kernel.instruments import Instrument, InstrumentKind, canonical_symbol
@@ -85,6 +86,7 @@ class ScriptedPort:
         self.candles: dict[tuple[str, str], list[Bar]] = {}
         self.stale: set[str] = set()
         self.status = TradingStatus()
+        self.hand_until_ns = 0
         self.orders: list[Order] = []
         self.booked: list[BookedFill] = []
         self.held: dict[str, tuple[Decimal, Decimal]] = {}
@@ -363,7 +365,18 @@ class ScriptedPort:
 
     def arm(self, seconds: int | None) -> None:
         self.calls.append(("arm", seconds))
+        self.hand_until_ns = self.time_ns + (seconds or 0) * NS_PER_S
         self._set_status(TradingStatus(TradingMode.ARMED, "operator", "", self.time_ns))
+
+    def open_hand(self, seconds: int) -> None:
+        self.hand_until_ns = self.time_ns + seconds * NS_PER_S
+
+    def lock_hand(self) -> None:
+        self.calls.append(("lock_hand",))
+        self.hand_until_ns = 0
+
+    def hand_left_s(self) -> int:
+        return max(0, (self.hand_until_ns - self.time_ns) // NS_PER_S)
 
     def disarm(self, reason: str) -> None:
         self.calls.append(("disarm", reason))

@@ -40,6 +40,9 @@ class View:
         self.profits: dict[str, Decimal | None] = {}
         self.equity_usd: Decimal | None = d(10_000)
         self.day_usd: Decimal | None = d(0)
+        self.instruments_s = 0.0
+        self.leverages: dict[str, Decimal | None] = {}
+        self.free: Decimal | None = d(1_000_000)
         for symbol, price in ((BTC, 100.0), (ETH, 10.0)):
             self.price(symbol, price)
 
@@ -67,6 +70,15 @@ class View:
 
     def age_ms(self, symbol: str) -> int | None:
         return self.ages.get(symbol)
+
+    def instruments_age_s(self) -> float:
+        return self.instruments_s
+
+    def leverage(self, symbol: str) -> Decimal | None:
+        return self.leverages.get(symbol, d(10))
+
+    def free_usd(self, currency: str | None) -> Decimal | None:
+        return self.free
 
     def ledgers(self) -> Iterable[tuple[str, str, Decimal]]:
         return [(instance, symbol, held) for (instance, symbol), held in self.held.items() if held]

@@ -7,7 +7,7 @@ import pytest
 from engine.kernel.errors import CtosError, TradingHalted
 from engine.kernel.orders import Side
 from engine.kernel.strategy import RiskParams
-from engine.runtime.accounts import AccountLimits
+from engine.runtime.accounts import MANUAL, AccountLimits
 from engine.runtime.risk import RiskWatcher
 from engine.runtime.trading_state import TradingMode, TradingState
 from tests.engine.risk_view import BTC, DAY_S, Gate, d
@@ -177,20 +177,52 @@ def test_a_dismissed_instance_starts_clean() -> None:
 
 
 class TestTradingState:
-    def test_it_comes_up_disarmed_and_is_armed_by_name(self) -> None:
+    def test_the_account_stays_armed_while_the_grant_for_orders_by_hand_runs_out(self) -> None:
         gate = Gate()
         seen = []
-        state = TradingState(gate.clock, seen.append)
-        assert state.mode is TradingMode.DISARMED
-        state.arm("ann", seconds=60)
+        state = TradingState(gate.clock, seen.append, hand_needs_grant=True)
+        assert state.mode is TradingMode.DISARMED and not state.is_hand_open
+        with pytest.raises(TradingHalted, match="arm it first"):
+            state.open_hand(60)
+        state.arm("ann", hand_s=60)
         gate.clock.advance(59)
-        assert state.mode is TradingMode.ARMED
-        state.arm("ann", seconds=60)
+        assert state.is_hand_open
+        state.open_hand(60)
         gate.clock.advance(59)
-        assert state.mode is TradingMode.ARMED, "armed anew"
+        assert state.is_hand_open, "granted anew"
         gate.clock.advance(2)
-        assert state.describe() == "trading is disarmed by clock: the arming time is over"
-        assert [status.mode.value for status in seen] == ["armed", "armed", "disarmed"]
+        assert not state.is_hand_open and state.mode is TradingMode.ARMED
+        assert [status.mode.value for status in seen] == ["armed"]
+
+    def test_locked_orders_by_hand_leave_strategies_reductions_and_begun_work_alone(self) -> None:
+        gate = Gate()
+        gate.state.hand_needs_grant = True
+        gate.view.held[(MANUAL, BTC)] = d(1)
+        with pytest.raises(TradingHalted, match="orders by hand are locked"):
+            gate.send(instance=MANUAL)
+        with pytest.raises(TradingHalted, match="orders by hand are locked"):
+            gate.watcher.check_hand(MANUAL)
+        gate.send(instance=MANUAL, side=Side.SELL, price=105, reduce_only=True)
+        gate.send(instance=MANUAL, parent="soft1")
+        gate.send()
+        gate.state.open_hand(60)
+        gate.send(instance=MANUAL, price=99)
+
+    def test_a_restriction_of_the_engine_ends_by_itself_one_of_a_person_does_not(self) -> None:
+        state = TradingState(Gate().clock)
+        state.arm("ann")
+        state.restrict("engine", "no prices", lifts=True)
+        with pytest.raises(TradingHalted, match="no prices; it ends by itself"):
+            state.arm("ann")
+        state.lift("engine", "prices are back")
+        assert state.mode is TradingMode.ARMED
+        state.restrict("engine", "no prices", lifts=True)
+        state.restrict("ann", "holiday")
+        state.restrict("engine", "no prices", lifts=True)
+        state.lift("engine", "prices are back")
+        assert state.describe() == "trading is reduce-only by ann: holiday"
+        state.rearm("ann", "back")
+        assert state.mode is TradingMode.ARMED
 
     def test_a_halt_is_latched_and_keeps_its_first_reason(self) -> None:
         state = TradingState(Gate().clock)

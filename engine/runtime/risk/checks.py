@@ -14,14 +14,25 @@ from engine.runtime.risk.exposure import LedgerExposure, LedgerKey, gross_notion
 from engine.runtime.risk.limits import BP, number, usd
 from engine.runtime.risk.view import RiskView
 
-ZERO = Decimal(0)
+ZERO, ONE = Decimal(0), Decimal(1)
 STALE_MS = 10_000
+INSTRUMENTS_S = 86_400
+"""How old what is known of an instrument's steps and status may be."""
 MARK_BAND_BP = Decimal(200)
+STOP_BAND_BP = Decimal(1000)
 
 
 def check_market(instrument: Instrument, view: RiskView) -> Quote:
     """Refuse while the instrument does not trade or its data is missing, old or broken; return the touch."""
     symbol = instrument.symbol
+    age_s = view.instruments_age_s()
+    if age_s > INSTRUMENTS_S:
+        raise RiskReject(
+            "stale_instrument",
+            f"{INSTRUMENTS_S // 3600} h",
+            f"{age_s / 3600:.1f} h since {symbol} was read from the venue",
+            hint="it is asked for again",
+        )
     if instrument.status is not InstrumentStatus.TRADING:
         raise RiskReject("instrument_status", "", f"{symbol} is {instrument.status.value}")
     quote, age_ms = view.quote(symbol), view.age_ms(symbol)
@@ -42,6 +53,21 @@ def check_price(request: OrderRequest, instrument: Instrument, quote: Quote, mar
     _check_band("price_band_bp", request, instrument, quote.ask if buys else quote.bid, "ask" if buys else "bid", band)
     if mark is not None and mark > 0:
         _check_band("mark_band_bp", request, instrument, mark, "mark price", MARK_BAND_BP)
+
+
+def check_trigger(request: OrderRequest, mark: float | None, quote: Quote | None) -> None:
+    """Refuse a stop whose trigger is met already by more than the band: it would trade far from where it was meant."""
+    price = mark if mark is not None else quote.mid if quote is not None else None
+    if request.trigger_price is None or price is None or price <= 0:
+        return
+    # A sell stop is met when the price is at or below its trigger.
+    beyond = -request.side.sign * (float(request.trigger_price) / price - 1) * float(BP)
+    if beyond > STOP_BAND_BP:
+        raise RiskReject(
+            "stop_band_bp",
+            f"{number(STOP_BAND_BP)} bp",
+            f"{beyond:.0f} bp past the price {price:g}, so that it would trade at once",
+        )
 
 
 def _check_band(
@@ -166,6 +192,35 @@ def check_leverage(change: ExposureChange, equity: Decimal | None, leverage: Dec
     if value is not None:
         words = f"{number(leverage)}x of {usd(equity)} equity"
         raise RiskReject("max_leverage", words, usd(value), largest=change.largest(None, limit))
+
+
+def check_margin(increase: Decimal, price_usd: Decimal, side: Side, instrument: Instrument, view: RiskView) -> None:
+    """Refuse an order that needs more money than is free.
+
+    A perpetual needs its notional over the leverage, out of all wallets together, because every venue's account counts
+    them as collateral in its own way; spot needs the very coin that is paid.
+
+    Args:
+        increase: Base coins that are new.
+        price_usd: Price of the order.
+        side: Its direction.
+        instrument: What is traded.
+        view: Wallets and leverage.
+    """
+    if instrument.is_perp:
+        leverage = view.leverage(instrument.symbol) or ONE
+        need, free = increase * price_usd / leverage, view.free_usd(None)
+        words = f"{usd(need)} of margin at {number(leverage)}x"
+    elif side is Side.BUY:
+        need, free = increase * price_usd, view.free_usd(instrument.quote)
+        words = f"{usd(need)} of {instrument.quote}"
+    else:
+        need, free = increase * view.fx(instrument.base), view.free_usd(instrument.base)
+        words = f"{usd(need)} of {instrument.base}"
+    if free is None:
+        raise RiskReject("margin", "", "what is free is not known: the venue has not told the balances yet")
+    if need > free:
+        raise RiskReject("margin", f"{usd(free)} free", words)
 
 
 def coins(quantity: Decimal, instrument: Instrument) -> str:

@@ -11,6 +11,8 @@ from engine.kernel.orders import Order, OrderRequest
 
 WINDOW_S = 60
 REPEAT_S = 1
+STORM = 100
+"""Refusals for its rate, in a second, that halt a strategy: one that answers every event is far below."""
 
 
 class CommandRates:
@@ -59,6 +61,24 @@ def _trim(times: deque[int], now_ns: int) -> deque[int]:
     while times and times[0] <= start:
         times.popleft()
     return times
+
+
+class StormGuard:
+    """Notices an instance that goes on sending although its budget is used up."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._refused: dict[str, deque[int]] = {}
+
+    def count(self, instance: str) -> bool:
+        """Count a refusal; return whether there were `STORM` of them within a second."""
+        now_ns = self._clock.now_ns()
+        times = self._refused.setdefault(instance, deque(maxlen=STORM))
+        times.append(now_ns)
+        if len(times) < STORM or now_ns - times[0] > NS_PER_S:
+            return False
+        times.clear()
+        return True
 
 
 class DuplicateGuard:

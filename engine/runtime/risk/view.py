@@ -30,6 +30,15 @@ class RiskView(Protocol):
     def age_ms(self, symbol: str) -> int | None:
         """Return how long ago market data of a symbol last arrived."""
 
+    def instruments_age_s(self) -> float:
+        """Return how long ago the venue's instruments were read."""
+
+    def leverage(self, symbol: str) -> Decimal | None:
+        """Return the leverage of an instrument, 1 on spot; None while it is not known."""
+
+    def free_usd(self, currency: str | None) -> Decimal | None:
+        """Return what is free of a currency, or (None) of all, in USD; None while it is not known."""
+
     def ledgers(self) -> Iterable[tuple[str, str, Decimal]]:
         """Return (instance, symbol, signed base coins) of every ledger that is not flat, `manual` included."""
 

@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any
 
 from engine.kernel.clock import Clock
-from engine.kernel.errors import RiskReject, TradingHalted
+from engine.kernel.errors import RiskReject, TooManyCommands, TradingHalted
 from engine.kernel.instruments import Instrument
 from engine.kernel.orders import Order, OrderRequest, OrderType, Pending, Side
 from engine.kernel.strategy import RiskParams
@@ -21,10 +21,12 @@ from engine.runtime.risk.checks import (
     ExposureChange,
     check_conflicts,
     check_leverage,
+    check_margin,
     check_market,
     check_notional,
     check_price,
     check_size,
+    check_trigger,
 )
 from engine.runtime.risk.exposure import (
     LedgerExposure,
@@ -35,11 +37,13 @@ from engine.runtime.risk.exposure import (
 )
 from engine.runtime.risk.limits import InstanceLimits, instance_limits, operator_limits
 from engine.runtime.risk.losses import LossGuard
-from engine.runtime.risk.rates import CommandRates, DuplicateGuard
+from engine.runtime.risk.rates import STORM, CommandRates, DuplicateGuard, StormGuard
+from engine.runtime.risk.sizes import SizeGuard
 from engine.runtime.risk.view import LimitUse, RiskView
 from engine.runtime.trading_state import TradingMode, TradingState
 
 ZERO = Decimal(0)
+HAND_LOCKED = "orders by hand are locked: arm the account again to send one; strategies go on, reductions pass"
 RESERVE = 2
 """Reductions may use this many times the count and rate limits."""
 
@@ -72,6 +76,8 @@ class RiskWatcher:
         self._instances: dict[str, InstanceLimits] = {MANUAL: operator_limits(limits)}
         self._rates = CommandRates(clock)
         self._duplicates = DuplicateGuard(clock, view.order)
+        self._sizes = SizeGuard(limits)
+        self._storms = StormGuard(clock)
         self._amended: dict[str, tuple[Decimal, Decimal | None]] = {}
         self.check_entry: Callable[[str, str], None] = lambda instance, symbol: None
         """Called with (instance, symbol) of every increase; raises to refuse it. The monitor stands here."""
@@ -166,22 +172,57 @@ class RiskWatcher:
         """
         limits = self.limits_of(request.instance)
         reduces = self.reduces(request, replacing)
-        self._check_gate(request.instance, reduces)
+        self._check_gate(request.instance, reduces, parent)
         orders = self._view.working()
+        is_decision = not (parent or replacing or reduces)
         if not reduces:
             self.check_entry(request.instance, request.symbol)
-            self._check_increase(request, limits, replacing, orders)
+            value = self._check_increase(request, limits, replacing, orders)
+            if is_decision and request.instance != MANUAL:
+                self._sizes.check(request, value)
+        elif request.type is OrderType.STOP:
+            check_trigger(request, self._view.mark(request.symbol), self._view.quote(request.symbol))
         reserve = RESERVE if reduces else 1
         if request.type.rests and not replacing:
             self._check_open_orders(request.instance, limits.max_open_orders * reserve, reserve, orders)
-        is_decision = not (parent or replacing or reduces)
         if is_decision:
             self._duplicates.check(request)
-        self._rates.check(request.instance, limits.max_cmds_per_min * reserve, self.limits.max_orders_per_min * reserve)
+        self._check_rates(request.instance, limits.max_cmds_per_min * reserve, reserve)
         if not dry:
             self._rates.count(request.instance)
             if is_decision:
                 self._duplicates.remember(request)
+                if request.instance != MANUAL:
+                    self._sizes.remember(request, value)
+
+    def check_gate(self, order: Order) -> None:
+        """Let an order that is about to leave pass, or refuse it because the trading state has changed since.
+
+        Raises:
+            TradingHalted: The trading state does not accept it.
+        """
+        if order.type is OrderType.STOP:
+            return  # It protects a position, whatever else is stopped.
+        if self.state.mode is not TradingMode.ARMED or self.losses.halted(order.instance):
+            request = OrderRequest(
+                client_id=order.client_id,
+                instance=order.instance,
+                symbol=order.symbol,
+                side=order.side,
+                type=order.type,
+                quantity=order.remaining,
+                reduce_only=order.reduce_only,
+            )
+            self._check_gate(order.instance, self.reduces(request, order.client_id), order.parent)
+
+    def check_hand(self, instance: str) -> None:
+        """Refuse to begin work by hand while orders by hand are locked.
+
+        Raises:
+            TradingHalted: They are.
+        """
+        if instance == MANUAL and self.state.mode is TradingMode.ARMED and not self.state.is_hand_open:
+            raise TradingHalted(HAND_LOCKED)
 
     def check_amend(self, order: Order, price: Decimal | None, quantity: Decimal | None, *, dry: bool = False) -> None:
         """Let an amendment pass or refuse it; `quantity` is the new total. It counts as a command, unless `dry`.
@@ -202,7 +243,7 @@ class RiskWatcher:
             trigger_price=order.trigger_price,
             reduce_only=order.reduce_only,
         )
-        self.check(request, replacing=order.client_id, dry=dry)
+        self.check(request, parent=order.parent, replacing=order.client_id, dry=dry)
         if not dry:
             self._amended[order.client_id] = (request.quantity, request.price)
 
@@ -230,22 +271,33 @@ class RiskWatcher:
         self.state.restore(body["state"])
         self.losses.restore(body["losses"])
 
-    def _check_gate(self, instance: str, reduces: bool) -> None:
+    def _check_rates(self, instance: str, limit: int, reserve: int) -> None:
+        try:
+            self._rates.check(instance, limit, self.limits.max_orders_per_min * reserve)
+        except TooManyCommands:
+            if instance != MANUAL and self._storms.count(instance):
+                self.losses.on_instance_halt(instance, f"order storm: {STORM} commands refused within 1 s")
+            raise
+
+    def _check_gate(self, instance: str, reduces: bool, parent: str) -> None:
         mode = self.state.mode
         if mode is TradingMode.ARMED:
             halted = "" if reduces else self.losses.halted(instance)
             if halted:
                 raise TradingHalted(f"{instance} is halted ({halted}); resume it to trade again")
+            if not (reduces or parent):
+                self.check_hand(instance)
             return
         if reduces and (instance == MANUAL or mode is TradingMode.REDUCE_ONLY):
             return
         allowed = "only reductions pass" if mode is TradingMode.REDUCE_ONLY else "only reductions by hand pass"
-        remedy = "arm it to trade" if mode is TradingMode.DISARMED else "rearm it with a reason"
-        raise TradingHalted(f"{self.state.describe()}; {allowed}; {remedy}")
+        remedy = "; arm it to trade" if mode is TradingMode.DISARMED else "; rearm it with a reason"
+        raise TradingHalted(f"{self.state.describe()}; {allowed}{'' if self.state.status.lifts else remedy}")
 
     def _check_increase(
         self, request: OrderRequest, limits: InstanceLimits, replacing: str, orders: Sequence[Order]
-    ) -> None:
+    ) -> Decimal:
+        """Hold an increase against every limit; return its notional, USD."""
         view, account = self._view, self.limits
         instrument = view.instrument(request.symbol)
         quote = check_market(instrument, view)
@@ -262,6 +314,9 @@ class RiskWatcher:
             check_notional(change, request.instance, limits.max_notional_usd)
         check_notional(change, None, account.max_notional_usd)
         check_leverage(change, view.equity(), account.max_leverage)
+        replaced = next((self._extent(order)[0] for order in orders if order.client_id == replacing), ZERO)
+        check_margin(max(ZERO, request.quantity - replaced), price_usd, request.side, instrument, view)
+        return request.quantity * price_usd
 
     def _change(
         self,
