@@ -2,7 +2,7 @@
 # make test   lint, types, import contracts and the test suite
 # make lint   only ruff, mypy and the import contracts
 # make bench  the speed measurements, each beside its floor
-# make soak  simulated trading among faults and crashes on every venue (HOURS=... simulated, SEED=... the first seed)
+# make soak   simulated trading among faults and crashes, all venues in turn (HOURS=... simulated, SEED=..., JOBS=...)
 # make faults lists the faults the system must survive and the tests that prove it does
 # make lock   resolves both lock files anew from pyproject.toml
 # PYTHON=...  chooses the interpreter that .venv is made from
@@ -23,6 +23,7 @@ PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14 py
 ARGS ?=
 HOURS ?= 1
 SEED ?= 1
+JOBS ?= 2
 
 run: $(BASE)
 	@exec $(BIN)/ctos-tui --account 0 $(ARGS)
@@ -41,9 +42,7 @@ bench: $(DEV) .peers/.installed
 	$(BIN)/pytest tests/benchmarks -q
 
 soak: $(DEV)
-	@for venue in okx binance backpack; do \
-	    $(BIN)/python -m tests.sim --venue $$venue --hours $(HOURS) --seed $(SEED) --quiet || exit 1; \
-	done
+	@$(BIN)/python -m tests.sim --hours $(HOURS) --seed $(SEED) --jobs $(JOBS)
 
 faults: $(DEV)
 	@$(BIN)/python -m tests.faults --check

@@ -16,13 +16,14 @@ from engine.runtime.booking import Booking
 from engine.runtime.commands import OrderCommands
 from engine.runtime.trading_state import TradingState
 from tests.sim.loop import NeverWakesError, SimLoop, run
-from tests.sim.world import Plan, Result, simulate
+from tests.sim.report import Report
+from tests.sim.world import Plan, simulate
 
 ROOT = Path(__file__).resolve().parents[2]
 _SHOW = "from tests.sim.world import Plan, simulate; print(simulate(Plan(seed=3, hours=0.05)).digest)"
 
 
-def explain(result: Result) -> str:
+def explain(result: Report) -> str:
     return "\n".join([*result.violations, *result.lines])
 
 

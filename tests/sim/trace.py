@@ -9,10 +9,6 @@ from collections.abc import Callable
 KEPT = 120
 
 
-class Violation(AssertionError):
-    """An invariant does not hold; the message names it."""
-
-
 class Trace:
     """A running hash over lines.
 

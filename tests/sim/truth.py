@@ -14,7 +14,7 @@ from engine.runtime.events import FillBooked, OrderChanged
 from engine.runtime.execution import ExecutionEngine
 from engine.runtime.trading_state import TradingMode
 from tests.sim.market import BASE_PRICES, RANGE
-from tests.sim.trace import Trace, Violation
+from tests.sim.trace import Trace
 from tests.venues.emulators.core import Emulator
 from tests.venues.emulators.wire import Seen
 
@@ -248,4 +248,4 @@ def _terms(order: Order | PaperOrder) -> tuple[str, str, Decimal | None, Decimal
     return (order.symbol, order.side.value, order.price, order.quantity, order.filled)
 
 
-__all__ = ["Truth", "Violation", "Watch", "differences", "settled"]
+__all__ = ["Truth", "Watch", "differences", "settled"]

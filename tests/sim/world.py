@@ -6,9 +6,9 @@ import asyncio
 import contextvars
 import importlib
 import tempfile
-from collections import Counter
+import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,9 @@ from tests.sim.life import Life, Place
 from tests.sim.loop import OWNER, SimLoop, run
 from tests.sim.market import BASE_PRICES, SimMarket
 from tests.sim.mortal import SimClock
+from tests.sim.report import Report
 from tests.sim.server import LeanServer
-from tests.sim.trace import Trace, Violation
+from tests.sim.trace import Trace
 from tests.sim.truth import Truth, differences, settled
 from tests.venues.conformance.wire import WIRES
 from tests.venues.emulators import core
@@ -65,29 +66,6 @@ class Plan:
     halt: float = 0.3
 
 
-@dataclass(slots=True)
-class Result:
-    """What happened.
-
-    Attributes:
-        violations: Texts; the run ends at the first.
-        lines: The last lines of the trace.
-    """
-
-    digest: str = ""
-    events: int = 0
-    simulated_s: float = 0.0
-    rounds: int = 0
-    lives: int = 0
-    halts: int = 0
-    orders: int = 0
-    fills: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-    faults: Counter[str] = field(default_factory=Counter)
-    violations: list[str] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list)
-
-
 class _Requests(list[Seen]):
     """Hands requests on instead of keeping them."""
 
@@ -116,7 +94,7 @@ class World:
         self._progress = progress
         self._rng = Rng(f"simulation {plan.seed} {plan.venue}")
         self._clock = SimClock(loop, START_NS)
-        self.result = Result()
+        self.result = Report(plan.venue, plan.seed, plan.hours)
         self._trace = Trace(loop.time)
         self._stopped: asyncio.Future[None] = loop.create_future()
         loop.set_exception_handler(self._on_loop_error)
@@ -155,7 +133,7 @@ class World:
         self._life: Life | None = None
         self._halted_ns: int | None = None
 
-    async def play(self) -> Result:
+    async def play(self) -> Report:
         """Carry the plan out, to its end or to the first violation."""
         await self.emulator.start()
         market = SimMarket(self.emulator, self._clock, self._rng.fork("market"), self._traded)
@@ -167,8 +145,8 @@ class World:
             task.cancel()
         if failed is not None:
             self._note_violation(f"the simulation failed: {failed.exception()!r}")
-            if not isinstance(failed.exception(), Violation):
-                raise failed.exception() or AssertionError
+            for line in traceback.format_exception(failed.exception()):
+                self._trace.note(line.rstrip())
         if self.emulator.bugs:
             self._note_violation(f"the emulator failed: {self.emulator.bugs[0]!r}")
         result = self.result
@@ -381,7 +359,7 @@ async def _awaited(make: Callable[[], Awaitable[Life | None]]) -> Life | None:
     return await make()
 
 
-def simulate(plan: Plan, progress: Callable[[str], None] = lambda line: None) -> Result:
+def simulate(plan: Plan, progress: Callable[[str], None] = lambda line: None) -> Report:
     """Return what happens in a plan; the same plan gives the same digest every time."""
     importlib.import_module(f"drivers.{plan.venue}")
     root = "/dev/shm" if Path("/dev/shm").is_dir() else None
