@@ -25,7 +25,7 @@ from drivers.transport.setup import VenueSetup
 from drivers.transport.thousands import coin_levels
 from drivers.transport.venue_calls import Topic
 from drivers.transport.venue_driver import VenueDriver
-from engine.kernel.account import AccountStream, Balance, KeyRights, Position
+from engine.kernel.account import Balance, KeyRights, Position
 from engine.kernel.clock import TimerHandle
 from engine.kernel.errors import CtosError, InvalidOrder, UnknownSymbol, Unsupported
 from engine.kernel.instruments import Instrument
@@ -69,7 +69,7 @@ class BackpackDriver(VenueDriver):
                 self._rest.subscription,
                 self._on_private,
                 self._on_problem,
-                self._on_private_state,
+                self.on_account,
                 self._rest.clock.suspect,
             )
         self._funding = FundingWatch(
@@ -370,9 +370,6 @@ class BackpackDriver(VenueDriver):
             self.on_account(self._money.balance_from(message))
             if self._money.lends:
                 self._ask_balances_soon()
-
-    def _on_private_state(self, live: bool, reason: str) -> None:
-        self.on_account(AccountStream(live, reason))
 
     def _ask_balances_soon(self) -> None:
         if self._balances_due is None:

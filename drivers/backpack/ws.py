@@ -25,6 +25,7 @@ from drivers.backpack.wire import (
 )
 from drivers.transport.line_decoder import Undecodable, unparsed
 from drivers.transport.websocket import Send, WsClient, WsPolicy
+from engine.kernel.account import AccountStream, unreadable
 from engine.kernel.clock import sleep
 from engine.kernel.errors import AuthError, ClockSkew, UnknownSymbol, VenueUnavailable
 from engine.kernel.links import LinkState
@@ -174,7 +175,7 @@ class PrivateSocket:
         sign: Returns the signature of a subscription, by the venue's present time.
         on_message: Takes a private message.
         on_problem: Takes a message that could not be understood.
-        on_state: Called with (live, reason) when the streams are subscribed, and when they broke.
+        on_stream: Told when the streams are subscribed, when they broke, and when a message could not be read.
         on_time_refused: Called when the venue refused the signature's time.
     """
 
@@ -184,14 +185,14 @@ class PrivateSocket:
         sign: Callable[[], Awaitable[list[str]]],
         on_message: Callable[[PrivateMessage], None],
         on_problem: Callable[[Unparsed], None],
-        on_state: Callable[[bool, str], None],
+        on_stream: Callable[[AccountStream], None],
         on_time_refused: Callable[[], None],
     ) -> None:
         self._clock = setup.clock
         self._sign = sign
         self._on_message = on_message
         self._on_problem = on_problem
-        self._on_state = on_state
+        self._on_stream = on_stream
         self._on_time_refused = on_time_refused
         self._log = setup.log
         self._refused: asyncio.Future[StreamProblem] | None = None
@@ -222,7 +223,7 @@ class PrivateSocket:
         if self._refused.done():
             raise self._refusal(self._refused.result())
         self._live = True
-        self._on_state(True, "subscribed")
+        self._on_stream(AccountStream(True, "subscribed"))
 
     def on_message(self, payload: bytes) -> None:
         """Decode a message and hand it on."""
@@ -235,7 +236,8 @@ class PrivateSocket:
                 self._on_message(message)
         except Undecodable as error:
             self._on_problem(unparsed(payload, error.reason))
-            self._miss("a message could not be understood")
+            if self._live:
+                self._on_stream(unreadable(error.reason))
         except UnknownSymbol as error:
             self._on_problem(unparsed(payload, error.message))
 
@@ -243,13 +245,7 @@ class PrivateSocket:
         """Tell that the account's streams broke off."""
         if self._live:
             self._live = False
-            self._on_state(False, reason)
-
-    def _miss(self, reason: str) -> None:
-        """Let the account be asked for what a message should have told."""
-        if self._live:
-            self._on_state(False, reason)
-            self._on_state(True, reason)
+            self._on_stream(AccountStream(False, reason))
 
     def _on_refusal(self, problem: StreamProblem) -> None:
         if problem.code == INVALID_STREAM:

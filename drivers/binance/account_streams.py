@@ -21,7 +21,7 @@ from drivers.transport.line_decoder import Undecodable
 from drivers.transport.rate_limits import Urgency
 from drivers.transport.setup import VenueSetup
 from drivers.transport.websocket import Send, WsClient
-from engine.kernel.account import AccountStream
+from engine.kernel.account import AccountStream, unreadable
 from engine.kernel.clock import TimerHandle
 from engine.kernel.errors import VenueError
 
@@ -47,6 +47,10 @@ class StreamHealth:
         self._down.add(name)
         if was_whole:
             self._publish(AccountStream(live=False, reason=f"{name} account stream: {reason}"))
+
+    def missed(self, reason: str) -> None:
+        """Hear that a message could not be read."""
+        self._publish(unreadable(reason))
 
     def back(self, name: str) -> None:
         """Hear that a stream is subscribed; told when it was lost and no other one is."""
@@ -102,7 +106,7 @@ class FuturesAccountStream:
 
     def on_message(self, payload: bytes) -> None:
         """Take an event."""
-        message = _event(payload, self._log)
+        message = _event(payload, self._log, self._health)
         if isinstance(message, ListenKeyExpired):
             self._reconnect("the listen key expired")
         elif isinstance(message, ServerShutdown):
@@ -191,7 +195,7 @@ class SpotAccountStream:
         """Take an event, or the answer to the subscription."""
         if not payload.startswith(b'{"subscriptionId"') and self._calls.on_answer(payload):
             return
-        message = _event(payload, self._log)
+        message = _event(payload, self._log, self._health)
         if isinstance(message, StreamTerminated):
             self._reconnect("the venue ended the subscription")
         elif isinstance(message, ServerShutdown):
@@ -209,10 +213,11 @@ class SpotAccountStream:
             self.client.reconnect(reason)
 
 
-def _event(payload: bytes, log: Callable[[str, str], None]) -> AccountMessage | None:
-    """Return an account's event; one that cannot be read is told, and found by the next reconciliation."""
+def _event(payload: bytes, log: Callable[[str, str], None], health: StreamHealth) -> AccountMessage | None:
+    """Return an account's event; one that cannot be read is told, and what it said asked for at once."""
     try:
         return read(payload)[1]
     except Undecodable as error:
         log("error", f"binance: an account message could not be understood: {error.reason}")
+        health.missed(error.reason)
         return None

@@ -33,7 +33,7 @@ from drivers.transport.line_decoder import Undecodable
 from drivers.transport.rate_limits import RateLimiter, Urgency
 from drivers.transport.setup import VenueSetup
 from drivers.transport.venue_driver import Topic, VenueDriver
-from engine.kernel.account import Balance, KeyRights, Position
+from engine.kernel.account import Balance, KeyRights, Position, unreadable
 from engine.kernel.errors import CtosError, InvalidOrder, UnknownSymbol, VenueUnavailable
 from engine.kernel.instruments import Instrument, InstrumentKind
 from engine.kernel.links import LinkStatus
@@ -363,6 +363,7 @@ class OkxDriver(VenueDriver):
                 continue
             except Undecodable as error:
                 self.log("error", f"okx: the account's stream: {error.reason}: {payload[:200]!r}")
+                self.on_account(unreadable(error.reason))
                 continue
             for event in events:
                 if isinstance(event, OrderUpdate) and isinstance(row, OrderRow):

@@ -19,7 +19,7 @@ from drivers.transport.line_decoder import Undecodable
 from drivers.transport.server_clock import ServerClock
 from drivers.transport.setup import VenueSetup, join_ws
 from drivers.transport.websocket import Send, WsClient, WsPolicy
-from engine.kernel.account import AccountStream
+from engine.kernel.account import AccountStream, unreadable
 from engine.kernel.errors import ClockSkew, CtosError, UnknownOutcome, VenueUnavailable
 from engine.kernel.links import LinkState
 from engine.kernel.permit import ask_permit
@@ -143,6 +143,7 @@ class PrivateSocket:
         except Undecodable as error:
             shown = payload[:120].decode("utf-8", "backslashreplace")
             self._log("warning", f"okx private socket: {error.reason}: {shown}")
+            self._on_stream(unreadable(error.reason))
             return
         if isinstance(message, Push):
             self._on_push(message, payload)

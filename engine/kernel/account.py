@@ -51,10 +51,22 @@ class FundingPayment:
 
 @dataclass(slots=True, frozen=True)
 class AccountStream:
-    """The private stream broke, or is back: what happened meanwhile must be asked for before it counts as known."""
+    """The private stream broke, is back, or missed something: what happened must be asked for to be known.
+
+    Attributes:
+        live: Whether messages arrive now.
+        reason: Why, in words.
+        missed: Whether it stayed up and a message on it could not be read.
+    """
 
     live: bool
     reason: str
+    missed: bool = False
+
+
+def unreadable(reason: str) -> AccountStream:
+    """Return the news that a message about the account could not be read: what it told must be asked for."""
+    return AccountStream(True, f"a message could not be read: {reason}", missed=True)
 
 
 @dataclass(slots=True, frozen=True)

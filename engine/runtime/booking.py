@@ -19,6 +19,8 @@ ZERO = Decimal(0)
 
 _WITHOUT_OUTCOME = (OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN)
 
+_GIVEN_UP = (OrderState.NEVER_SENT, OrderState.NEVER_ACCEPTED)
+
 _OPS = {
     OrderState.OPEN: "OrderAck",
     OrderState.CANCELED: "OrderCanceled",
@@ -81,6 +83,7 @@ class Booking:
         order = core.write(status).order
         if order is None:
             return
+        self._report_revival(order, before)
         if order.state is not before and order.state in _OPS:
             core.oplog(_OPS[order.state], **about(order), det=order.reason)
         if order.reported_filled > order.filled:
@@ -102,10 +105,13 @@ class Booking:
             return True
         if order is None and self._may_be_ours(fill):
             return False
+        before = order.state if order is not None else None
         instance = order.instance if order is not None else MANUAL
         effect = core.write(Execution(fill, instance, self._fee_in_quote(fill)))
         assert effect.booked is not None
         self._log_fill(fill, order)
+        if order is not None:
+            self._report_revival(order, before)
         if order is not None and order.filled > order.quantity and not order.external:
             self._report_overfill(order)
         self._on_reduced(instance, fill.symbol)
@@ -184,6 +190,14 @@ class Booking:
             slippage=slippage,
             trade_id=fill.trade_id,
         )
+
+    def _report_revival(self, order: Order, before: OrderState | None) -> None:
+        """Raise an alarm when an order turns up that was given up as never accepted: it is adopted, and works."""
+        if before in _GIVEN_UP and order.state not in _GIVEN_UP:
+            text = (
+                f"#{order.label} {order.symbol}, given up as {before.value}, is {order.state.value} at the venue"
+            )
+            self._core.alarm("late_order", f"{text}; it is ours again", order.symbol, order.instance, "CRIT")
 
     def _report_overfill(self, order: Order) -> None:
         core = self._core

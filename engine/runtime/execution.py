@@ -403,10 +403,9 @@ class ExecutionEngine:
     def _stream_changed(self, event: AccountStream) -> None:
         """Ask for everything that may have happened while the account's stream was silent."""
         self.stream.on_change(event)
-        self.core.say(f"account stream: {event.reason}", "info" if event.live else "warn")
+        self.core.say(f"account stream: {event.reason}", "warn" if event.missed or not event.live else "info")
         if event.live:
-            self.reconciler.look_at_orders()
-            self.reconciler.look_at_account()
+            self.reconciler.look_anew()
 
     def _behind(self, order: Order) -> None:
         self.reconciler.expect_fills(order)

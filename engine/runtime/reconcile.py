@@ -14,11 +14,13 @@ from typing import Any, TypeVar
 from engine.kernel.account import Balance, Position
 from engine.kernel.clock import NS_PER_MS, NS_PER_S, TimerHandle
 from engine.kernel.errors import CtosError, VenueUnavailable
+from engine.kernel.instruments import Instrument
 from engine.kernel.orders import Fill, Order, OrderState, OrderUpdate, Pending
 from engine.runtime.accounts import MANUAL
 from engine.runtime.booking import Booking
 from engine.runtime.core import EngineCore
 from engine.runtime.events import BalanceChanged, PositionChanged
+from engine.runtime.found import tell_fills, tell_orders, tell_positions
 from engine.runtime.records import Adjustment, Outcome, Reconciled
 from engine.runtime.resolver import Resolver
 from engine.runtime.shell import Shell
@@ -30,9 +32,13 @@ REFRESH_GAP_NS = 60 * NS_PER_S
 BEHIND_S = 2.0
 ASK_TRIES = 5
 QUIET_NS = 5 * NS_PER_S
+ANEW_GAP_NS = NS_PER_S
+"""Looks on demand are at least so far apart: a stream of unreadable messages must not use up the request budget."""
+
 OVERLAP_MS = 60_000
 """Fills are asked for from this long before the last agreement on, because venues list some of them late."""
 
+ADOPTED = "held before the engine first saw the account"
 ZERO = Decimal(0)
 T = TypeVar("T")
 
@@ -66,10 +72,12 @@ class Reconciler:
         self._shell = shell
         self._timers: dict[str, TimerHandle] = {}
         self._behind: set[str] = set()
-        self._asking: set[str] = set()
+        self._asking: dict[str, bool] = {}
+        self._looked_anew_ns = 0
         self._instruments_ns = core.clock.now_ns()
         self.last_error = ""
         self.last_agreed_ns = 0
+        """When the venue was asked for what was last agreed on."""
 
     def start(self) -> None:
         """Begin to look regularly."""
@@ -118,49 +126,82 @@ class Reconciler:
         self._take_account(truth.positions, truth.balances)
         if core.state.fills_until is None:
             self._adopt(truth)
+        new = [fill for fill in truth.fills if core.portfolio.fills.get(fill.symbol, fill.trade_id) is None]
         complete = self._take_fills(truth.fills)
+        tell_fills(core, [fill for fill in new if core.portfolio.fills.get(fill.symbol, fill.trade_id) is not None])
+        known = {order.client_id for order in core.tracker.working()}
         self._take_orders(truth.orders, quiet_ns=0)
+        adopted = [order for order in core.tracker.working() if order.external and order.client_id not in known]
+        tell_orders(core, adopted)
         self._settle_requests(truth.orders)
+        for order in core.tracker.recent():
+            if order.reported_filled > order.filled and not order.external:
+                self.expect_fills(order)
         for order in core.tracker.working():
             if order.state in (OrderState.INTENT, OrderState.SENT) and not order.held:
                 core.change(Outcome(order.client_id, OrderState.UNKNOWN, "the program ended while it was sent"))
         for order in core.tracker.unknown():
             self._resolver.watch(order, 0.0)
-        self._agree(complete)
+        self._agree(complete, core.clock.now_ns())
 
-    def look_at_orders(self) -> None:
-        """Compare working orders and recent fills with the venue's."""
+    def look_anew(self) -> None:
+        """Ask for everything on demand, as soon as the last such look is a second ago."""
+        if "anew" in self._timers:
+            return
+        now_ns = self._core.clock.now_ns()
+        wait_ns = self._looked_anew_ns + ANEW_GAP_NS - now_ns
+        if 0 < wait_ns <= ANEW_GAP_NS:
+            self._timers["anew"] = self._core.clock.call_later(wait_ns / NS_PER_S, self._look_anew)
+        else:
+            self._look_anew()
+
+    def _look_anew(self) -> None:
+        self._timers.pop("anew", None)
+        self._looked_anew_ns = self._core.clock.now_ns()
+        self.look_at_orders(anew=True)
+        self.look_at_account(anew=True)
+
+    def look_at_orders(self, anew: bool = False) -> None:
+        """Compare working orders and recent fills with the venue's.
+
+        Args:
+            anew: Whether an answer that is on its way is not enough: it may have been formed too early.
+        """
 
         async def ask() -> tuple[list[OrderUpdate], list[Fill]]:
             driver = self._core.driver
             return await driver.get_open_orders(), await driver.get_fills(None, self._since())
 
-        def found(answer: tuple[list[OrderUpdate], list[Fill]]) -> None:
+        def found(answer: tuple[list[OrderUpdate], list[Fill]], asked_ns: int) -> None:
             orders, fills = answer
             complete = self._take_fills(fills)
             self._take_orders(orders, QUIET_NS)
-            self._agree(complete)
+            self._agree(complete, asked_ns)
 
-        self._run("orders", ask, found)
+        self._run("orders", ask, found, anew)
 
-    def look_at_account(self) -> None:
-        """Fetch positions, balances and the account's settings."""
+    def look_at_account(self, anew: bool = False) -> None:
+        """Fetch positions, balances and the account's settings; `anew` as with orders."""
 
         async def ask() -> tuple[list[Position], list[Balance], list[str]]:
             driver = self._core.driver
             return await driver.get_position(), await driver.fetch_balance(), await self._core.check_account()
 
-        def found(answer: tuple[list[Position], list[Balance], list[str]]) -> None:
+        def found(answer: tuple[list[Position], list[Balance], list[str]], asked_ns: int) -> None:
             positions, balances, obstacles = answer
             self._take_account(positions, balances)
             self._take_obstacles(obstacles)
 
-        self._run("account", ask, found)
+        self._run("account", ask, found, anew)
 
     def look_at_instruments(self) -> None:
         """Fetch tick, lot and minimum sizes anew."""
         self._instruments_ns = self._core.clock.now_ns()
-        self._run("instruments", self._core.driver.symbols, self._core.market.set_instruments)
+
+        def found(instruments: Sequence[Instrument], asked_ns: int) -> None:
+            self._core.market.set_instruments(instruments)
+
+        self._run("instruments", self._core.driver.symbols, found)
 
     def on_refusal(self, order: Order) -> None:
         """Fetch the instruments when the venue refused an order's terms, at most once a minute."""
@@ -247,47 +288,61 @@ class Reconciler:
 
     def _adopt(self, truth: VenueTruth) -> None:
         """Take over what the account held before this engine first saw it, as the operator's own."""
-        for position in truth.positions:
-            if position.quantity:
-                self._adjust(position.symbol, position.quantity, position.entry_price)
+        held = [(row.symbol, row.quantity, row.entry_price) for row in truth.positions if row.quantity]
         for balance in truth.balances:
             symbol = self._core.portfolio.spot_market(balance.currency)
             if balance.total and symbol is not None:
-                self._adjust(symbol, balance.total, truth.prices.get(symbol, ZERO))
+                held.append((symbol, balance.total, truth.prices.get(symbol, ZERO)))
+        for symbol, quantity, price in held:
+            self._adjust(symbol, quantity, price)
+        tell_positions(self._core, held, ADOPTED, MANUAL)
         newest = max((fill.ts for fill in truth.fills), default=-1)
         self._core.write(Reconciled(self._core.clock.now_ms(), newest))
 
     def _adjust(self, symbol: str, quantity: Decimal, price: Decimal) -> None:
-        reason = "held before the engine first saw the account"
-        self._core.write(Adjustment(MANUAL, symbol, quantity, price, reason))
-        self._core.oplog("LedgerRepair", symbol=symbol, qty=str(quantity), price=str(price), det=reason)
-        self._core.say(f"{symbol}: {quantity} {reason}; it is in the ledger '{MANUAL}'", "warn")
+        self._core.write(Adjustment(MANUAL, symbol, quantity, price, ADOPTED))
+        self._core.oplog("LedgerRepair", symbol=symbol, qty=str(quantity), price=str(price), det=ADOPTED)
         self._core.bus.publish(PositionChanged(symbol))
 
-    def _agree(self, complete: bool) -> None:
-        """Note that all is known up to now; the time from which fills are asked for stays while one has to wait."""
+    def _agree(self, complete: bool, asked_ns: int) -> None:
+        """Note that all is known up to when the venue was asked; a fill that has to wait is asked for again."""
         core = self._core
         self.last_error = ""
-        self.last_agreed_ns = core.clock.now_ns()
-        until = core.clock.now_ms()
+        self.last_agreed_ns = asked_ns
+        until = asked_ns // NS_PER_MS
         known = core.state.fills_until
         if complete and (known is None or abs(until - known) >= OVERLAP_MS):
             core.write(Reconciled(until))
 
-    def _run(self, name: str, ask: Callable[[], Coroutine[Any, Any, T]], found: Callable[[T], None]) -> None:
-        """Ask the venue, unless the answer to the same question is still on its way."""
+    def _run(
+        self,
+        name: str,
+        ask: Callable[[], Coroutine[Any, Any, T]],
+        found: Callable[[T, int], None],
+        anew: bool = False,
+    ) -> None:
+        """Ask the venue; while the answer to the same question is on its way, after that at most once more.
+
+        `found` gets the answer and the time at which it was asked for.
+        """
         if name in self._asking:
+            self._asking[name] = self._asking[name] or anew
             return
+        asked_ns = self._core.clock.now_ns()
 
         def answered(answer: T) -> None:
-            self._asking.discard(name)
-            found(answer)
+            again = self._asking.pop(name)
+            found(answer, asked_ns)
+            if again:
+                self._run(name, ask, found)
 
         def failed(error: CtosError) -> None:
-            self._asking.discard(name)
+            again = self._asking.pop(name)
             self._failed(error)
+            if again:
+                self._run(name, ask, found)
 
-        self._asking.add(name)
+        self._asking[name] = False
         self._shell.run(ask(), answered, failed)
 
     def _failed(self, error: CtosError) -> None:

@@ -401,7 +401,7 @@ def test_failed_queries_prove_nothing(floor: Floor):
     assert order.state is OrderState.UNKNOWN
 
 
-def test_an_order_that_appears_after_it_was_given_up_is_adopted(floor: Floor):
+def test_e11_an_order_that_appears_after_it_was_given_up_is_adopted_with_an_alarm(floor: Floor):
     gateway = floor.driver.gateway
     gateway.lose_answers, gateway.hide = 1, 50
     floor.driver.deaf = True
@@ -410,8 +410,9 @@ def test_an_order_that_appears_after_it_was_given_up_is_adopted(floor: Floor):
     floor.run(70)
     assert order.state is OrderState.NEVER_ACCEPTED
     floor.driver.broken.clear()
+    assert "late_order" not in floor.alarms()
     floor.run(10)
-    assert order.state is OrderState.OPEN
+    assert order.state is OrderState.OPEN and floor.alarms().count("late_order") == 1
     floor.driver.deaf = False
     floor.print(99)
     assert order.state is OrderState.FILLED and floor.ledger() == 1

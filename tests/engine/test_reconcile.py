@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from engine.kernel.account import unreadable
+from engine.kernel.clock import NS_PER_S
 from engine.kernel.errors import VenueUnavailable
-from engine.kernel.orders import OrderState, OrderType
+from engine.kernel.orders import OrderRequest, OrderState, OrderType
+from engine.runtime.events import LogLine
+from engine.runtime.shell import ImmediateShell
 from tests.engine.faults import FaultyDriver
-from tests.engine.floor import BUY, SELL, Floor, d
+from tests.engine.floor import BUY, PERP, SELL, Floor, d
+from tests.rig import Rig
 
 MARKET = OrderType.MARKET
 
@@ -113,3 +119,93 @@ def test_balances_and_positions_follow_without_the_stream(floor: Floor):
     floor.run(31)
     assert floor.engine.portfolio.balance("USD").total == 100_010
     assert floor.engine.portfolio.equity() == 100_010 and floor.engine.portfolio.profit() == d(10)
+
+
+def test_what_an_unreadable_message_may_have_told_is_asked_for_at_once(floor: Floor):
+    lines: list[tuple[str, str]] = []
+    floor.bus.subscribe(LogLine, lambda line: lines.append((line.level, line.text)))
+    order = floor.order(BUY, 1, 99)
+    floor.driver.deaf = True
+    floor.print(99)
+    assert order.filled == 0
+    floor.engine.booking.on_event(unreadable("field q is no number"))
+    assert order.state is OrderState.FILLED and floor.ledger() == 1
+    assert [text for level, text in lines if level == "warn"] == [
+        "account stream: a message could not be read: field q is no number"
+    ]
+    assert floor.engine.stream.trouble() == ""
+
+
+def test_a_flood_of_unreadable_messages_asks_once_a_second(floor: Floor):
+    asked: list[int] = []
+    get_fills = floor.driver.get_fills
+
+    async def counted(symbol: str | None = None, since: int | None = None) -> object:
+        asked.append(floor.clock.now_ns())
+        return await get_fills(symbol, since)
+
+    floor.driver.get_fills = counted
+    start_ns = floor.clock.now_ns()
+    for _ in range(200):
+        floor.engine.booking.on_event(unreadable("rubbish"))
+        floor.run(0.01)
+    assert 2 <= len([when for when in asked if when < start_ns + 2 * NS_PER_S]) <= 3
+    floor.run(1.5)
+    assert floor.engine.stream.trouble() == ""
+
+
+class HeldShell:
+    """Keeps questions until it is told to carry them out."""
+
+    def __init__(self) -> None:
+        self.held: list[tuple[Any, ...]] = []
+
+    def run(self, *work: Any) -> None:
+        self.held.append(work)
+
+    def answer(self) -> None:
+        held, self.held = self.held, []
+        for work, on_result, on_error in held:
+            ImmediateShell().run(work, on_result, on_error)
+
+
+def test_an_answer_asked_for_before_the_stream_came_back_does_not_count(floor: Floor):
+    shell = HeldShell()
+    floor.engine.reconciler._shell = shell
+    floor.engine.reconciler.look_at_orders()
+    floor.run(0.1)
+    floor.engine.booking.on_event(unreadable("rubbish"))
+    floor.run(0.1)
+    shell.answer()
+    assert "is being asked for" in floor.engine.stream.trouble()
+    shell.answer()
+    assert floor.engine.stream.trouble() == ""
+    assert not shell.held, "and no third time"
+
+
+@pytest.mark.parametrize("count", [3, 12])
+def test_what_a_start_finds_is_told_line_by_line_or_summed_up(tmp_path: Path, count: int):
+    before = Rig(tmp_path, classes=(), driver_of=FaultyDriver)
+    for number in range(count):
+        before.order(BUY, 1, 99 + d(number) / 100)
+    before.driver.deaf = True
+    for number in range(count):
+        request = OrderRequest(f"other-{number}", "", PERP, SELL, OrderType.LIMIT, d("0.5"), d(120))
+        before.venue.exchange.place(request)
+    before.venue._commit()
+    after = before.restart(prices=[99])
+    told = [text for _, _, text in after.lines]
+    fills = [text for text in told if "filled while nothing ran" in text]
+    others = [text for text in told if "placed by others" in text]
+    sums = [text for text in told if text.startswith("found at the start: 12")]
+    if count == 3:
+        assert len(fills) == len(others) == 3 and sums == []
+        assert f"filled while nothing ran: #1 manual buy 1 {PERP} at 99" in fills
+        assert f"sell 0.5 {PERP} at 120" in others[0]
+    else:
+        assert fills == others == []
+        assert sums == [
+            f"found at the start: 12 fills: {PERP} +12 in 12; see the operation log",
+            f"found at the start: 12 orders of others: {PERP} -6 in 12; see the operation log",
+        ]
+    assert after.ops().count("OrderAdopted") == count
