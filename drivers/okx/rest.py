@@ -16,7 +16,7 @@ import msgspec
 from drivers.okx.errors import error_from, order_error_from
 from drivers.okx.signer import rest_headers
 from drivers.okx.wire import Ack, Reply, TimeRow
-from drivers.transport.http import ORDER_START_S, HttpClient, HttpReply, WireRequest
+from drivers.transport.http import ORDER_START_S, HttpClient, HttpReply, WireRequest, retry_after_s
 from drivers.transport.line_decoder import Undecodable
 from drivers.transport.rate_limits import Cost, RateLimiter, Urgency
 from drivers.transport.server_clock import ServerClock
@@ -40,7 +40,7 @@ CANCEL_WAIT_S = 5.0
 ORDER_LIFE_MS = 5_000
 """The venue drops an order or amendment that arrives later than this after it was signed."""
 BLOCKED_MS = 30_000
-"""How long nothing is sent after HTTP 403 without the venue's own words; it does not say how long that lasts."""
+"""How long nothing is sent after HTTP 403 without the venue's own words and without a time."""
 _BLOCKED = 403
 _DEMO_HEADER = {"x-simulated-trading": "1"}
 
@@ -209,7 +209,7 @@ class OkxRest:
         reply = await self._send("POST", API + path, encoded, True, Urgency.ORDER, (), expires=True)
         answer = self._answer(reply, Ack)
         if answer is None and reply.status == _BLOCKED:
-            raise self._blocked(request)
+            raise self._blocked(reply, request)
         if answer is None:
             text = f"okx: {request}: {_undecodable(reply, None)}"
             certain = 400 <= reply.status < 500 and reply.status != 408
@@ -234,7 +234,7 @@ class OkxRest:
         """Return the error that an answer tells, None for a good one."""
         answer = self._answer(reply, msgspec.Raw)
         if answer is None and reply.status == _BLOCKED:
-            return self._blocked(what)
+            return self._blocked(reply, what)
         if answer is None:
             return VenueUnavailable(f"okx: {what}: {_undecodable(reply, None)}")
         if answer.code == "0":
@@ -244,10 +244,12 @@ class OkxRest:
         told = ack.sCode not in ("", "0")
         return self.learned(error_from(ack.sCode if told else answer.code, ack.sMsg if told else answer.msg, what))
 
-    def _blocked(self, what: str) -> RateLimited:
+    def _blocked(self, reply: HttpReply, what: str) -> RateLimited:
         """The gate before the venue refuses this address: stay away for a while, or it lasts longer."""
         reason = "HTTP 403: this address is blocked, for too many requests or because its region is not served"
-        self._limiter.ban_until(self._clock.now_ms() + BLOCKED_MS, reason)
+        named_s = retry_after_s(reply)
+        wait_ms = BLOCKED_MS if named_s is None else round(named_s * 1000)
+        self._limiter.ban_until(self._clock.now_ms() + wait_ms, reason)
         return RateLimited(f"okx: {what}: {reason}", request=what)
 
     def _answer(self, reply: HttpReply, row: _Row) -> Reply[Any] | None:
