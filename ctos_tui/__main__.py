@@ -28,6 +28,7 @@ from engine.kernel.errors import (
 
 _COMMANDS = {
     "run": ("ctos_tui.cli.run", "The same engine with no screen; JSON lines on stdout."),
+    "panic": ("ctos_tui.cli.panic", "Halt a running engine from another shell and cancel its orders."),
     "call": ("ctos_tui.cli.call", "One trading syscall; JSON on stdout."),
     "init": ("ctos_tui.cli.init", "Write commented configuration templates."),
     "strategies": ("ctos_tui.cli.strategies", "List the strategies and their parameters."),

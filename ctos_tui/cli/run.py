@@ -15,6 +15,7 @@ from engine.boot.options import SystemOptions
 from engine.boot.summary import Tally, summary
 from engine.boot.system import NEVER_ARMED, System, build_system
 from engine.kernel.errors import ConfigError
+from engine.runtime.trading_state import TradingMode
 
 
 @click.command("run", help="Run the engine and strategies with no screen; events and a summary as JSON lines.")
@@ -43,7 +44,7 @@ def command(strategies: tuple[str, ...], duration: float | None, **options: Any)
 
 async def _run(options: SystemOptions, wanted: list[tuple[str, str, dict[str, str]]], duration: float | None) -> None:
     loop = asyncio.get_running_loop()
-    system = build_system(options, loop)
+    system = build_system(options, loop, "run")
     ending = Ending(loop)
     writer = EventWriter(system)
     writer.on_failure = ending.tell
@@ -51,7 +52,9 @@ async def _run(options: SystemOptions, wanted: list[tuple[str, str, dict[str, st
     closing: dict[str, Any] = {}
     try:
         await system.start()
-        if system.may_arm_itself:
+        if system.engine.trading.mode is TradingMode.HALTED:
+            system.engine.say(f"{system.engine.trading.describe()}; it runs halted until a person rearms it", "error")
+        elif system.may_arm_itself:
             system.engine.arm("run")
         else:
             system.engine.say(f"{system.account.name} is live and not armed: {NEVER_ARMED}", "warn")

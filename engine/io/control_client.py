@@ -131,7 +131,7 @@ class ControlClient:
                 raise NoAnswer(f"{self.hello.text} has not answered {kind} within {timeout_s:g} s")
             if reply.number == number:
                 more = reply.more
-                yield msgspec.json.decode(reply.body, type=answer)
+                yield reply.decode(answer)
 
     def fileno(self) -> int:
         """Return the descriptor to wait on with select; `read(0)` until None takes all that came."""

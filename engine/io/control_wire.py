@@ -15,12 +15,14 @@ import struct
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from engine.io.files import PRIVATE_DIR
 from engine.kernel.errors import CtosError, StorageError
+
+T = TypeVar("T")
 
 PROTOCOL = 1
 SOCKET_NAME = "control.sock"
@@ -106,6 +108,17 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     body: msgspec.Raw = msgspec.Raw(b"{}")
     error: str = ""
     text: str = ""
+
+    def decode(self, body: type[T]) -> T:
+        """Return the handler's message.
+
+        Raises:
+            ControlRefused: It is not of this type: the other process is of another version.
+        """
+        try:
+            return msgspec.json.decode(self.body, type=body)
+        except ValueError as error:
+            raise ControlRefused(f"the control socket says what this version does not know: {error}") from error
 
 
 class PeerIdentity(NamedTuple):

@@ -236,16 +236,19 @@ def test_a_run_whose_reader_goes_away_ends_quietly(tmp_path: Path) -> None:
         assert running.wait(timeout=30) == 1
 
 
-def test_two_processes_cannot_hold_one_state(tmp_path: Path) -> None:
+def test_p10_two_processes_cannot_hold_one_state(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "ctos_tui", "run", "--config", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as running:
         assert running.stdout is not None
         running.stdout.readline()
-        second = ctos("call", "--config", str(tmp_path), "get_position")
+        second = ctos("run", "--config", str(tmp_path))
+        through = ctos("call", "--config", str(tmp_path), "get_position")
         running.terminate()
         out, _ = running.communicate(timeout=30)
     assert second.returncode == 2
     assert str(running.pid) in second.stderr.decode()
+    assert str(tmp_path / "state" / "ctos.lock") in second.stderr.decode()
+    assert (through.returncode, through.stdout) == (0, b"[]\n"), "a call goes through the one that runs"
     assert running.returncode == 0
     assert json.loads(out.splitlines()[-1])["type"] == "summary"

@@ -13,11 +13,8 @@ from click.testing import CliRunner, Result
 from ctos_tui.__main__ import cli
 from engine.boot.options import SystemOptions
 from engine.boot.system import System, build_system
-from engine.io.control_socket import ControlServer
 from engine.io.control_wire import SOCKET_NAME
 from engine.kernel.errors import RiskReject, StateLocked
-from engine.kernel.orders import OrderType, Side
-from engine.runtime.trading_state import TradingMode
 
 BTC = "BTC-USDT-PERP"
 

@@ -1,0 +1,133 @@
+"""`ctos-tui panic`: halt a running engine from another shell, or cancel what one that has ended left behind.
+
+Exit code 0 says that the venue has confirmed, twice, that none of our orders rests; 1 that it could not be confirmed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ctos_tui.cli.options import system_options
+from ctos_tui.failing import harmless
+from engine.boot.options import SystemOptions
+from engine.boot.panicking import LIMIT_S, PanicFollower, PanicNews, PanicOrder
+from engine.boot.reaching import require_account
+from engine.boot.system import build_system
+from engine.io.control_client import ANSWER_S, ControlClient
+from engine.io.control_wire import NoAnswer, NotRunning, user_name
+from engine.io.paths import find_paths
+from engine.kernel.errors import CtosError, StateLocked
+from engine.runtime.halt_mark import leave_mark
+
+_GRACE_S = 10.0
+"""How much longer than the engine the command waits for the last word."""
+
+
+@click.command("panic", help="Halt the account at once and cancel its orders; exit 1 when that is not confirmed.")
+@system_options
+@click.option("--reason", default="", metavar="TEXT", help="Kept with the halt.")
+@click.option("--flatten", is_flag=True, help="Also cancel protective stops and close all positions, reduce-only.")
+@click.pass_context
+def command(context: click.Context, reason: str, flatten: bool, **options: Any) -> None:
+    """Tell what becomes of it, line by line."""
+    sources = [context.get_parameter_source(name) for name in ("account", "exchange")]
+    names_account = click.core.ParameterSource.COMMANDLINE in sources
+    chosen = SystemOptions(**options)
+    state = find_paths(chosen.config, os.environ).state
+    order = PanicOrder(reason, flatten)
+    try:
+        is_confirmed = _through_socket(state, order, chosen if names_account else None)
+    except NotRunning:
+        is_confirmed = _without_engine(state, order, chosen)
+    sys.exit(0 if is_confirmed else 1)
+
+
+def _through_socket(state: Path, order: PanicOrder, account: SystemOptions | None) -> bool:
+    """Let the engine that runs do it; whoever types no account means the one that runs.
+
+    Raises:
+        NotRunning: No engine runs, or it ended while it was asked.
+        CtosError: Another account runs, or the engine refused.
+    """
+    begun = False
+    try:
+        with ControlClient(state) as client:
+            if account is not None:
+                require_account(client.hello, account)
+            _tell(PanicNews(f"halting {client.hello.text}"))
+            number = client.send("panic", order)
+            while True:
+                reply = client.read(LIMIT_S + _GRACE_S if begun else ANSWER_S)
+                if reply is None:
+                    raise NoAnswer(f"{client.hello.text} does not answer")
+                if reply.number == number:
+                    begun = True
+                    news = reply.decode(PanicNews)
+                    _tell(news)
+                    if not reply.more:
+                        return news.confirmed
+    except NoAnswer as error:
+        _tell(PanicNews(str(error), "error"))
+        return _leave_mark(state, order)
+
+
+def _without_engine(state: Path, order: PanicOrder, options: SystemOptions) -> bool:
+    _tell(PanicNews(f"no engine runs on {state}; starting one without a screen, halted"))
+    try:
+        return asyncio.run(_start_and_halt(order, options))
+    except StateLocked as error:
+        _tell(PanicNews(f"{error}; it cannot be asked", "error"))
+        return _leave_mark(state, order)
+
+
+async def _start_and_halt(order: PanicOrder, options: SystemOptions) -> bool:
+    """Start a system that comes up halted, follow until the venue has confirmed, and stop it."""
+    loop = asyncio.get_running_loop()
+    system = build_system(options, loop, "panic")
+    outcome: asyncio.Future[PanicNews] = loop.create_future()
+    follower = PanicFollower(system, _tell, outcome.set_result)
+    mark = leave_mark(system.paths.state, _who(), order.reason or "panic")
+    try:
+        try:
+            await system.start()
+        except CtosError as error:
+            _tell(PanicNews(f"{type(error).__name__}: {error}", "error"))
+            text = f"nothing was cancelled: look at the venue yourself; {mark} lets the next start come up halted"
+            _tell(PanicNews(text, "error"))
+            return False
+        follower.begin(_who(), order)
+        news = await outcome
+        _tell(news)
+    finally:
+        follower.stop()
+        await system.stop()
+    mark.unlink(missing_ok=True)  # the journal, closed without an error, has the halt by now
+    return news.confirmed
+
+
+def _leave_mark(state: Path, order: PanicOrder) -> bool:
+    """Leave the file that halts the engine as soon as it looks; nothing is confirmed by that."""
+    path = leave_mark(state, _who(), order.reason or "panic")
+    _tell(PanicNews(f"{path} was left: the engine halts within a second when it wakes, or at its next start", "error"))
+    text = (
+        "NOTHING IS CONFIRMED: its orders may rest at the venue. If it does not wake, end it with kill -9 and run this "
+        "command again, or cancel at the venue"
+    )
+    _tell(PanicNews(text, "error"))
+    return False
+
+
+def _who() -> str:
+    return f"{user_name(os.getuid())} pid {os.getpid()} by ctos-tui panic"
+
+
+def _tell(news: PanicNews) -> None:
+    mark = {"info": "", "warn": "! ", "error": "!! "}[news.level]
+    click.echo(harmless(f"{mark}{news.text}"))
+    sys.stdout.flush()
