@@ -185,6 +185,7 @@ class ExecutionEngine:
         self.market.close()
         if self._started:
             self.commands.drop_unsent("not sent: the program ended")
+            self.core.save_trading()
             self.core.state.checkpoint()
         self._started = False
 

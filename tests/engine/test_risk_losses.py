@@ -164,8 +164,12 @@ def test_what_must_be_kept_is_announced() -> None:
     gate.watcher.start()
     gate.clock.advance(DAY_S)
     assert len(changes) == 2, "a new day, nothing else"
+    profit(gate, d("0.5"))
+    assert len(changes) == 2, "a peak that is hardly higher"
+    profit(gate, 2)
+    assert len(changes) == 3, "a higher peak, from which a drawdown is measured after a crash"
     profit(gate, -60)
-    assert len(changes) == 3, "halted"
+    assert len(changes) == 4, "halted"
 
 
 def test_a_dismissed_instance_starts_clean() -> None:

@@ -19,6 +19,9 @@ EVALUATE_S = 1.0
 BLIND_RESTRICT_S = 30
 BLIND_HALT_S = 120
 
+PEAK_STEP = Decimal("0.001")
+"""A peak is kept when it has risen by this share of the capital."""
+
 
 @dataclass(slots=True)
 class LossWatch:
@@ -31,6 +34,7 @@ class LossWatch:
         day_profit: Profit when the day began.
         peak: Highest equity (capital + profit) so far.
         halted: Why a limit halted it; empty when none did.
+        kept_peak: The peak when `to_dict` was last worth keeping.
     """
 
     capital: Decimal
@@ -39,22 +43,29 @@ class LossWatch:
     day_profit: Decimal = ZERO
     peak: Decimal = ZERO
     halted: str = ""
+    kept_peak: Decimal = ZERO
 
     def rebase(self, profit: Decimal, now_ms: int) -> None:
         """Measure every loss from here on."""
         self.base_profit = self.day_profit = profit
         self.day = now_ms // MS_PER_DAY
-        self.peak = self.capital + profit
+        self.peak = self.kept_peak = self.capital + profit
         self.halted = ""
 
     def update(self, profit: Decimal, now_ms: int) -> bool:
-        """Follow the day and the peak; returns whether a new day began."""
+        """Follow the day and the peak; returns whether that is worth keeping: a new day, a peak that is clearly higher.
+
+        A crash must not forget a peak, from which the drawdown is measured.
+        """
         day = now_ms // MS_PER_DAY
         new_day = day != self.day
         if new_day:
             self.day, self.day_profit = day, profit
         self.peak = max(self.peak, self.capital + profit)
-        return new_day
+        higher = self.peak - self.kept_peak >= self.capital * PEAK_STEP
+        if new_day or higher:
+            self.kept_peak = self.peak
+        return new_day or higher
 
     def losses(self, profit: Decimal, limits: InstanceLimits) -> list[tuple[str, Decimal, Decimal, Decimal]]:
         """Return (rule, USD lost, USD that the limit is a share of, share) of each loss limit."""
@@ -93,6 +104,7 @@ class LossWatch:
             day_profit=Decimal(body["day_profit"]),
             peak=Decimal(body["peak"]),
             halted=str(body["halted"]),
+            kept_peak=Decimal(body["peak"]),
         )
 
 
