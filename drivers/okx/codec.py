@@ -25,7 +25,7 @@ from drivers.okx.wire import (
     TradeRow,
 )
 from drivers.transport.line_decoder import Undecodable
-from engine.kernel.account import Balance, FundingPayment, Position
+from engine.kernel.account import Balance, CashTransfer, FundingPayment, Position
 from engine.kernel.errors import InvalidOrder, PostOnlyWouldTake, Unsupported
 from engine.kernel.instruments import InstrumentKind
 from engine.kernel.market import Bar, FundingRate, Levels, Quote, Ticker, Trade
@@ -367,6 +367,12 @@ def balances(row: AccountRow) -> list[Balance]:
         free = min(total, available)
         found.append(Balance(detail.ccy, total, free, total - free))
     return found
+
+
+def cash_transfer(row: BillRow) -> CashTransfer:
+    """Return the deposit, withdrawal or transfer of a bill."""
+    note = {"11": "transfer in", "12": "transfer out"}.get(row.subType, f"bill type 1/{row.subType}")
+    return CashTransfer(row.ccy, decimal(row.balChg, "balChg"), time_ms(row.ts), note, row.billId)
 
 
 def funding_payment(row: BillRow, rates: list[FundingHistoryRow], contract: Contract) -> FundingPayment:

@@ -33,7 +33,7 @@ from drivers.transport.line_decoder import Undecodable
 from drivers.transport.rate_limits import RateLimiter, Urgency
 from drivers.transport.setup import VenueSetup
 from drivers.transport.venue_driver import Topic, VenueDriver
-from engine.kernel.account import Balance, KeyRights, Position, unreadable
+from engine.kernel.account import Balance, CashTransfer, KeyRights, Position, unreadable
 from engine.kernel.errors import CtosError, InvalidOrder, UnknownSymbol, VenueUnavailable
 from engine.kernel.instruments import Instrument, InstrumentKind
 from engine.kernel.links import LinkStatus
@@ -303,6 +303,11 @@ class OkxDriver(VenueDriver):
         """Return the balances of the trading account."""
         self.require_keys()
         return await self._account.balances(currency)
+
+    async def get_transfers(self, since: int) -> list[CashTransfer]:
+        """Return deposits, withdrawals and transfers since a time within the last seven days, oldest first."""
+        self.require_keys()
+        return await self._history.transfers(since)
 
     async def get_position(self, symbol: str | None = None) -> list[Position]:
         """Return open positions in swaps."""

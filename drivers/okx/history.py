@@ -11,7 +11,7 @@ from drivers.okx.symbols import Contract, Contracts, arch
 from drivers.okx.wire import BARS, BillRow, CandleRow, FillRow, FundingHistoryRow, OrderRow
 from drivers.transport.gateway import is_venue_id
 from drivers.transport.rate_limits import Urgency
-from engine.kernel.account import FundingPayment
+from engine.kernel.account import CashTransfer, FundingPayment
 from engine.kernel.errors import InvalidOrder, OrderNotFound, UnknownSymbol
 from engine.kernel.instruments import InstrumentKind
 from engine.kernel.market import TIMEFRAME_MS, Bar
@@ -23,6 +23,7 @@ HISTORY_PAGES = 10
 """How many pages of done orders are looked through for one that the venue's own query does not find."""
 _SAFETY_MS = 3_600_000
 FUNDING_BILLS = "8"
+TRANSFER_BILLS = "1"
 RowT = TypeVar("RowT")
 
 
@@ -161,6 +162,22 @@ class History:
             with understanding("funding bills"):
                 found.append(codec.funding_payment(bill, rates[bill.instId], known))
         found.sort(key=lambda payment: (payment.ts, payment.id))
+        return found
+
+    async def transfers(self, since: int) -> list[CashTransfer]:
+        """Return deposits, withdrawals and transfers since a time within the last seven days, oldest first."""
+        found: list[CashTransfer] = []
+        query: dict[str, str | int | None] = {"type": TRANSFER_BILLS, "begin": since}
+        async for rows in self._pages("/account/bills", BillRow, "bills", "billId", **query):
+            with understanding("transfer bills"):
+                found += [
+                    codec.cash_transfer(row)
+                    for row in rows
+                    if row.type == TRANSFER_BILLS and codec.time_ms(row.ts) >= since
+                ]
+                if rows and codec.time_ms(rows[-1].ts) < since:
+                    break
+        found.sort(key=lambda transfer: (transfer.ts, transfer.id))
         return found
 
     def _types(self, contract: Contract | None) -> tuple[str, ...]:

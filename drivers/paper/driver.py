@@ -17,7 +17,7 @@ from drivers.paper.markets.model import MarketModel
 from drivers.paper.pump import MarketPump
 from drivers.paper.state import decode, encode
 from drivers.paper.streams import Streams
-from engine.kernel.account import Balance, KeyRights, Position
+from engine.kernel.account import Balance, CashTransfer, KeyRights, Position
 from engine.kernel.clock import Clock, Rng, VirtualClock
 from engine.kernel.errors import CtosError, InvalidOrder, OrderNotFound, Unsupported, VenueUnavailable
 from engine.kernel.instruments import Instrument, InstrumentKind
@@ -53,7 +53,7 @@ class PaperDriver:
     """
 
     venue = "paper"
-    features = VenueFeatures()
+    features = VenueFeatures(transfers=True)
 
     def __init__(self, model: MarketModel, clock: Clock, rng: Rng, config: PaperConfig, store: PaperStore) -> None:
         self._model = model
@@ -301,6 +301,10 @@ class PaperDriver:
     async def fetch_balance(self, currency: str | None = None) -> list[Balance]:
         """Return balances, in order of currency."""
         return [balance for balance in self.exchange.balances() if currency is None or balance.currency == currency]
+
+    async def get_transfers(self, since: int) -> list[CashTransfer]:
+        """Return nothing: while the account lives, only trades, fees and funding move its money."""
+        return []
 
     async def get_position(self, symbol: str | None = None) -> list[Position]:
         """Return open positions, in order of name."""

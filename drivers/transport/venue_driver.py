@@ -12,6 +12,7 @@ from drivers.transport.gateway import TaskGateway
 from drivers.transport.setup import VenueSetup
 from drivers.transport.venue_calls import Topic, VenueCalls
 from drivers.transport.venue_streams import VenueStreams
+from engine.kernel.account import CashTransfer
 from engine.kernel.clock import NS_PER_S
 from engine.kernel.errors import AuthError, CtosError, InvalidOrder, OrderNotFound, UnknownSymbol, Unsupported
 from engine.kernel.instruments import Instrument, InstrumentKind
@@ -60,6 +61,10 @@ class VenueDriver(VenueCalls):
         self.on_raw = self.streams.on_raw
         self.gateway = TaskGateway(self)
         self._tasks: set[asyncio.Task[object]] = set()
+
+    async def get_transfers(self, since: int) -> list[CashTransfer]:
+        """Refuse: this venue does not tell every deposit, withdrawal and transfer."""
+        raise Unsupported(f"{self.venue} does not tell every deposit, withdrawal and transfer")
 
     async def cancel_all_after(self, seconds: int) -> None:
         """Refuse: the venue has no such timer, unless its driver says otherwise."""

@@ -28,6 +28,7 @@ from engine.kernel.clock import LoopClock, Rng, VirtualClock
 from engine.kernel.errors import ConfigError, CtosError, UnknownSymbol, VenueUnavailable
 from engine.kernel.event_bus import EventBus, Handler
 from engine.kernel.instruments import Instrument, resolve_symbol
+from engine.kernel.scheduler import InstanceState
 from engine.runtime.accounts import Account, Mode, account_of
 from engine.runtime.data import BarFeed
 from engine.runtime.dead_man import DeadMan
@@ -121,7 +122,8 @@ class System:
         self.watch = HandlerWatch()
         self.halt_mark = HaltMark(self.engine, self.writer, paths.state)
         self.control = Control(self, program)
-        self.monitor = SystemMonitor(self.engine, config.monitor, self.writer, paths.logs)
+        self.monitor = SystemMonitor(self.engine, choice.entry.monitor or config.monitor, self.writer, paths.logs)
+        self.monitor.watch_bars(self.bars)
         self.notifier = Notifier(self.engine, self.monitor, targets, loop, options.tells_life)
         self.engine.risk.check_entry = self._check_entry
         self.dead_man: DeadMan | None = None
@@ -143,6 +145,7 @@ class System:
             self.monitor.raise_anomaly,
             self.watch,
         )
+        self.monitor.corrector.owner_state = self._state_of
 
     @property
     def instruments(self) -> dict[str, Instrument]:
@@ -313,6 +316,11 @@ class System:
         size = self.paths.database.stat().st_size >> 20
         self._report(f"looking at all pages of {self.paths.database} ({size} MB)", "info")
         await asyncio.to_thread(self.journal.wait_checked, CHECK_LIMIT_S)
+
+    def _state_of(self, instance: str) -> InstanceState | None:
+        """Return the state of a strategy instance, None when there is none of that name."""
+        found = self.manager.instances.get(instance)
+        return None if found is None else found.life.state
 
     def _on_dead_man(self, trouble: str) -> None:
         if trouble:

@@ -21,7 +21,7 @@ from engine.io.model_errors import FileModel, build, nearest, problem
 from engine.io.notify_urls import needs_private_file
 from engine.io.paths import Paths, find_paths
 from engine.io.secrets import Secret, process_environment, resolve
-from engine.io.settings import Config, RiskConfig
+from engine.io.settings import Config, MonitorConfig, RiskConfig
 from engine.io.yaml_file import YamlDocument, read_private_yaml, read_yaml
 from engine.kernel.errors import ConfigError, UnknownAccount
 
@@ -56,6 +56,7 @@ class _AccountModel(FileModel):
     default_quote: str | None = Field(None, pattern=r"^[A-Z0-9]{2,10}$", description="currency meant by a bare coin")
     default_kind: Literal["spot", "perp"] = Field("perp", description="spot or perp, meant by a bare coin")
     limits: dict[str, Any] = Field(default_factory=dict, description="risk limits that differ from ctos.yaml")
+    monitor: dict[str, Any] = Field(default_factory=dict, description="monitor settings that differ from ctos.yaml")
     leverage: Decimal | None = Field(None, ge=1, le=125, description="leverage that every traded perpetual must have")
     withdraw_ok_until: date | None = Field(
         None, description="a date such as 2026-12-31: until then a key that may withdraw is accepted"
@@ -77,6 +78,7 @@ class AccountEntry:
         default_quote: Currency meant when a person types only a coin.
         default_kind: `spot` or `perp`, likewise.
         limits: Its risk limits, complete.
+        monitor: Its monitor's settings, complete; None where the file's general ones hold.
         written: Configured secrets, as they are written.
         where: File and place, for messages.
         leverage: Leverage that traded perpetuals must have; None accepts what the venue has.
@@ -96,6 +98,7 @@ class AccountEntry:
     leverage: Decimal | None = None
     withdraw_ok_until: date | None = None
     no_withdraw_confirmed: date | None = None
+    monitor: MonitorConfig | None = None
 
     def secrets(self, environment: Mapping[str, str], password: Secret | None = None) -> dict[str, Secret]:
         """Return the account's secrets by name: key, secret, passphrase, as far as they are configured.
@@ -205,6 +208,10 @@ def _entry(
     if model.limits:
         inherited = {key: str(getattr(config.risk, key)) for key in config.risk.model_fields_set}
         limits = build(RiskConfig, document, inherited | model.limits, (*place, "limits"))
+    monitor = None
+    if model.monitor:
+        inherited = config.monitor.model_dump(mode="json", exclude_unset=True)
+        monitor = build(MonitorConfig, document, inherited | model.monitor, (*place, "monitor"))
     if venue == PAPER and model.mode == "live":
         raise problem(document, (*place, "mode"), "the venue paper has no live accounts; write mode: paper")
     written = {key: Secret(value) for key in SECRETS if (value := getattr(model, key)) is not None}
@@ -223,6 +230,7 @@ def _entry(
         leverage=model.leverage,
         withdraw_ok_until=model.withdraw_ok_until,
         no_withdraw_confirmed=model.no_withdraw_confirmed,
+        monitor=monitor,
     )
 
 

@@ -82,6 +82,11 @@ def _check_levels(kinds: LevelsByKind, base: dict[str, Levels], *place: str) -> 
     return merged
 
 
+def _switch_word(value: object) -> object:
+    """Return the word that a person meant where YAML reads `on` and `off` as true and false."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
 class MonitorConfig(FileModel):
     """How the system monitor judges."""
 
@@ -89,6 +94,12 @@ class MonitorConfig(FileModel):
     clear_after: int = Field(3, ge=1, le=100, description="evaluations beyond the clear level before it clears")
     cooldown_s: float = Field(
         900, ge=0, le=86_400, description="seconds during which a cleared one is not raised again"
+    )
+    correction: Annotated[Literal["off", "dry_run", "on"], BeforeValidator(_switch_word)] = Field(
+        "dry_run", description="off, dry_run (says what it would send) or on: takes back own unwanted quantities"
+    )
+    auto_reduce: bool = Field(
+        False, description="closes a quarter of a position a minute while liquidation or margin is critical"
     )
     levels: LevelsByKind = Field(default_factory=dict, description="warn, crit and clear by kind")
     symbols: dict[str, LevelsByKind] = Field(default_factory=dict, description="levels by symbol, then kind")

@@ -50,6 +50,23 @@ class FundingPayment:
 
 
 @dataclass(slots=True, frozen=True)
+class CashTransfer:
+    """Money that came into the account (negative: left it) by no trade: a deposit, a withdrawal, an own transfer.
+
+    Attributes:
+        ts: Venue time, ms.
+        note: The venue's word for it.
+        id: Unique within the account.
+    """
+
+    currency: str
+    amount: Decimal
+    ts: int
+    note: str
+    id: str
+
+
+@dataclass(slots=True, frozen=True)
 class AccountStream:
     """The private stream broke, is back, or missed something: what happened must be asked for to be known.
 

@@ -85,6 +85,7 @@ class Done:
         unspent: Quote amount that was asked for and not used.
         children: Client ids of the orders that were sent.
         reason: Typed error's name and text when it failed, else one word of explanation.
+        closes: Whether a position was to be closed as a whole.
     """
 
     handle: str
@@ -98,6 +99,7 @@ class Done:
     unspent: Decimal = ZERO
     children: tuple[str, ...] = ()
     reason: str = ""
+    closes: bool = False
 
 
 class RiskParams(BaseModel):

@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from engine.kernel.account import AccountStream, Balance, FundingPayment, KeyRights, Position
+from engine.kernel.account import AccountStream, Balance, CashTransfer, FundingPayment, KeyRights, Position
 from engine.kernel.errors import CtosError
 from engine.kernel.instruments import Instrument, InstrumentKind
 from engine.kernel.links import LinkStatus
@@ -48,6 +48,7 @@ class VenueFeatures(msgspec.Struct, frozen=True):
         amends: It changes price and quantity of a working order in one call.
         dead_man: It cancels our orders by itself unless a timer is set anew.
         leverage: Leverage can be set for each instrument.
+        transfers: It tells every deposit, withdrawal and transfer (`get_transfers`).
         spot_stops: `stops` on spot; None where it is as on perpetuals.
         spot_amends: `amends` on spot; None where it is as on perpetuals.
     """
@@ -56,6 +57,7 @@ class VenueFeatures(msgspec.Struct, frozen=True):
     amends: bool = True
     dead_man: bool = False
     leverage: bool = True
+    transfers: bool = False
     spot_stops: bool | None = None
     spot_amends: bool | None = None
 
@@ -230,6 +232,13 @@ class Driver(Protocol):
         side: Side | None = None,
     ) -> list[OrderUpdate]:
         """Close positions reduce-only, by market or by limit at mark with an offset (fraction)."""
+
+    async def get_transfers(self, since: int) -> list[CashTransfer]:
+        """Return deposits, withdrawals and transfers since a time in ms, oldest first.
+
+        Raises:
+            Unsupported: The venue does not tell all of them.
+        """
 
     async def set_leverage(self, symbol: str, leverage: Decimal) -> Decimal:
         """Set and return the leverage of an instrument."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Decimal
 
 from engine.io.settings import MonitorConfig
@@ -10,6 +11,7 @@ from engine.kernel.anomaly import AnomalyKind
 from engine.kernel.clock import NS_PER_S
 from engine.kernel.errors import CtosError
 from engine.runtime.anomalies import Anomaly, Reading
+from engine.runtime.cash import CashBook
 from engine.runtime.execution import ExecutionEngine
 from engine.runtime.portfolio import PositionRow
 from engine.runtime.readings import percent, reading, usd
@@ -18,6 +20,7 @@ from engine.runtime.reconcile import ACCOUNT_EVERY_S
 SETTLED_NS = round((ACCOUNT_EVERY_S + 5) * NS_PER_S)
 """How long equity must stay unexplained: longer than it takes to ask the venue for its balances anew."""
 
+DAY_MS = 86_400_000
 _DAY, _ACCEPTED = "day", "accepted"
 ZERO = Decimal(0)
 
@@ -34,6 +37,7 @@ class AccountDetectors:
         self._engine = engine
         self._levels = config.levels_for
         self._gap_since_ns: int | None = None
+        self._cash = CashBook(engine)
         self._accepted = (-1, ZERO)  # UTC day, and what of its gap a person has explained
 
     def evaluate(self) -> list[Reading]:
@@ -51,9 +55,11 @@ class AccountDetectors:
         yield reading(AnomalyKind.MARGIN, value, self._levels(AnomalyKind.MARGIN), text)
 
     def equity_gap(self) -> Iterable[Reading]:
-        """Judge the change of the equity since 00:00 UTC that profit, fees and funding leave unexplained.
+        """Judge the change of the equity since 00:00 UTC that profit, fees, funding and transfers leave unexplained.
 
-        Venues do not tell deposits and withdrawals: a person who acknowledges the anomaly says that it was one.
+        Where the venue tells its transfers they are asked for first, and what is left is critical. Where it does not,
+        money that was paid in or out looks the same: that is a warning, which blocks nothing. A person who decides
+        about the anomaly says that it was such money.
         """
         gap = self._gap()
         anchor, equity = self._engine.portfolio.anchor, self._engine.portfolio.equity()
@@ -62,15 +68,20 @@ class AccountDetectors:
         left = gap - self._accepted_on(anchor.day)
         value, now_ns = abs(left) / base, self._engine.clock.now_ns()
         levels = self._levels(AnomalyKind.EQUITY_GAP)
+        tells = self._engine.driver.features.transfers
+        if not tells:
+            levels = replace(levels, crit=None)
         if levels.severity(value) is None:
             self._gap_since_ns = None
-        elif self._gap_since_ns is None:
-            self._gap_since_ns = now_ns
+        else:
+            self._gap_since_ns = self._gap_since_ns or now_ns
+            if tells:
+                self._cash.ask(anchor.ts or anchor.day * DAY_MS)
         if self._gap_since_ns is not None and now_ns - self._gap_since_ns < SETTLED_NS:
             return
         text = (
-            f"the equity changed by {usd(left, True)} ({percent(value)}) that no trade, fee or funding explains; "
-            "acknowledge it if money was paid in or out"
+            f"the equity changed by {usd(left, True)} ({percent(value)}) that no trade, fee, funding"
+            f"{' or transfer' if tells else ''} explains"
         )
         yield reading(AnomalyKind.EQUITY_GAP, value, levels, text)
 
@@ -107,7 +118,8 @@ class AccountDetectors:
         anchor, equity, profit = portfolio.anchor, portfolio.equity(), portfolio.profit()
         if anchor is None or equity is None or profit is None:
             return None
-        return (equity - anchor.equity) - (profit - anchor.profit)
+        paid_in = self._engine.core.state.books.cash_since(anchor.ts or anchor.day * DAY_MS)
+        return (equity - anchor.equity) - (profit - anchor.profit) - paid_in
 
     def _margin_used(self) -> Decimal | None:
         """Return the initial margin in USD, None while the leverage of something is not known."""

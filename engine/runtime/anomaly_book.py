@@ -2,7 +2,7 @@
 
 A key (kind, symbol, instance) is OK, ACTIVE or CLEARED. While it is active only time, count, value and peak change; a
 rise of severity tells again. It clears after several evaluations beyond its clear level, and is then not raised again
-for a while unless it is worse than before.
+for a while unless it is worse than before; a critical one that comes back in that time goes on, in silence.
 """
 
 from __future__ import annotations
@@ -159,8 +159,18 @@ class AnomalyBook:
         now_ms = self._clock.now_ms()
         last = self._last.get(reading.key)
         if last is not None and self._cooling(last, now_ms) and reading.severity.rank <= last.severity.rank:
+            if reading.severity is Severity.CRIT:
+                self._reopen(last, reading)
             return
         self._raise_condition(reading, reading.severity)
+
+    def _reopen(self, anomaly: Anomaly, reading: Reading) -> None:
+        """Go on with a critical anomaly that cleared a moment ago, silently: what it blocks must be blocked again."""
+        anomaly.state, anomaly.cleared_ms = AnomalyState.ACTIVE, None
+        self._active[anomaly.key] = anomaly
+        self._tracks[anomaly.key] = _Track()
+        self._bad(anomaly, reading)
+        self._tell(anomaly, False)
 
     def _raise_condition(self, reading: Reading, severity: Severity) -> None:
         made = self._make(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from engine.kernel.clock import Clock
 from engine.kernel.errors import CtosError
@@ -27,6 +28,14 @@ class _Series:
     early: list[Bar] = field(default_factory=list)
     loaded: bool = False
     unsubscribe: Unsubscribe | None = None
+
+
+class LateBar(NamedTuple):
+    """A watched series that is behind: `seconds` since its last bar closed."""
+
+    symbol: str
+    timeframe: str
+    seconds: float
 
 
 class BarFeed:
@@ -80,6 +89,17 @@ class BarFeed:
         """Return whether the history query has been answered."""
         series = self._series.get((symbol, timeframe))
         return series is not None and series.loaded
+
+    def late(self) -> list[LateBar]:
+        """Return the watched series of which no bar has closed for more than two of their timeframes."""
+        now_ms, found = self._clock.now_ms(), []
+        for (symbol, timeframe), series in self._series.items():
+            if series.handlers and series.closed:
+                step = TIMEFRAME_MS[timeframe]
+                late_ms = now_ms - (series.closed[-1].open_time + step)
+                if late_ms > 2 * step:
+                    found.append(LateBar(symbol, timeframe, late_ms / 1000))
+        return found
 
     def close(self) -> None:
         """End all subscriptions."""

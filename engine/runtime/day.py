@@ -35,7 +35,7 @@ class DayRoller:
                 # What is held has no price yet: the day begins as soon as it can be valued.
                 self._timer = core.clock.call_later(_RETRY_S, self.start)
                 return
-            core.write(DayAnchor(int(day), equity, profit))
+            core.write(DayAnchor(int(day), equity, profit, core.clock.now_ms()))
         self._timer = core.clock.call_at((day + 1) * DAY_NS, self.start)
 
     def stop(self) -> None:

@@ -6,9 +6,12 @@ Shares are fractions; money is USD. What cannot be judged, because a price or th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Protocol
+
+import msgspec
 
 from engine.io.settings import MonitorConfig
 from engine.kernel.anomaly import AnomalyKind, Levels, Severity
@@ -17,15 +20,20 @@ from engine.kernel.errors import CtosError, RiskReject
 from engine.kernel.orders import Order, OrderState, Pending
 from engine.runtime.accounts import MANUAL
 from engine.runtime.anomalies import Reading
+from engine.runtime.data import LateBar
 from engine.runtime.execution import ExecutionEngine
 from engine.runtime.portfolio import PositionRow
 from engine.runtime.readings import percent, reading, usd
+from engine.runtime.work.incremental import Incremental
+from engine.runtime.work.soft import SoftOrder
+from engine.runtime.work.targets import Target
 
 WINDOW_NS = 60 * NS_PER_S
 VENUE_SILENT_S = 5
 DRIFT_APART_NS = 5 * NS_PER_S
 DRIFT_SHARE = Decimal("0.1")
 SWING_SHARE = Decimal("0.01")
+GRACE_NS = 30 * NS_PER_S
 ZERO = Decimal(0)
 ONE = Decimal(1)
 
@@ -56,16 +64,35 @@ class History:
         return self.samples[-1][1]
 
 
+class DriftFacts(Protocol):
+    """What is known about why a position differs."""
+
+    def excess(self, symbol: str) -> Decimal:
+        """Return the signed base coins that are held and proved to be unwanted."""
+
+    def is_unexplained(self, symbol: str) -> bool:
+        """Return whether everything was looked at and no trade explains the difference."""
+
+    def why_unwanted(self, symbol: str) -> str:
+        """Return what proves that a part is unwanted, else nothing."""
+
+
 class Detectors:
     """Evaluates one account.
 
     Args:
         engine: Its orders, ledgers and prices.
         config: The levels.
+        facts: What is known about drifts.
+
+    Attributes:
+        late_bars: Returns the candles that are later than two of their timeframes.
     """
 
-    def __init__(self, engine: ExecutionEngine, config: MonitorConfig) -> None:
+    def __init__(self, engine: ExecutionEngine, config: MonitorConfig, facts: DriftFacts) -> None:
+        self.late_bars: Callable[[], Iterable[LateBar]] = tuple
         self._engine = engine
+        self._facts = facts
         self._levels = config.levels_for
         self._prices: dict[str, History] = {}
         self._profit = History()
@@ -115,9 +142,14 @@ class Detectors:
             value = oldest if youngest >= VENUE_SILENT_S else youngest
             text = f"{self._engine.account.venue} is silent: no market data for {youngest:.0f} s"
             yield self._stale("", value, text, {"streams": str(len(ages))})
+        late = {bar.symbol: bar for bar in self.late_bars()}
         for symbol, age in ages.items():
             seconds = Decimal(age) / 1000
-            yield self._stale(symbol, seconds, f"{symbol}: no market data for {seconds:.0f} s", {})
+            stale = self._stale(symbol, seconds, f"{symbol}: no market data for {seconds:.0f} s", {})
+            if stale.severity is None and (bar := late.get(symbol)) is not None:
+                text = f"{symbol}: no {bar.timeframe} candle has closed for {bar.seconds:.0f} s"
+                stale = msgspec.structs.replace(stale, severity=Severity.WARN, is_clear=False, text=text)
+            yield stale
 
     def position_drift(self, row: PositionRow) -> Iterable[Reading]:
         """Judge the difference between the venue's position and ours, seen twice at least 5 s apart."""
@@ -125,7 +157,9 @@ class Detectors:
         instrument = engine.instruments.get(symbol)
         if row.venue_quantity is None or row.mark_price is None or instrument is None or not instrument.is_perp:
             return
-        drift = row.venue_quantity - row.quantity - self._in_flight(symbol)
+        excess = self._facts.excess(symbol)
+        apart = row.venue_quantity - row.quantity - self._in_flight(symbol)
+        drift = apart + excess
         now_ns = engine.clock.now_ns()
         since_ns, before = self._drifts.get(symbol, (now_ns, ZERO))
         if not drift or (drift > 0) != (before > 0):
@@ -139,7 +173,9 @@ class Detectors:
         if now_ns - since_ns >= DRIFT_APART_NS and value >= warn:
             share = value / (abs(row.venue_quantity) * row.mark_price or value)
             critical = share >= DRIFT_SHARE or (levels.crit is not None and value >= levels.crit)
-            severity = Severity.CRIT if critical else Severity.WARN
+            if abs(apart) < instrument.lot_size:
+                critical = False  # Its cause is known: nothing but our own orders made it.
+            severity = Severity.CRIT if critical or self._facts.is_unexplained(symbol) else Severity.WARN
         yield Reading(
             AnomalyKind.POSITION_DRIFT,
             value,
@@ -147,10 +183,17 @@ class Detectors:
             abs(drift) < instrument.lot_size,
             warn,
             lot_usd,
-            f"{symbol}: the venue holds {row.venue_quantity}, our ledgers {row.quantity}; {usd(value)} apart",
+            self._drift_text(row, value, excess if abs(apart) < instrument.lot_size else ZERO),
             symbol,
             data={"venue": str(row.venue_quantity), "ledgers": str(row.quantity), "drift": str(drift)},
         )
+
+    def _drift_text(self, row: PositionRow, value: Decimal, excess: Decimal) -> str:
+        symbol = row.symbol
+        if excess:
+            why = self._facts.why_unwanted(symbol)
+            return f"{symbol}: {excess} of {row.quantity} is not wanted, {usd(value)}: {why}"
+        return f"{symbol}: the venue holds {row.venue_quantity}, our ledgers {row.quantity}; {usd(value)} apart"
 
     def large_position(self, row: PositionRow) -> Iterable[Reading]:
         """Judge a position against the equity; what a strategy holds within its own limit is declared."""
@@ -207,18 +250,39 @@ class Detectors:
         yield reading(AnomalyKind.PNL_SWING, abs(change), levels, f"the profit changed by {usd(change, True)} in 60 s")
 
     def order_stuck(self) -> Iterable[Reading]:
-        """Judge orders that wait for an answer, by symbol."""
+        """Judge orders that wait for an answer, and soft orders past their deadline, by symbol."""
         now_ns = self._engine.clock.now_ns()
         waiting: dict[str, list[Order]] = {}
         for order in self._engine.tracker.working():
             if _waits(order):
                 waiting.setdefault(order.symbol, []).append(order)
-        for symbol, orders in waiting.items():
-            seconds = Decimal(max(now_ns - order.updated_ns for order in orders) // NS_PER_MS) / 1000
-            labels = ", ".join(f"#{order.label}" for order in orders[:5])
-            text = f"{symbol}: no answer about {labels} for {seconds:.0f} s"
+        over = self._overdue(now_ns)
+        for symbol in waiting.keys() | over.keys():
+            seconds, labels, text = over.get(symbol, (ZERO, "", ""))
             levels = self._levels(AnomalyKind.ORDER_STUCK, symbol)
+            if orders := waiting.get(symbol):
+                silent = Decimal(max(now_ns - order.updated_ns for order in orders) // NS_PER_MS) / 1000
+                if silent >= seconds:
+                    seconds, labels = silent, ", ".join(f"#{order.label}" for order in orders[:5])
+                    text = f"{symbol}: no answer about {labels} for {seconds:.0f} s"
             yield reading(AnomalyKind.ORDER_STUCK, seconds, levels, text, symbol, {"orders": labels})
+
+    def _overdue(self, now_ns: int) -> dict[str, tuple[Decimal, str, str]]:
+        """Return (seconds as judged, handle, words) of the soft order furthest past its deadline, by symbol.
+
+        The first 30 s after a deadline belong to its policy: they are counted from the warning level on.
+        """
+        found: dict[str, tuple[Decimal, str, str]] = {}
+        for item in self._engine.active_work():
+            deadline_ns = item.deadline_ns if isinstance(item, SoftOrder | Incremental | Target) else None
+            if deadline_ns is None or now_ns - deadline_ns < GRACE_NS:
+                continue
+            late = Decimal((now_ns - deadline_ns) // NS_PER_MS) / 1000
+            judged = late - GRACE_NS // NS_PER_S + self._levels(AnomalyKind.ORDER_STUCK, item.symbol).warn
+            if judged > found.get(item.symbol, (ZERO,))[0]:
+                text = f"{item.symbol}: {item.kind} order {item.handle} is {late:.0f} s past its deadline"
+                found[item.symbol] = (judged, item.handle, text)
+        return found
 
     def _stale(self, symbol: str, seconds: Decimal, text: str, data: dict[str, str]) -> Reading:
         levels = self._levels(AnomalyKind.STALE_DATA, symbol)

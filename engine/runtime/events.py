@@ -95,6 +95,13 @@ class EngineAlarm(msgspec.Struct, frozen=True):
     severity: str = "WARN"
 
 
+class HandActed(msgspec.Struct, frozen=True):
+    """A person acted on an instrument or a strategy: a cancel, an amendment, a changed parameter, a pause."""
+
+    symbol: str
+    instance: str
+
+
 class PanicProgress(msgspec.Struct, frozen=True):
     """How far a halt has come; `confirmed` when the venue says that none of our orders rests."""
 

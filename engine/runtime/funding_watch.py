@@ -15,10 +15,13 @@ from engine.runtime.execution import ExecutionEngine
 from engine.runtime.readings import percent, reading, usd
 
 LEEWAY_MS = 60_000
+MISSED_MS = 20 * 60_000
+"""A payment that is not booked by then was missed: venues list them minutes after the settlement."""
 HOUR_MS = 3_600_000
 LEAST_USD = Decimal("0.5")
 """Payments that are less than this apart are no surprise."""
 ZERO = Decimal(0)
+ONE = Decimal(1)
 
 
 @dataclass(slots=True, frozen=True)
@@ -104,6 +107,14 @@ class FundingWatch:
             text = f"{symbol}: funding of {usd(paid, True)} was booked, {usd(due.amount, True)} were expected"
             levels = self._levels(AnomalyKind.FUNDING_SURPRISE, symbol)
             yield reading(AnomalyKind.FUNDING_SURPRISE, value, levels, text, symbol)
+        for symbol, due in self._due.items():
+            late_ms = now_ms - due.time_ms
+            booked = (symbol, due.time_ms) in self._paid
+            if booked or not MISSED_MS <= late_ms < due.period_ms or abs(due.amount) <= LEAST_USD:
+                continue
+            text = f"{symbol}: no funding was booked {late_ms // 60_000} min after it was due, {usd(due.amount, True)}"
+            levels = self._levels(AnomalyKind.FUNDING_SURPRISE, symbol)
+            yield reading(AnomalyKind.FUNDING_SURPRISE, ONE, levels, f"{text} were expected", symbol)
 
     def rates(self) -> Iterable[Reading]:
         """Judge the predicted rate that a position would pay; what was raised clears at the settlement."""

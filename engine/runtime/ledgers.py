@@ -8,15 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from engine.kernel.account import FundingPayment, Ledger
+from engine.kernel.account import CashTransfer, FundingPayment, Ledger
 from engine.kernel.orders import Fill, Side
 from engine.runtime.accounts import MANUAL
 from engine.runtime.fills import BookedFill, FillBook
-from engine.runtime.records import Adjustment, DayAnchor, Execution, Funding, Record, Transfer
+from engine.runtime.records import Adjustment, Cash, DayAnchor, Execution, Funding, Record, Transfer
 
 ZERO = Decimal(0)
 _SHARE_STEP = Decimal("1e-12")
 _KEPT_FUNDING_IDS = 1000
+_KEPT_CASH = 1000
 
 
 @dataclass(slots=True)
@@ -28,6 +29,7 @@ class SavedLedgers:
     fees: dict[str, Decimal] = field(default_factory=dict)
     adjusted: dict[str, Decimal] = field(default_factory=dict)
     funding_ids: list[str] = field(default_factory=list)
+    cash: dict[str, tuple[int, Decimal]] = field(default_factory=dict)
     anchor: DayAnchor | None = None
     fills: list[BookedFill] = field(default_factory=list)
     fills_horizon_ts: int = -1
@@ -53,6 +55,7 @@ class LedgerBook:
         self.anchor: DayAnchor | None = None
         self.fills = FillBook()
         self._funding_ids: dict[str, None] = {}
+        self._cash: dict[str, tuple[int, Decimal]] = {}
 
     def open(self) -> list[tuple[str, str, Decimal]]:
         """Return (instance, symbol, signed base coins) of every ledger that is not flat."""
@@ -66,6 +69,14 @@ class LedgerBook:
     def funding_known(self, payment: FundingPayment) -> bool:
         """Return whether a funding payment is booked."""
         return _funding_key(payment) in self._funding_ids
+
+    def cash_known(self, transfer: CashTransfer) -> bool:
+        """Return whether a deposit, withdrawal or transfer is booked."""
+        return transfer.id in self._cash
+
+    def cash_since(self, ms: int) -> Decimal:
+        """Return the USD that came in less those that left by no trade, since a time."""
+        return sum((value for ts, value in self._cash.values() if ts >= ms), ZERO)
 
     def funding_shares(self, payment: FundingPayment) -> list[tuple[str, Decimal]]:
         """Return a payment split by signed ledger quantity; the parts add up to the payment exactly."""
@@ -87,6 +98,10 @@ class LedgerBook:
             return self._book(record)
         if isinstance(record, Funding):
             self._pay(record.payment)
+        elif isinstance(record, Cash):
+            self._cash[record.transfer.id] = (record.transfer.ts, record.value)
+            if len(self._cash) > _KEPT_CASH:
+                self._cash.pop(next(iter(self._cash)))
         elif isinstance(record, Adjustment):
             self._adjust(record)
         elif isinstance(record, Transfer):
@@ -107,6 +122,7 @@ class LedgerBook:
             fees=dict(self.fees),
             adjusted=dict(self.adjusted),
             funding_ids=list(self._funding_ids),
+            cash=dict(self._cash),
             anchor=self.anchor,
             fills=self.fills.recent(),
             fills_horizon_ts=self.fills.horizon_ts,
@@ -121,6 +137,7 @@ class LedgerBook:
         self.anchor = saved.anchor
         self.fills.restore(saved.fills, saved.fills_horizon_ts)
         self._funding_ids = dict.fromkeys(saved.funding_ids)
+        self._cash = saved.cash
 
     def _book(self, record: Execution) -> BookedFill:
         fill = record.fill

@@ -1,7 +1,7 @@
 """The system monitor of one account: watches positions, prices, orders and strategies, and tells what is wrong.
 
 It samples prices and profit once a second and evaluates everything at least every ten seconds, and within a second of
-an order, fill or position that changed. It never trades.
+an order, fill or position that changed. Only auto-correction and auto-reduce, within their limits, ever trade.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from engine.runtime.account_detectors import AccountDetectors
 from engine.runtime.accounts import MANUAL
 from engine.runtime.anomalies import Anomaly, AnomalyChanged
 from engine.runtime.anomaly_book import KEPT_ANOMALIES, AnomalyBook
+from engine.runtime.auto_reduce import AutoReduce
+from engine.runtime.correction import PROPOSAL, CorrectionMode, Corrector
+from engine.runtime.data import BarFeed
 from engine.runtime.detectors import Detectors
 from engine.runtime.events import (
     EngineAlarm,
@@ -66,12 +69,15 @@ class SystemMonitor:
 
     Attributes:
         anomalies: Every anomaly that is remembered.
+        corrector: Auto-correction.
     """
 
     def __init__(self, engine: ExecutionEngine, config: MonitorConfig, writer: WriterThread, folder: Path) -> None:
         self._engine = engine
         self._config = config
-        self._detectors = Detectors(engine, config)
+        self.corrector = Corrector(engine, CorrectionMode(config.correction))
+        self._reducer = AutoReduce(engine, config.auto_reduce)
+        self._detectors = Detectors(engine, config, self.corrector)
         self._account = AccountDetectors(engine, config)
         self._fees = FeeWatch(engine, config)
         self._funding = FundingWatch(engine, config)
@@ -102,6 +108,7 @@ class SystemMonitor:
             return
         bus = self._engine.bus
         self._fees.start()
+        self.corrector.start()
         self._subscriptions = [
             bus.subscribe(OrderChanged, self._on_order),
             bus.subscribe(FillBooked, self._on_fill),
@@ -122,6 +129,7 @@ class SystemMonitor:
         for unsubscribe in self._subscriptions:
             unsubscribe()
         self._subscriptions.clear()
+        self.corrector.stop()
         self._write_backup()
         self._report.write(anomaly_report(self._engine, self.anomalies))
 
@@ -139,6 +147,11 @@ class SystemMonitor:
         self._evaluated_ns = self._engine.clock.now_ns()
         watches = (self._detectors, self._account, self._fees, self._funding, self._rejects)
         self.anomalies.evaluate([reading for watch in watches for reading in watch.evaluate()])
+        self._act()
+
+    def watch_bars(self, bars: BarFeed) -> None:
+        """Judge the candles that strategies wait for, too."""
+        self._detectors.late_bars = bars.late
 
     def raise_anomaly(
         self,
@@ -168,14 +181,39 @@ class SystemMonitor:
                 self.anomalies.clear(anomaly)
 
     def acknowledge(self, anomaly_id: str, who: str = "operator") -> None:
-        """Note that a person has seen an anomaly; a gap of the equity is explained by that.
+        """Note that a person has seen an anomaly.
 
         Raises:
             CtosError: There is none of that id.
         """
+        self.anomalies.acknowledge(self._find(anomaly_id), who)
+
+    def decision(self, anomaly: Anomaly) -> str:
+        """Return what a person can decide about an anomaly, in words; empty when there is nothing to decide."""
+        if not anomaly.is_active:
+            return ""
+        if anomaly.kind == AnomalyKind.EQUITY_GAP:
+            return "say that the money was paid in or out"
+        return self.corrector.decision(anomaly.symbol) if anomaly.kind == AnomalyKind.POSITION_DRIFT else ""
+
+    def decide(self, anomaly_id: str, who: str, reason: str) -> None:
+        """Carry out what `decision` says, for a reason that is kept.
+
+        Raises:
+            CtosError: There is none of that id, no reason, or nothing to decide.
+        """
         anomaly = self._find(anomaly_id)
-        if anomaly.kind == AnomalyKind.EQUITY_GAP and anomaly.is_active:
+        text = self.decision(anomaly)
+        if not text:
+            raise CtosError(f"there is nothing to decide about {anomaly.title} #{anomaly.id}")
+        if not reason.strip():
+            raise CtosError("a decision needs a reason: it is kept in the journal")
+        if anomaly.kind == AnomalyKind.EQUITY_GAP:
             anomaly.data.update(self._account.accept_gap())
+            self._engine.oplog("LedgerRepair", actor="human", det=f"equity gap explained by {who}: {reason}")
+        else:
+            self.corrector.decide(anomaly.symbol, who, reason)
+        anomaly.action = f"{who} decided to {text}: {reason}"
         self.anomalies.acknowledge(anomaly, who)
 
     def mute(self, anomaly_id: str, seconds: float = MUTE_S) -> None:
@@ -212,11 +250,23 @@ class SystemMonitor:
         since_ns = now_ns - self._evaluated_ns
         if moved or self._dirty or since_ns >= self._config.interval_s * NS_PER_S:
             self.evaluate()
+        else:
+            self._act()
         if self._moved or now_ns - self._backed_up_ns >= BACKUP_S * NS_PER_S:
             self._write_backup()
         if self._news:
             self._news = False
             self._report.write(anomaly_report(self._engine, self.anomalies))
+
+    def _act(self) -> None:
+        """Let auto-correction and auto-reduce take their next step."""
+        active = self.anomalies.active()
+        before = {anomaly.id: _done(anomaly) for anomaly in active}
+        self.corrector.evaluate(anomaly for anomaly in active if anomaly.kind == AnomalyKind.POSITION_DRIFT)
+        self._reducer.evaluate(active)
+        for anomaly in active:
+            if _done(anomaly) != before[anomaly.id]:
+                self._changed(anomaly, False)
 
     def _on_order(self, event: OrderChanged) -> None:
         self._dirty = True
@@ -319,6 +369,11 @@ class SystemMonitor:
     def _key(self, anomaly: Anomaly) -> str:
         """Return the name under which an anomaly is kept; names sort by age."""
         return f"{self._engine.account.key}#{int(anomaly.id):010d}"
+
+
+def _done(anomaly: Anomaly) -> tuple[str, str]:
+    """Return what was done or is proposed about an anomaly."""
+    return anomaly.action, anomaly.data.get(PROPOSAL, "")
 
 
 def _covers(anomaly: Anomaly, instance: str, symbol: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from engine.io.database import JournalDamaged
-from engine.kernel.account import FundingPayment
+from engine.kernel.account import CashTransfer, FundingPayment
 from engine.kernel.errors import JournalError
 from engine.kernel.orders import Fill, OrderState, OrderType, OrderUpdate, Pending, Side
 from engine.kernel.strategy import Done
@@ -96,6 +96,14 @@ class Funding(msgspec.Struct, frozen=True):
     payment: FundingPayment
 
 
+class Cash(msgspec.Struct, frozen=True):
+    """Money came in or left by no trade; `value` is in USD at the prices of then."""
+
+    kind: ClassVar[str] = "CASH"
+    transfer: CashTransfer
+    value: Decimal
+
+
 class Adjustment(msgspec.Struct, frozen=True):
     """A change of a ledger without a fill: signed base coins at a price, with the reason."""
 
@@ -143,12 +151,13 @@ class Finished(msgspec.Struct, frozen=True):
 
 
 class DayAnchor(msgspec.Struct, frozen=True):
-    """Profit and equity, in USD, when a UTC day (number of days since the epoch) began."""
+    """Profit and equity, in USD, at a moment (ms) of a UTC day (number of days since the epoch): usually its begin."""
 
     kind: ClassVar[str] = "DAY"
     day: int
     equity: Decimal
     profit: Decimal
+    ts: int = 0
 
 
 class Reconciled(msgspec.Struct, frozen=True):
@@ -171,6 +180,7 @@ Record = (
     | Declined
     | Execution
     | Funding
+    | Cash
     | Adjustment
     | Transfer
     | Trading
@@ -191,6 +201,7 @@ _KINDS: dict[str, type[Any]] = {
         Declined,
         Execution,
         Funding,
+        Cash,
         Adjustment,
         Transfer,
         Trading,

@@ -77,6 +77,11 @@ def test_equity_that_nothing_explains_is_critical_until_a_person_explains_it(des
     assert gap.is_active
     desk.monitor.acknowledge(gap.id, "ann")
     desk.wait(35, 100.0)
+    assert gap.is_active, "seen is not explained"
+    with pytest.raises(CtosError, match="needs a reason"):
+        desk.monitor.decide(gap.id, "ann", " ")
+    desk.monitor.decide(gap.id, "ann", "paid out to the bank")
+    desk.wait(35, 100.0)
     assert not gap.is_active and gap.acked_by == "ann"
     desk.floor.order(SELL, 1, type=MARKET)
     desk.floor = desk.floor.restart(tmp_path)

@@ -37,6 +37,7 @@ class BookMachine(RuleBasedStateMachine):
         before = self.book.active()
         last = list(self.book)[-1] if list(self.book) else None
         severity, clear = self.levels.severity(value), self.levels.is_clear(value)
+        cooling = last is not None and self.clock.now_ms() - (last.cleared_ms or 0) < COOLDOWN_S * 1000
         self.told.clear()
         self.book.evaluate(
             [
@@ -54,10 +55,14 @@ class BookMachine(RuleBasedStateMachine):
         )
         after = self.book.active()
         if not before and severity is not None:
-            cooling = last is not None and self.clock.now_ms() - (last.cleared_ms or 0) < COOLDOWN_S * 1000
             worse = last is not None and severity.rank > last.severity.rank
-            assert bool(after) == (not cooling or worse)
-            if after:
+            again = cooling and not worse and severity is Severity.CRIT
+            assert bool(after) == (not cooling or worse or again)
+            if again:
+                assert after == [last] and [notify for _, notify in self.told] == [False]
+                self.good, peak = 0, self.worst if self.worst is not None else value
+                self.worst = min(peak, value) if self.levels.falling else max(peak, value)
+            elif after:
                 assert [notify for _, notify in self.told] == [True]
                 self.good, self.worst = 0, value
         elif before:

@@ -232,8 +232,14 @@ class Incremental:
     def _elapsed_s(self) -> float:
         return (self._desk.clock.now_ns() - self._started_ns) / NS_PER_S
 
+    @property
+    def deadline_ns(self) -> int | None:
+        """Return when the rest is cancelled, None before it has started."""
+        return self._started_ns + round(self._plan.deadline_s * NS_PER_S) if self._started_ns else None
+
     def _set_deadline(self) -> None:
-        deadline_ns = self._started_ns + round(self._plan.deadline_s * NS_PER_S)
+        deadline_ns = self.deadline_ns
+        assert deadline_ns is not None
         self._alarms.set("deadline", deadline_ns, lambda: self.end(DEADLINE))
 
     def _release(self) -> None:

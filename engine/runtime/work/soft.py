@@ -88,6 +88,11 @@ class SoftOrder:
         self._step_ns = round(params.interval_s * NS_PER_S)
         self._over = False
 
+    @property
+    def deadline_ns(self) -> int | None:
+        """Return when its policy applies to the rest, None before it has started."""
+        return self._started_ns + round(self._deadline_s * NS_PER_S) if self._started_ns else None
+
     def start(self) -> None:
         """Place the first order behind the touch."""
         self._first_touch = touch(self._desk, self.symbol, self._ticket.side)

@@ -7,7 +7,7 @@ second leg opens only after the first is final and the ledger is flat, or holds 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -20,6 +20,7 @@ from engine.runtime.work.desk import OrderDesk
 from engine.runtime.work.execution import Execution, OnDone
 from engine.runtime.work.parts import load_part, new_part
 from engine.runtime.work.pricing import SoftParams, has_touch, middle, smallest_quantity
+from engine.runtime.work.soft import SoftOrder
 from engine.runtime.work.ticket import Tally, Ticket
 
 ZERO = Decimal(0)
@@ -69,6 +70,11 @@ class TargetPlan:
     deadline_s: float = 10800
     policy: DeadlinePolicy = DeadlinePolicy.CANCEL
     group: str = ""
+
+    @property
+    def closes(self) -> bool:
+        """Return whether nothing is to be left."""
+        return self.fraction == 1 or (self.fraction is None and not self.amount)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -147,6 +153,11 @@ class Target:
         self._goal = ZERO
         self._leg: Execution | None = None
         self._ending = ""
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """Return when the soft leg at work ends, None while there is none."""
+        return self._leg.deadline_ns if isinstance(self._leg, SoftOrder) else None
 
     def start(self) -> None:
         """Work out the goal from the present price and ledger, and reduce or get ready to increase.
@@ -331,7 +342,8 @@ class Target:
 
     def _finish(self, status: DoneStatus, reason: str) -> None:
         self._leg = None
-        self._on_done(self._tally.done(self.handle, self.kind, self.symbol, status, reason))
+        done = self._tally.done(self.handle, self.kind, self.symbol, status, reason)
+        self._on_done(replace(done, closes=self.plan.closes))
 
 
 def _side(delta: Decimal) -> Side:
