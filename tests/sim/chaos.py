@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from engine.kernel.clock import Clock, Rng, sleep
+from engine.kernel.clock import NS_PER_S, Clock, Rng, sleep
 from tests.sim.network import Network
 from tests.venues.conformance.wire import Wire
 from tests.venues.emulators.core import Emulator
+from tests.venues.emulators.faults import Match
 
 CALM_LATENCY_S = (0.002, 0.03)
 _OUTAGE_S = (1.0, 40.0)
+_BAN_S = (15.0, 60.0)
+_OPERATIONS = {
+    "place": ("order", "order.place"),
+    "cancel": ("cancel-order", "order.cancel"),
+    "amend": ("amend-order", "order.modify", "order.cancelReplace"),
+}
+_METHODS = {"POST": "place", "DELETE": "cancel", "PUT": "amend"}
 
 
 class Chaos:
@@ -71,6 +79,7 @@ class Chaos:
             (6, self._lost_and_hidden),
             (3, self._slow_network),
             (3, self._book_gap),
+            (2 if self._wire.bans else 0, self._ban),
         ]
         try:
             while True:
@@ -108,11 +117,20 @@ class Chaos:
         names = [wire.place, wire.place, wire.place, wire.cancel, wire.amend or wire.cancel]
         return self._rng.choice(names)
 
+    def _any_way(self) -> Match:
+        """Return an order request, whichever market it is for and whether it comes over REST or the trading socket."""
+        kind = self._rng.choice(("place", "place", "place", "cancel", "amend"))
+
+        def match(method: str, path: str, body: bytes) -> bool:
+            return _kind_of(method, path) == kind
+
+        return match
+
     def _lose_response(self) -> None:
-        self._faults.lose_response(self._command())
+        self._faults.lose_response(self._any_way())
 
     def _lose_request(self) -> None:
-        self._faults.lose_request(self._command())
+        self._faults.lose_request(self._any_way())
 
     def _unknown(self) -> None:
         trouble = self._rng.choice(self._wire.unknown)
@@ -124,7 +142,7 @@ class Chaos:
         self._faults.answer(self._command(), busy.status, busy.body, busy.headers)
 
     def _slow_answer(self) -> None:
-        self._faults.delay(self._command(), self._rng.uniform(0.5, 12.0), times=1)
+        self._faults.delay(self._any_way(), self._rng.uniform(0.5, 12.0), times=1)
 
     def _lose_query(self) -> None:
         fault = self._faults.lose_response if self._rng.random() < 0.5 else self._faults.lose_request
@@ -181,3 +199,20 @@ class Chaos:
 
     def _book_gap(self) -> None:
         self._faults.drop_message("*book*")
+
+    def _ban(self) -> None:
+        """Serve nothing for a while that ends with the faults."""
+        left_s = (self._ends_ns - self._clock.now_ns()) / NS_PER_S - _BAN_S[0]
+        if left_s > _BAN_S[0]:
+            self._faults.ban(self._rng.uniform(_BAN_S[0], min(_BAN_S[1], left_s)))
+
+
+def _kind_of(method: str, path: str) -> str:
+    """Return what a request does to an order, as the venues call it; empty when it does nothing to one."""
+    operation = path.rpartition("/")[2]
+    if method == "WS" or operation.endswith("-order"):
+        for kind, names in _OPERATIONS.items():
+            if operation in names:
+                return kind
+        return ""
+    return _METHODS.get(method, "") if operation == "order" else ""

@@ -24,6 +24,7 @@ from engine.runtime.accounts import Account, AccountLimits
 from engine.runtime.events import EngineAlarm
 from engine.runtime.execution import ExecutionEngine
 from engine.runtime.shell import LoopShell
+from engine.runtime.trading_state import TradingMode
 from tests.sim.bot import Bot
 from tests.sim.loop import SimLoop
 from tests.sim.mortal import SimClock, SlowDisk
@@ -59,6 +60,32 @@ class Place:
     on_violation: Callable[[str], None]
 
 
+class WatchedJournal(Journal):
+    """Remembers what it said to be on the disk, and proves at the next start that it is (I12)."""
+
+    def __init__(self, place: Place, writer: WriterThread, on_error: Callable[[CtosError], None]) -> None:
+        super().__init__(place.journal, writer, on_error=on_error, ballast_bytes=0)
+        self._truth = place.truth
+        count = self._connection.execute(
+            "SELECT count(*) FROM journal WHERE seq <= ?", (self._truth.durable_seq,)
+        ).fetchone()[0]
+        if count != self._truth.durable_seq:
+            place.on_violation(f"I12: {self._truth.durable_seq} records were said to be on the disk, {count} are there")
+
+    def append(
+        self, kind: str, account: str, ts_ns: int, body: object, on_durable: Callable[[], object] | None = None
+    ) -> int:
+        """Add a record."""
+
+        def durable() -> None:
+            self._truth.durable_seq = max(self._truth.durable_seq, seq)
+            if on_durable is not None:
+                on_durable()
+
+        seq = super().append(kind, account, ts_ns, body, durable)
+        return seq
+
+
 class Life:
     """One run of the program; everything is made within the context that owns it, so that it can die at once.
 
@@ -72,7 +99,7 @@ class Life:
         self._rng = rng
         self.clock = SimClock(place.loop, place.start_ns)
         self.writer = cast(WriterThread, SlowDisk(self.clock, rng.fork("disk"), self._fail))
-        self.journal = Journal(place.journal, self.writer, on_error=self._fail, ballast_bytes=0)
+        self.journal = WatchedJournal(place, self.writer, self._fail)
         self.bus = EventBus(self._on_handler_error)
         account = Account(0, "sim", place.venue, default_quote=place.quote, limits=LIMITS)
         self.driver = self._driver(account)
@@ -96,6 +123,7 @@ class Life:
             hosts=choose_hosts(package.arch(), "live", emulator.overrides),
             credentials=Credentials(Secret(emulator.key), Secret(emulator.secret), phrase),
             log=lambda level, text: place.trace.note(f"driver {level}: {text}"),
+            trade_over_ws=self._rng.random() < 0.5,
         )
         driver: Driver = package.make_driver(setup)
         return driver
@@ -112,7 +140,7 @@ class Life:
         for symbol in place.symbols:
             self.engine.market.watch(symbol)
         self.bot = Bot(self.engine, self.clock, self._rng.fork("bot"), place.symbols, place.pace_s, place.counts)
-        if not self.engine.risk.is_halted:
+        if self.engine.trading.mode not in (TradingMode.HALTED, TradingMode.REDUCE_ONLY):
             self.engine.arm("simulation")
 
     async def end(self) -> None:

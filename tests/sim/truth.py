@@ -22,6 +22,7 @@ ZERO = Decimal(0)
 FRESH_MS = 5_000
 _Content = tuple[str, str, Decimal, Decimal]
 _CLIENT_ID = re.compile(r'(?:clOrdId|newClientOrderId|clientId)(?:=|":"?)([A-Za-z0-9]+)')
+_PLACING = ("order", "order.place")
 _PRICE_SLACK = Decimal(str(1 - 3 * RANGE))
 """Lowest price at which an order may have been measured, as a share of the base price."""
 
@@ -42,6 +43,7 @@ class Truth:
         executed: Sum of executions by symbol, signed.
         accepted: Inner ids of the orders that the venue took.
         sent: Client ids that the engine sent, over all of its lives.
+        durable_seq: Number of the newest record that the journal said is on the disk.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Truth:
         self.accepted: set[str] = set()
         self.sent: set[str] = set()
         self._asked: set[str] = set()
+        self.durable_seq = 0
         emulator.venue.subscribe_account(self._on_event)
 
     def _on_event(self, event: AccountEvent) -> None:
@@ -76,7 +79,10 @@ class Truth:
         text = f"{seen.query} {seen.body.decode()}"
         self._trace.note(f"request {seen.method} {seen.path} {text}")
         found = _CLIENT_ID.search(text)
-        if seen.method == "POST" and found is not None and seen.path.endswith("/order"):
+        places = (
+            seen.path in _PLACING if seen.method == "WS" else seen.method == "POST" and seen.path.endswith("/order")
+        )
+        if places and found is not None:
             if found[1] in self._asked:
                 self._violated(f"I1: the venue is asked a second time to place {found[1]}")
             self._asked.add(found[1])

@@ -18,8 +18,10 @@ from drivers.paper.config import PaperConfig
 from engine.kernel.clock import NS_PER_S, Rng, sleep
 from engine.kernel.errors import CtosError
 from engine.kernel.orders import OrderState, OrderType, Side
+from engine.runtime.state_digest import replay, state_digest
 from engine.runtime.trading_state import TradingMode
 from tests.sim.bot import MAX_NOTIONAL, NAME
+from tests.sim.budget import Budget
 from tests.sim.chaos import Chaos
 from tests.sim.life import Life, Place
 from tests.sim.loop import OWNER, SimLoop, run
@@ -39,8 +41,12 @@ START_NS = 1_789_999_200 * NS_PER_S
 FAULTS_S = 240.0
 SETTLE_S = 90.0
 """How long after the last fault everything must agree, the waits of the resolver included."""
+_DOWN_S = (2.5, 20.0)
+"""How long the program is down: it takes about two seconds to begin."""
 _PUMP_S = 1.0
 """How often an emulator looks at its market by itself; requests and prices are carried out at once."""
+_REPLAY_EVERY = 4
+"""A replay of the whole journal after every so many rounds."""
 _DURABLE_NS = 50_000_000
 """A halt that is younger when the power fails may not have reached the disk."""
 
@@ -104,7 +110,8 @@ class World:
         listed = [i for i in self.emulator.instruments.values() if i.is_perp and i.quote == quote]
         self._traded = [i for i in listed if i.base in BASE_PRICES]
         self._truth = Truth(self.emulator, self._trace, MAX_NOTIONAL, self._violated)
-        self.emulator.requests = _Requests(self._truth.on_request)
+        self._budget = Budget(self.emulator, self._clock, self._violated)
+        self.emulator.requests = _Requests(self._on_request)
         chaos_rng = self._rng.fork("chaos")
         self._chaos = Chaos(
             self.emulator,
@@ -225,8 +232,9 @@ class World:
         self._trace.note(f"no start: {reason}")
         self.result.counts["failed starts"] += 1
         life.die()
+        self._budget.life_ended()
         await life.bury()
-        await sleep(self._clock, rng.uniform(0.5, 5.0))
+        await sleep(self._clock, rng.uniform(*_DOWN_S))
         return None
 
     async def _own(self, make: Callable[[], Awaitable[Life | None]]) -> Life | None:
@@ -246,8 +254,9 @@ class World:
             life.bot.stop()
             await life.end()
         life.die()
+        self._budget.life_ended()
         await life.bury()
-        await sleep(self._clock, self._rng.uniform(0.1, 20.0))
+        await sleep(self._clock, self._rng.uniform(*_DOWN_S))
 
     def _halt(self, life: Life) -> None:
         self.result.halts += 1
@@ -273,6 +282,8 @@ class World:
             trouble = [f"I15: {waiting}"] if waiting else differences(engine, self._truth, self.emulator)
             if trouble and waited_s > SETTLE_S:
                 self._violated(f"{waited_s:.0f} s after the faults ended: {'; '.join(trouble)}")
+        if self.result.rounds % _REPLAY_EVERY == 0:
+            self._check_replay(life)
         self._trace.note(f"agreed after {(self._clock.now_ns() - quiet_ns) / NS_PER_S:.0f} s")
         if engine.risk.is_halted:
             self._check_halt(life)
@@ -281,6 +292,16 @@ class World:
             self._rearm(life)
         await self._check_liveness(life)
         contextvars_of(life).run(life.bot.start)
+
+    def _check_replay(self, life: Life) -> None:
+        """The journal alone must lead to the state that the engine has."""
+        core = life.engine.core
+        live = state_digest(core.state)
+        replayed = replay(life.journal, life.engine.account.key, life.clock)
+        if replayed.digest != live:
+            self._violated(
+                f"I16: {replayed.records} records lead to {replayed.digest[:12]}, the engine has {live[:12]}"
+            )
 
     def _check_halt(self, life: Life) -> None:
         """Nothing of ours but protective stops may rest after a halt; then the operator releases it."""
@@ -331,6 +352,10 @@ class World:
                 return
             await sleep(self._clock, 0.1)
         self._violated(f"I15: {client_id} is {order.state.value if order else 'gone'}, not {state.value}, after 10 s")
+
+    def _on_request(self, seen: Seen) -> None:
+        self._truth.on_request(seen)
+        self._budget.on_request(seen)
 
     # Violations.
 
