@@ -22,7 +22,7 @@ from engine.kernel.orders import OrderRequest, OrderState, OrderType, OrderUpdat
 from engine.kernel.syscalls import AccountEvent, BookEvent, ExchangeLimits, TickEvent, Unsubscribe
 
 _ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
-_FRESH_NS = 60 * NS_PER_S
+_FRESH_NS = 3 * NS_PER_S
 
 
 class VenueDriver(VenueCalls):
@@ -115,7 +115,7 @@ class VenueDriver(VenueCalls):
         return instrument
 
     async def symbols(self, kind: InstrumentKind | None = None) -> list[Instrument]:
-        """Return the tradable instruments; the venue is asked anew when what is known is a minute old."""
+        """Return the tradable instruments; the venue is asked anew when what is known is older than 3 s."""
         if self.clock.now_ns() - self._refreshed_ns > _FRESH_NS:
             await self.refresh_instruments()
         return [i for i in self.instruments.values() if kind is None or i.kind is kind]

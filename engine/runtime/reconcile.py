@@ -28,7 +28,9 @@ from engine.runtime.shell import Shell
 ORDERS_EVERY_S = 10.0
 ACCOUNT_EVERY_S = 30.0
 INSTRUMENTS_EVERY_S = 3_600.0
-REFRESH_GAP_NS = 60 * NS_PER_S
+REFRESH_GAP_NS = 5 * NS_PER_S
+_ABOUT_TERMS = ("InvalidOrder", "BelowMinimum", "UnknownSymbol", "VenueError", "VenueUnavailable", "PermissionDenied")
+"""Refusals behind which may be that the venue changed an instrument, or lists it no more."""
 BEHIND_S = 2.0
 ASK_TRIES = 5
 QUIET_NS = 5 * NS_PER_S
@@ -204,10 +206,16 @@ class Reconciler:
         self._run("instruments", self._core.driver.symbols, found)
 
     def on_refusal(self, order: Order) -> None:
-        """Fetch the instruments when the venue refused an order's terms, at most once a minute."""
-        stale = self._core.clock.now_ns() - self._instruments_ns >= REFRESH_GAP_NS
-        if stale and order.state is OrderState.REJECTED and order.error in ("InvalidOrder", "BelowMinimum"):
+        """Fetch the instruments when the venue refused an order's terms, at most once in five seconds."""
+        if order.state is not OrderState.REJECTED or order.error not in _ABOUT_TERMS or "refused" in self._timers:
+            return
+
+        def look() -> None:
+            del self._timers["refused"]
             self.look_at_instruments()
+
+        due_ns = max(self._instruments_ns + REFRESH_GAP_NS, self._core.clock.now_ns())
+        self._timers["refused"] = self._core.clock.call_at(due_ns, look)
 
     def expect_fills(self, order: Order) -> None:
         """Fetch an order's fills when the stream has not brought them in 2 s, after the venue reported them."""

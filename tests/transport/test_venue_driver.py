@@ -160,12 +160,12 @@ async def test_start_loads_opens_and_closes_what_a_failure_left_open(venue):
         await venue.cancel_all_after(60)
 
 
-async def test_the_list_of_instruments_is_asked_for_anew_when_it_is_a_minute_old(ready):
+async def test_the_list_of_instruments_is_asked_for_anew_when_it_is_three_seconds_old(ready):
     await ready.symbols()
-    ready.clock.advance(59)
+    ready.clock.advance(2.9)
     await ready.symbols()
     assert ready.calls == []
-    ready.clock.advance(2)
+    ready.clock.advance(0.2)
     await ready.symbols()
     await ready.symbols()
     assert ready.calls == [("load_instruments",)]
