@@ -103,7 +103,14 @@ class HandActed(msgspec.Struct, frozen=True):
 
 
 class PanicProgress(msgspec.Struct, frozen=True):
-    """How far a halt has come; `confirmed` when the venue says that none of our orders rests."""
+    """How far a halt has come.
+
+    Attributes:
+        text: In one line.
+        confirmed: Whether the venue says that none of our orders rests.
+        trouble: Whether some may rest although there was time enough, or the venue could not be asked.
+    """
 
     text: str
     confirmed: bool
+    trouble: bool = False

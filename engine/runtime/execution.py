@@ -27,6 +27,7 @@ from engine.runtime.commands import OrderCommands
 from engine.runtime.core import EngineCore, OperationLog
 from engine.runtime.day import DayRoller
 from engine.runtime.desk import EngineDesk
+from engine.runtime.flatten import Flattener
 from engine.runtime.missed import missed_events
 from engine.runtime.panic import PanicReport, PanicSwitch, is_protective
 from engine.runtime.reconcile import Reconciler
@@ -102,7 +103,7 @@ class ExecutionEngine:
         self.commands.on_refusal = self.reconciler.on_refusal
         self.stream = StreamWatch(driver, self.reconciler, clock)
         self.transfers = Transfers(core)
-        self.panic_switch = PanicSwitch(core, self.commands.cancel, shell)
+        self.panic_switch = PanicSwitch(core, self.commands.cancel, self.resolver.watch, shell)
         self.on_halt: list[Callable[[str], None]] = self.panic_switch.on_halt
         self.desk = EngineDesk(core, self.commands, self._ids)
         self.desk.closed = self._why_closed
@@ -122,6 +123,7 @@ class ExecutionEngine:
         self.end = work.end
         self.work_of = work.work_of
         self.active_work = work.active_work
+        self._flattener = Flattener(core, self._reduce_by_hand, self.commands.cancel, shell)
         self._day = DayRoller(core)
         self._tripwires = Tripwires(core, lambda reason: self.panic_switch.halt("engine", reason))
         self._account_stream: Unsubscribe | None = None
@@ -170,6 +172,7 @@ class ExecutionEngine:
         self._day.start()
         self.risk.start()
         self.reconciler.start()
+        self.panic_switch.resume()
         self.oplog("Reconcile", det=f"{replayed} records replayed, {len(self._open_doubts)} orders in doubt")
 
     def stop(self) -> None:
@@ -178,6 +181,7 @@ class ExecutionEngine:
         self.reconciler.stop()
         self.resolver.stop()
         self._tripwires.stop()
+        self._flattener.stop()
         self._day.stop()
         if self._account_stream is not None:
             self._account_stream()
@@ -331,12 +335,12 @@ class ExecutionEngine:
         """Cancel protective stops too and close every position by hand; strategies' ledgers end flat.
 
         What strategies hold is moved to the operator's ledger at the mark first, so that none of them acts later on
-        what is no longer there.
+        what is no longer there. It goes in slices, never more than the venue says is held, and what is left is said.
+        Returns the symbols that are being closed.
         """
-        self.oplog("ClosePosition", who=who, det="flatten all")
         self.cancel_all()
         self.transfers.take_over(f"flattened by {who}")
-        return self.close_all()
+        return self._flattener.start(who)
 
     def rearm(self, who: str, reason: str) -> None:
         """Release a halt.
@@ -345,19 +349,30 @@ class ExecutionEngine:
             CtosError: The cause persists: an order has no known outcome, the journal or the venue fails, or the
                 account is not fit for trading.
         """
-        if self.core.obstacles:
-            raise CtosError(f"cannot rearm: {'; '.join(self.core.obstacles)}")
-        unknown = ", ".join(f"#{order.label}" for order in self.tracker.unknown())
-        if unknown:
-            raise CtosError(f"cannot rearm: {unknown} has no known outcome yet; it is being looked for")
         self.journal.retry()
-        if self.journal.failed is not None:
-            raise CtosError(f"cannot rearm: {self.journal.failed}; it is being tried again now")
-        if self.reconciler.last_error:
-            raise CtosError(f"cannot rearm: the venue does not answer: {self.reconciler.last_error}")
+        causes = self._why_not_rearm()
+        if causes:
+            raise CtosError(f"cannot rearm: {'; '.join(causes)}")
         self.trading.rearm(who, reason)
         for handler in self.on_rearm:
             handler(who, reason)
+
+    def _why_not_rearm(self) -> list[str]:
+        """Return what has to be cleared before a halt can be released."""
+        found = list(self.core.obstacles)
+        unknown = ", ".join(f"#{order.label}" for order in self.tracker.unknown())
+        if unknown:
+            found.append(f"{unknown} has no known outcome yet; it is being looked for")
+        report = self.panic_switch.report
+        if report is not None and self.risk.is_halted:
+            sought = {order.label for order in self.tracker.unknown()}
+            resting = [text for label, text in report.details.items() if label not in sought]
+            found += [f"not confirmed cancelled: {text}" for text in resting]
+        if self.journal.failed is not None:
+            found.append(f"{self.journal.failed}; it is being tried again now")
+        if self.reconciler.last_error:
+            found.append(f"the venue does not answer: {self.reconciler.last_error}")
+        return found
 
     def on_journal_error(self, error: CtosError) -> None:
         """Halt because the journal cannot be written: no journal, no orders; cancels still pass."""
@@ -413,6 +428,9 @@ class ExecutionEngine:
 
     def _resolved(self, order: Order) -> None:
         self.commands.on_resolved(order)
+
+    def _reduce_by_hand(self, symbol: str, side: Side, quantity: Decimal) -> str:
+        return self.submit(MANUAL, symbol, side, OrderType.MARKET, quantity, reduce_only=True)
 
     def _end_work(self, reason: str) -> None:
         self.works.end_all(f"halted: {reason}")

@@ -296,6 +296,10 @@ class Portfolio:
         """Return the venue's positions by symbol."""
         return self._venue_positions
 
+    def is_dollar(self, currency: str) -> bool:
+        """Return whether a currency counts as the dollar."""
+        return currency in DOLLARS
+
     def spot_market(self, coin: str) -> str | None:
         """Return the spot market in dollars of a coin, None for the dollar itself and for what is not listed."""
         if coin in DOLLARS:

@@ -52,6 +52,8 @@ class WorkCommands:
         handle: str | None = None,
     ) -> str:
         """Work a quantity by a pegged post-only order; return a handle, ends with `WorkDone`."""
+        if not reduce_only:
+            self._core.risk.check_hand(instance)
         handle = handle or self._ids.new_handle(instance)
         ticket = Ticket(handle, instance, symbol, side, quantity, reduce_only, purpose)
         return self._works.soft(ticket, deadline_s, policy)
@@ -70,6 +72,7 @@ class WorkCommands:
         handle: str | None = None,
     ) -> str:
         """Work a quote amount in child orders; return a handle, ends with `WorkDone`."""
+        self._core.risk.check_hand(instance)
         symbol = self.resolve(coin).symbol
         plan = IncrementalPlan(instance, symbol, side, amount, soft, n_children, max_child, interval_s, deadline_s)
         return self._works.incremental(handle or self._ids.new_handle(instance), plan)
@@ -86,6 +89,8 @@ class WorkCommands:
         handle: str | None = None,
     ) -> str:
         """Move a ledger (basis `account`: the account's position) to a signed notional; return a handle."""
+        if usdt_amount:
+            self._core.risk.check_hand(instance)
         symbol = self.resolve(coin).symbol
         amount = usdt_amount / self._core.portfolio.fx(self._core.instrument(symbol).quote)
         plan = TargetPlan(instance, symbol, amount, soft=soft, basis=Basis(basis), deadline_s=deadline_s, policy=policy)
@@ -102,6 +107,8 @@ class WorkCommands:
         handles: Mapping[str, str] | None = None,
     ) -> dict[str, str]:
         """Move several ledgers, all reductions first; return a handle by the name that was given for each."""
+        if any(targets.values()):
+            self._core.risk.check_hand(instance)
         group = self._ids.new_handle(instance)
         named = {coin: (handles or {}).get(coin) or self._ids.new_handle(instance) for coin in targets}
         plans = {}
