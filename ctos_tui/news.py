@@ -74,8 +74,9 @@ class News:
     def _on_panic(self, event: PanicProgress) -> None:
         if event.text != self._halt:
             self._halt = event.text
-            level = "good" if event.confirmed else "danger"
-            self._session.feed.say(f"PANIC: {event.text}", "info" if event.confirmed else "error")
+            level = "good" if event.confirmed else "danger" if event.trouble else "warn"
+            line = "info" if event.confirmed else "error" if event.trouble else "warn"
+            self._session.feed.say(f"PANIC: {event.text}", line)
             self._session.say(f"PANIC: {event.text}{self._panic_hint()}", level, log=False)
 
     def _on_anomaly(self, event: AnomalyChanged) -> None:

@@ -412,7 +412,7 @@ class Operator:
             report = f"panic was not carried out in full: {error}"
         self.session.follow_engine()
         # How far a halt has come is in the log already.
-        self.session.say(f"PANIC: {report}{self.panic_hint()}", "danger", log=not told)
+        self.session.say(f"PANIC: {report}{self.panic_hint()}", "warn" if told else "danger", log=not told)
 
     def panic_hint(self) -> str:
         """Return what another press of the panic key would do now, nothing once it is too late for that."""
