@@ -9,13 +9,16 @@ from ctos_tui.numbers import by_step
 from ctos_tui.session import Session
 from ctos_tui.text import clean
 from engine.kernel.anomaly import Severity
+from engine.kernel.clock import NS_PER_S
 from engine.kernel.orders import Order, OrderState
 from engine.kernel.strategy import DoneStatus
 from engine.runtime.accounts import MANUAL
 from engine.runtime.anomalies import AnomalyChanged
-from engine.runtime.events import FillBooked, OrderChanged, PanicProgress, WorkDone
+from engine.runtime.events import FillBooked, OrderChanged, PanicProgress, TradingStateChanged, WorkDone
+from engine.runtime.trading_state import TradingMode
 
 _RINGS: Final = {"off": (), "crit": (Severity.CRIT,), "warn": (Severity.WARN, Severity.CRIT)}
+_RING_GAP_NS: Final = NS_PER_S
 _GONE_WRONG = (OrderState.REJECTED, OrderState.NEVER_ACCEPTED, OrderState.NEVER_SENT, OrderState.UNKNOWN)
 
 
@@ -35,12 +38,14 @@ class News:
         self._told: dict[str, OrderState] = {}
         self._declined: dict[str, str] = {}
         self._halt = ""
+        self._rang_ns = -_RING_GAP_NS
         bus = session.port.bus
         bus.subscribe(FillBooked, self._on_fill)
         bus.subscribe(OrderChanged, self._on_order)
         bus.subscribe(WorkDone, self._on_work)
         bus.subscribe(PanicProgress, self._on_panic)
         bus.subscribe(AnomalyChanged, self._on_anomaly)
+        bus.subscribe(TradingStateChanged, self._on_trading)
 
     def _on_fill(self, event: FillBooked) -> None:
         if event.instance != MANUAL:
@@ -83,10 +88,20 @@ class News:
         anomaly = event.anomaly
         if not event.notify or not anomaly.is_active:
             return
-        if anomaly.severity in _RINGS.get(self._session.port.settings.bell, ()):
-            self._bell()
+        self._ring(anomaly.severity)
         if anomaly.severity is Severity.CRIT:
             self._session.say(f"{anomaly.severity} {anomaly.kind}: {clean(anomaly.text)}", "danger", log=False)
+
+    def _on_trading(self, event: TradingStateChanged) -> None:
+        if event.state == TradingMode.HALTED:
+            self._ring(Severity.CRIT)
+
+    def _ring(self, severity: Severity) -> None:
+        """Ring for what the operator wants to hear; a storm of it rings once a second."""
+        now_ns = self._session.now()
+        if severity in _RINGS[self._session.port.settings.bell] and now_ns - self._rang_ns >= _RING_GAP_NS:
+            self._rang_ns = now_ns
+            self._bell()
 
 
 def _trouble(order: Order) -> str:

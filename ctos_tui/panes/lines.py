@@ -17,6 +17,7 @@ from ctos_tui.panes.wrap import wrapped
 from ctos_tui.prompt import Prompt, PromptMode, Reading
 from ctos_tui.session import Note
 from ctos_tui.text import ellipsis, width
+from engine.kernel.anomaly import Severity
 from engine.kernel.clock import NS_PER_MS
 from engine.kernel.errors import CtosError
 from engine.runtime.trading_state import TradingMode
@@ -122,7 +123,10 @@ class StatusLine(FixedLine):
         # Whether trading is armed is the second word of the line already.
         trouble = [part for part in port.health() if part.level != "good" and part.name != "trading"]
         name = account.name if account.name == account.venue else f"{account.venue}·{account.name}"
-        fresh = sum(1 for row in port.anomalies() if row.active and not row.acknowledged)
+        active = [row for row in port.anomalies() if row.active]
+        # What blocks entries stays in sight until it is over, seen or not.
+        grave = sum(1 for row in active if row.severity == Severity.CRIT)
+        fresh = sum(1 for row in active if row.severity != Severity.CRIT and not row.acknowledged)
         lag = self.lines_host.lag_ms
         age_ms = port.age_ms(session.focus) if session.focus else None
         parts: list[tuple[int, Spans]] = [
@@ -151,6 +155,8 @@ class StatusLine(FixedLine):
             age = "" if age_ms is None or not with_age else f" {min(age_ms, 9999)}ms"
             parts.append((_LINK, (("●", "good"), (age, "dim"))))
         parts.append((7, ((f"lag {lag:.0f}ms {self.lines_host.link_status}", "dim"),)))
+        if grave:
+            parts.append((0, ((f"✗{grave} CRIT", "danger"),)))
         if fresh:
             parts.append((1, ((f"▲{fresh}", "warn"),)))
         return parts
