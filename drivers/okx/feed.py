@@ -163,12 +163,13 @@ class Feed:
         return events
 
     def _on_reply(self, reply: Reply[Any]) -> tuple[str, list[DecodedEvent]]:
-        first = reply.data[0] if reply.data else None
+        data = reply.data or []
+        first = data[0] if data else None
         if isinstance(first, BookRow):
-            rows = [Snapshot(row.seqId, row.ts, row.bids, row.asks) for row in reply.data]
+            rows = [Snapshot(row.seqId, row.ts, row.bids, row.asks) for row in data]
             return "snapshot", [event for row in rows for event in self._snapshots.take(row)]
         if isinstance(first, InstrumentRow):
-            return "instruments", self._learn(reply.data)
+            return "instruments", self._learn(data)
         return "reply", []
 
     def _books(self, group: str) -> Iterator[Book]:

@@ -143,9 +143,12 @@ class OkxRest:
         """
         try:
             decoder = _decoder(cast(_Row, row))
-            return decoder.decode(reply.body).data
+            rows = decoder.decode(reply.body).data
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise VenueUnavailable(f"okx: {what}: {_undecodable(reply, error)}") from error
+        if rows is None:
+            raise VenueUnavailable(f"okx: {what}: an answer without data")
+        return rows
 
     async def post(self, path: str, body: dict[str, Any], row: type[T], bucket: str, urgency: Urgency) -> list[T]:
         """Return the rows of a request that changes a setting; it may be repeated without harm."""

@@ -304,10 +304,10 @@ class Push(Struct, Generic[RowT]):
 
 
 class Reply(Struct, Generic[RowT]):
-    """The envelope of every REST answer."""
+    """The envelope of every REST answer; an answer without `data` is not an empty list."""
 
     code: str
-    data: list[RowT] = []
+    data: list[RowT] | None = None
     msg: str = ""
 
 
