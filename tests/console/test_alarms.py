@@ -7,6 +7,7 @@ import pytest
 from ctos_tui.app import ConsoleApp
 from ctos_tui.port import AnomalyRow, Health, Settings
 from engine.kernel.anomaly import Severity
+from engine.kernel.clock import NS_PER_S
 from engine.runtime.accounts import Mode
 from engine.runtime.anomalies import Anomaly, AnomalyChanged, AnomalyState
 from engine.runtime.events import TradingStateChanged
@@ -43,17 +44,17 @@ async def test_the_bell_rings_once_for_each_halt_and_grave_anomaly(
     port.settings = Settings(accounts=("main",), bell=bell)
     app = console(port)
     async with opened(app):
-        now = app.frames.now()
-        app.frames.now = lambda: now
+        now = app.session.now()
+        app.session.now = lambda: now
         publish = port.bus.publish
         made = Anomaly("1", "x", "X", Severity.WARN, AnomalyState.ACTIVE, "", "", "", 0, 0, "", "", "", "")
         publish(AnomalyChanged(made, True))
-        now += 2
+        now += 2 * NS_PER_S
         made.severity = Severity.CRIT
         publish(AnomalyChanged(made, True))
         publish(AnomalyChanged(made, True))
         publish(AnomalyChanged(made, False))
-        now += 2
+        now += 2 * NS_PER_S
         publish(TradingStateChanged(TradingMode.HALTED.value, "why"))
         publish(TradingStateChanged(TradingMode.ARMED.value, ""))
         assert len(rung) == rings
