@@ -16,9 +16,10 @@ from engine.boot.options import SystemOptions
 from engine.boot.recovering import verify_journal
 from engine.boot.system import System, running
 from engine.boot.venues import credentials_of, venue_arch, venue_config
+from engine.io.audit import audit_path, verify
 from engine.io.config import AccountEntry, Config, Paths, find_account, find_paths, load_accounts, load_config
 from engine.kernel.account import KeyRights
-from engine.kernel.errors import CtosError, OrderNotFound, StateLocked, VenueError
+from engine.kernel.errors import CtosError, OrderNotFound, StateLocked, StorageError, VenueError
 from engine.kernel.instruments import Instrument, InstrumentStatus
 from engine.kernel.orders import OrderType, OrderUpdate, Side
 from engine.runtime.accounts import Mode
@@ -83,6 +84,7 @@ async def check(target: CheckTarget, options: SystemOptions, trade: bool) -> Asy
     if entry.venue != PAPER:
         for finding in _key_shape(entry):
             yield finding
+    yield _audit(target)
     try:
         async with running(options) as system:
             yield Finding("connection", True, _connected(system))
@@ -110,6 +112,17 @@ def _journal(paths: Paths) -> Finding:
     digests = ", ".join(f"{account} {one.digest[:12]}" for account, one in replays.items())
     seen = f"{count} records replayed, all as stored: {digests}" if replays else "empty"
     return Finding("journal", True, f"{paths.database}: {seen}")
+
+
+def _audit(target: CheckTarget) -> Finding:
+    """Verify the account's audit before anything appends to it; `running` would put a broken one aside."""
+    path = audit_path(target.paths.logs, target.entry.venue, target.entry.index)
+    try:
+        last = verify(path)
+    except StorageError as error:
+        advice = "keep a copy and find out who changed it; the next start puts it aside and begins a new chain"
+        return Finding("audit", False, str(error), advice)
+    return Finding("audit", True, f"{last.seq} records in {path}, an unbroken chain" if last.seq else "nothing yet")
 
 
 def _money(target: CheckTarget, options: SystemOptions) -> str:

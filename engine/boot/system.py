@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from drivers.paper.driver import PaperDriver
+from engine.boot.auditing import Auditor
 from engine.boot.choosing import choose, find_entry
 from engine.boot.control import Control
 from engine.boot.fitness import AccountFitness
@@ -66,6 +67,7 @@ class System:
         notifier: Tells the configured targets outside the console what happens.
         ready: Whether orders can be given.
         loop: The event loop it runs on; None on virtual time.
+        audit: What persons did, and the engine in their place.
         control: What other shells may ask of it; serves in real time only.
     """
 
@@ -107,6 +109,7 @@ class System:
             self._on_storage_error,
         )
         self.bus.subscribe(LogLine, lambda line: self.logs.line(line.level, line.source, line.text))
+        self.audit = Auditor(self)
         self.driver = make_trading_driver(choice, self.clock, self._rng.fork("venue"), self.journal, self._log)
         self.engine = ExecutionEngine(
             account,
@@ -116,7 +119,7 @@ class System:
             self.bus,
             self.journal,
             self.shell,
-            self.logs.operation,
+            self.audit.operation,
         )
         self.bars = BarFeed(self.driver, self.clock, self.shell, self._on_query_error)
         self.watch = HandlerWatch()
@@ -201,6 +204,8 @@ class System:
             self.dead_man.start()
         self.notifier.started()
         self.ready = True
+        if self.loop is not None:
+            self.audit.started()
         self.control.begin()
 
     async def start(self) -> None:
@@ -211,6 +216,7 @@ class System:
         """
         assert self.loop is not None
         self.watch.start()
+        self.audit.begin()
         self.control.server.start(self.loop)
         self.halt_mark.watch()
         if self.source.model is None:
@@ -257,6 +263,7 @@ class System:
             self.bars.close()
             self.engine.stop()
             self.logs.close()
+            self.audit.close()
             self.journal.close()
             self.writer.close()
         finally:

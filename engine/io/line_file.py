@@ -47,7 +47,7 @@ class DailyRotation(msgspec.Struct, frozen=True):
         day = _day(lines[0])
         if not written or not day or written == day:
             return
-        os.replace(path, _free_name(path, written))
+        os.replace(path, free_name(path, written))
         oldest = date.fromisoformat(day) - timedelta(days=self.days)
         for old in path.parent.glob(f"{path.name}.*"):
             found = _DAY_IN_NAME.search(old.name)
@@ -145,7 +145,7 @@ class LineFile:
         make_private_dir(self.path.parent)
         for group in self._rotation.split(self.path, list(self._waiting)):
             self._rotation.make_room(self.path, group)
-            _append_durably(self.path, b"".join(group))
+            append_durably(self.path, b"".join(group))
             for _ in group:
                 self._waiting.popleft()
 
@@ -158,7 +158,12 @@ class LineFile:
             self._on_error(error)
 
 
-def _append_durably(path: Path, content: bytes) -> None:
+def append_durably(path: Path, content: bytes) -> None:
+    """Append to a file, which must be no link, and flush it to the disk; all or nothing.
+
+    Raises:
+        OSError: The disk refused.
+    """
     is_new = not path.exists()
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, PRIVATE_FILE)
@@ -193,7 +198,7 @@ def _first_day(path: Path) -> str:
         return ""
 
 
-def _free_name(path: Path, suffix: str) -> Path:
+def free_name(path: Path, suffix: str) -> Path:
     """Return a name that no file has: `path.suffix`, else `path.suffix.1` and so on."""
     name = path.with_name(f"{path.name}.{suffix}")
     number = 0

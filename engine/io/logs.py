@@ -43,6 +43,11 @@ def iso_time(ts_ns: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest // NS_PER_MS:03d}Z"
 
 
+def escape_unseen(line: str) -> str:
+    """Return a line of JSON with what a terminal obeys or hides as escapes."""
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
+
+
 class AccountLogs:
     """Writes the logs of one account, a pair of files for each instance.
 
@@ -168,4 +173,4 @@ class AccountLogs:
 
     def _render(self, _: Any, __: str, event: MutableMapping[str, Any]) -> str:
         line = self._redactor.clean(_encode(event).decode("utf-8", "replace"))
-        return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
+        return escape_unseen(line)
