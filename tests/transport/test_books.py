@@ -52,7 +52,7 @@ def test_a_book_is_announced_when_it_is_whole_whichever_comes_first():
         assert book.best_bid == 100.0 and len(bench.published) == 3
 
 
-def test_a_break_invalidates_in_the_same_tick_and_is_published_once():
+def test_e18_a_break_invalidates_in_the_same_tick_and_is_published_once():
     bench = Bench()
     bench.sync()
     bench.keeper.apply(BTC, [BookInvalid(BTC, 5, "gap"), BookUpdate(BTC, 5, [(100.0, 1.0)], [])])
@@ -114,7 +114,7 @@ def test_a_lost_connection_invalidates_all_and_asks_for_none():
     assert len(bench.asked) == 1
 
 
-def test_a_book_crossed_for_a_second_is_lost_a_shorter_crossing_is_not():
+def test_e18_a_book_crossed_for_a_second_is_lost_a_shorter_crossing_is_not():
     bench = Bench()
     bench.sync()
     bench.change(102.0)

@@ -82,7 +82,7 @@ def test_a_gap_right_after_the_snapshot_is_a_gap(sync: DepthSync):
     assert (sync.gaps, sync.last) == (1, 12)
 
 
-def test_a_gap_is_told_in_its_own_message_and_lasts_until_a_usable_snapshot(synced: DepthSync):
+def test_e18_a_gap_is_told_in_its_own_message_and_lasts_until_a_usable_snapshot(synced: DepthSync):
     (lost,) = change(synced, 11, 20)
     assert isinstance(lost, BookInvalid) and lost.reason.startswith("gap: a change follows on 11, expected 10")
     assert change(synced, 20, 30) == []
@@ -99,7 +99,7 @@ def test_a_gap_before_the_snapshot_makes_what_was_before_it_worthless(sync: Dept
     assert kinds(snapshot(sync, 9)) == [BookInvalid]
 
 
-def test_the_same_message_twice_changes_nothing_and_an_older_one_breaks_the_chain(synced: DepthSync):
+def test_e18_the_same_message_twice_changes_nothing_and_an_older_one_breaks_the_chain(synced: DepthSync):
     assert kinds(change(synced, 10, 20)) == [BookUpdate]
     assert (change(synced, 10, 20), synced.synced) == ([], True)
     assert kinds(change(synced, 4, 8)) == [BookInvalid]
@@ -129,14 +129,14 @@ def test_a_snapshot_in_the_stream_begins_the_book_anew(sync: DepthSync):
     assert kinds(change(sync, 40, 41)) == [BookUpdate]
 
 
-def test_numbers_that_stand_still_or_begin_anew_go_on_while_in_step(sync: DepthSync):
+def test_e19_numbers_that_stand_still_or_begin_anew_go_on_while_in_step(sync: DepthSync):
     sync.restart(10, 1, [], [])
     for previous, last in ((10, 15), (15, 15), (15, 3), (3, 5)):
         assert kinds(change(sync, previous, last)) == [BookUpdate]
     assert (sync.synced, sync.last, sync.gaps) == (True, 5, 0)
 
 
-def test_numbers_that_begin_anew_are_not_compared_with_those_before(sync: DepthSync):
+def test_e19_numbers_that_begin_anew_are_not_compared_with_those_before(sync: DepthSync):
     change(sync, 500, 510)
     change(sync, 510, 3)
     assert sync.covers(3) and not sync.covers(505)
@@ -151,7 +151,7 @@ def test_numbers_that_begin_anew_are_not_compared_with_those_before(sync: DepthS
     late=st.integers(0, 10),
     drop=st.one_of(st.none(), st.integers(0, 39)),
 )
-def test_whenever_the_book_says_it_is_valid_it_is_the_venues(sizes, at, late, drop):
+def test_e18_whenever_the_book_says_it_is_valid_it_is_the_venues(sizes, at, late, drop):
     truth: dict[float, float] = {}
     history, messages, last = [dict(truth)], [], 0
     for price, size, span in sizes:

@@ -81,7 +81,7 @@ async def test_every_complete_answer_is_returned_and_sent_once(server, rest, sta
 @pytest.mark.parametrize(
     "fault", [cut(), cut(after=b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"), cut(after=b"HTTP/1.1 2")]
 )
-async def test_a_lost_answer_is_unknown_for_an_order_and_never_sent_again(server, rest, method, fault):
+async def test_n02_n05_a_lost_answer_is_unknown_for_an_order_and_never_sent_again(server, rest, method, fault):
     await rest.send(request, Urgency.ORDER, COST)  # so that the next one goes over a kept connection
     server.script.append(fault)
     with pytest.raises(UnknownOutcome, match="not known"):
@@ -98,7 +98,7 @@ async def test_a_lost_answer_of_a_cancel_or_query_is_unavailable(server, rest):
     assert len(server.seen) == 3
 
 
-async def test_an_order_that_cannot_leave_soon_is_not_sent_but_has_time_for_its_answer(server, rest, monkeypatch):
+async def test_n13_an_order_that_cannot_leave_soon_is_not_sent_but_has_time_for_its_answer(server, rest, monkeypatch):
     async def slow(*conversation) -> bool:
         await asyncio.sleep(0.2)
         return await answer()(*conversation)
@@ -120,7 +120,7 @@ async def test_no_answer_in_time_is_unknown(server, rest):
     assert len(server.seen) == 1
 
 
-async def test_refused_unknown_names_and_stopped_clients_sent_nothing():
+async def test_n06_refused_unknown_names_and_stopped_clients_sent_nothing():
     gone = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
     port = gone.sockets[0].getsockname()[1]
     gone.close()
@@ -137,7 +137,7 @@ async def test_refused_unknown_names_and_stopped_clients_sent_nothing():
         await each.stop()
 
 
-async def test_a_connection_that_never_opens_sent_nothing(server, monkeypatch):
+async def test_n06_a_connection_that_never_opens_sent_nothing(server, monkeypatch):
     """A TLS handshake that is never answered is the usual black hole."""
     mute = await asyncio.start_server(lambda reader, writer: reader.read(), "127.0.0.1", 0)
     rest = client(f"https://127.0.0.1:{mute.sockets[0].getsockname()[1]}")
@@ -151,7 +151,7 @@ async def test_a_connection_that_never_opens_sent_nothing(server, monkeypatch):
     mute.close()
 
 
-async def test_a_connection_that_was_idle_too_long_is_not_used(server, rest, monkeypatch):
+async def test_n05_a_connection_that_was_idle_too_long_is_not_used(server, rest, monkeypatch):
     now = [1000.0]
     monkeypatch.setattr("aiohttp.connector.monotonic", lambda: now[0])
     await rest.send(request, Urgency.ORDER, COST)
@@ -192,7 +192,7 @@ async def test_the_request_is_built_when_the_connection_is_open(server, rest):
     await tight.stop()
 
 
-async def test_429_slows_the_limiter_down(server, rest):
+async def test_e03_429_slows_the_limiter_down(server, rest):
     server.script.append(answer(429, Retry_After="7"))
     assert (await rest.send(request, Urgency.ORDER, COST)).status == 429
     with pytest.raises(RateLimited, match="fewer requests"):
@@ -202,7 +202,7 @@ async def test_429_slows_the_limiter_down(server, rest):
     assert len(server.seen) == 2
 
 
-async def test_a_packed_answer_is_unpacked_and_a_huge_one_refused(server, rest, monkeypatch):
+async def test_n15_a_packed_answer_is_unpacked_and_a_huge_one_refused(server, rest, monkeypatch):
     server.script.append(answer(200, gzip.compress(b'{"x":1}'), Content_Encoding="gzip"))
     reply = await rest.send(lambda: request("GET", body=b""), Urgency.QUERY, COST)
     assert reply_json(reply, dict) == {"x": 1}
@@ -273,7 +273,7 @@ async def test_keep_warm_becomes_seldom_while_it_fails(server):
     await rest.stop()
 
 
-async def test_a_certificate_must_be_trusted_and_name_the_host(tmp_path):
+async def test_n06_a_certificate_must_be_trusted_and_name_the_host(tmp_path):
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")

@@ -152,7 +152,7 @@ def test_the_venue_may_count_more_but_not_less():
     assert passed(limits, Urgency.CANCEL) == 50
 
 
-def test_429_pauses_and_halves_the_rate_for_a_minute():
+def test_e03_429_pauses_and_halves_the_rate_for_a_minute():
     clock, limits = made(10)
     limits.slow_down(2.0)
     assert passed(limits, Urgency.ORDER) == 0
@@ -162,7 +162,7 @@ def test_429_pauses_and_halves_the_rate_for_a_minute():
     assert passed(limits, Urgency.ORDER) == 8
 
 
-def test_429_without_a_time_doubles_the_pause():
+def test_e03_429_without_a_time_doubles_the_pause():
     clock, limits = made(10)
     for pause_s in (1, 2, 4, 8, 16, 32, 60, 60):
         limits.slow_down(None)
@@ -173,7 +173,7 @@ def test_429_without_a_time_doubles_the_pause():
         assert passed(limits, Urgency.ORDER, tries=1) == 1
 
 
-def test_cancels_pass_in_a_pause_until_one_is_refused_too():
+def test_e03_cancels_pass_in_a_pause_until_one_is_refused_too():
     clock, limits = made(10)
     limits.slow_down(30.0)
     assert passed(limits, Urgency.CANCEL, tries=1) == 1
@@ -184,7 +184,7 @@ def test_cancels_pass_in_a_pause_until_one_is_refused_too():
     assert passed(limits, Urgency.CANCEL, tries=1) == 1
 
 
-async def test_a_ban_stops_everything_and_outlives_the_program():
+async def test_e04_a_ban_stops_everything_and_outlives_the_program():
     store = MemoryStore()
     clock, limits = made(5, 10.0, store=store)
     assert passed(limits, Urgency.CANCEL) == 5

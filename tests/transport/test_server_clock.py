@@ -48,7 +48,7 @@ class Bench:
         return self.times.now_ms() - self.clock.now_ns() / NS_PER_MS - self.ahead_ms
 
 
-async def test_the_answer_of_the_shortest_round_trip_counts():
+async def test_c03_the_answer_of_the_shortest_round_trip_counts():
     bench = Bench(delays=[(40, 900), (500, 10), (900, 900), (12, 8), (30, 30), (2000, 5), (5, 2000), (100, 100)])
     assert bench.times.uncertainty_ms == float("inf")
     await bench.times.sync()
@@ -57,7 +57,7 @@ async def test_the_answer_of_the_shortest_round_trip_counts():
     assert bench.lines == []
 
 
-async def test_a_lopsided_connection_is_told_as_unsure_and_the_error_stays_within():
+async def test_c03_a_lopsided_connection_is_told_as_unsure_and_the_error_stays_within():
     bench = Bench(delays=[(5, 995)])
     await bench.times.sync()
     assert abs(bench.error_ms()) <= bench.times.uncertainty_ms + 1 == 501
@@ -119,7 +119,7 @@ async def test_a_venue_that_does_not_tell_its_time_holds_a_request_back_for_two_
     bench.times.stop()
 
 
-async def test_a_refused_time_stamp_makes_it_ask_once_at_once():
+async def test_c01_a_refused_time_stamp_makes_it_ask_once_at_once():
     bench = Bench()
     bench.times.suspect()
     bench.times.suspect()
@@ -128,7 +128,7 @@ async def test_a_refused_time_stamp_makes_it_ask_once_at_once():
 
 
 @pytest.mark.parametrize("step_ms", [2000, -2000, 3_600_000])
-async def test_a_step_of_the_wall_clock_is_noticed_before_the_next_signature(step_ms):
+async def test_c01_a_step_of_the_wall_clock_is_noticed_before_the_next_signature(step_ms):
     bench = Bench()
     await bench.times.sync()
     await bench.times.settled()

@@ -175,7 +175,7 @@ async def test_a_loss_is_told_at_once_and_once(venue, bench):
     assert [event for event in it.speaker.events if event.startswith("lost")] == ["lost: listen key expired"]
 
 
-async def test_a_mute_socket_that_answers_pings_is_lost_by_the_content_timer(venue, bench):
+async def test_n08_a_mute_socket_that_answers_pings_is_lost_by_the_content_timer(venue, bench):
     it = bench(content_silence_s=5.0, ping_every_s=1.0)
     await it.live()
     for _ in range(8):
@@ -208,7 +208,7 @@ async def test_silence_is_normal_while_nothing_is_expected(venue, bench):
     assert "lost: no data for 5 s" in it.speaker.events
 
 
-async def test_a_black_hole_is_lost_by_the_transport_timer(bench):
+async def test_n07_a_black_hole_is_lost_by_the_transport_timer(bench):
     it = bench(transport_silence_s=10.0)
     await it.live()
     link = it.client._link
@@ -231,7 +231,7 @@ async def test_text_pings_measure_and_their_pongs_are_no_messages(venue, bench):
     assert "lost: no data for 3 s" in it.speaker.events
 
 
-async def test_the_back_off_grows_to_its_end_and_begins_anew_after_a_stable_minute(venue, bench):
+async def test_n11_the_back_off_grows_to_its_end_and_begins_anew_after_a_stable_minute(venue, bench):
     venue.refuse_handshake = True
     it = bench()
     waits = []
@@ -305,7 +305,7 @@ async def test_a_bug_in_the_handler_is_reported_and_the_socket_comes_again(venue
     assert [type(error) for error in reported] == [ZeroDivisionError, KeyError]
 
 
-async def test_a_huge_message_breaks_the_connection_only(venue, bench):
+async def test_n15_a_huge_message_breaks_the_connection_only(venue, bench):
     it = bench(max_message_bytes=1000)
     await it.live()
     await venue.open[0].send("x" * 100_000)
@@ -413,7 +413,7 @@ async def test_an_address_may_be_asked_for_each_time(venue):
     await client.stop()
 
 
-async def test_flapping_leaks_nothing(venue):
+async def test_n11_flapping_leaks_nothing(venue):
     it = Bench(venue, VirtualClock())
     it.client.start()
     await it.live()
@@ -439,7 +439,7 @@ async def test_flapping_leaks_nothing(venue):
     assert it.clock.next_timer_ns() is None
 
 
-async def test_a_certificate_must_be_trusted_and_name_the_host(tmp_path):
+async def test_n06_a_certificate_must_be_trusted_and_name_the_host(tmp_path):
     async def echo(socket: ServerConnection) -> None:
         async for text in socket:
             await socket.send("welcome" if text == "login" else text)

@@ -74,7 +74,7 @@ def pages(product: Product, trades: list[tuple[int, int, int]], **more: int) -> 
 @pytest.mark.parametrize("product", [PERP, SPOT])
 @pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 2500])
 @pytest.mark.parametrize("since_days", [0.01, 3, 20, None])
-async def test_nothing_is_missed_whatever_the_window_and_the_page(
+async def test_e13_nothing_is_missed_whatever_the_window_and_the_page(
     product: Product, count: int, since_days: float | None
 ):
     trades = [(n, 1 + n // 7, NOW_MS - 10 * DAY_MS + n * 300_000) for n in range(1, count + 1)]

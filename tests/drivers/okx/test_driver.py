@@ -126,7 +126,7 @@ async def test_a_quiet_book_stays(rig: Rig):
     assert driver.book(rig.perp).valid and driver.books.resyncs[rig.perp] == 0
 
 
-async def test_numbers_that_begin_anew_after_maintenance_are_no_gap(rig: Rig):
+async def test_e19_numbers_that_begin_anew_after_maintenance_are_no_gap(rig: Rig):
     driver, heard = driver_of(rig), []
     driver.subscribe_orderbook(rig.perp, heard.append)
     await rig.until(lambda: driver.book(rig.perp).valid)

@@ -131,7 +131,7 @@ async def test_the_dead_mans_timer_cancels_what_is_not_renewed(rig: Rig):
     assert len(rig.exchange.open_orders()) == 1, "switched off"
 
 
-async def test_many_fills_are_paged_to_the_end(rig: Rig):
+async def test_e13_many_fills_are_paged_to_the_end(rig: Rig):
     client_id = await rig.placed(BUY, "1.3", "60005")
     await rig.until(lambda: rig.told(client_id))
     for _ in range(130):

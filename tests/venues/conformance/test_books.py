@@ -55,7 +55,7 @@ def channel(rig: Rig, symbol: str) -> str:
     return rig.wire.book(rig.exchange.instruments[symbol])
 
 
-async def test_a_gap_invalidates_that_book_alone_until_it_is_whole_again(wired: Rig):
+async def test_e18_a_gap_invalidates_that_book_alone_until_it_is_whole_again(wired: Rig):
     ours, other = await follow_two(wired)
     synced, others = other.count(BookSynced), other.count(BookInvalid)
     before = len(ours.notes)
@@ -77,7 +77,7 @@ async def test_a_gap_invalidates_that_book_alone_until_it_is_whole_again(wired: 
 
 
 @pytest.mark.parametrize("fault", ["duplicate", "reorder"])
-async def test_doubled_and_swapped_changes_never_make_a_false_book(wired: Rig, fault: str):
+async def test_e18_doubled_and_swapped_changes_never_make_a_false_book(wired: Rig, fault: str):
     ours, _ = await follow_two(wired)
     assert wired.emulator is not None
     getattr(wired.emulator.faults, fault)(channel(wired, wired.perp))
@@ -99,7 +99,7 @@ async def test_a_lost_snapshot_is_asked_for_again(wired: Rig):
     assert sum(wired.wire.snapshot.split()[1] in seen.path for seen in wired.emulator.requests) >= 3
 
 
-async def test_gaps_without_end_do_not_hammer_the_venue(wired: Rig):
+async def test_e18_gaps_without_end_do_not_hammer_the_venue(wired: Rig):
     ours, _ = await follow_two(wired)
     assert wired.emulator is not None
     already = len(wired.emulator.requests)
@@ -113,7 +113,7 @@ async def test_gaps_without_end_do_not_hammer_the_venue(wired: Rig):
     await wired.until(ours.is_true, within_s=60, alive=True)
 
 
-async def test_a_book_that_stays_crossed_is_asked_for_anew(wired: Rig):
+async def test_e18_a_book_that_stays_crossed_is_asked_for_anew(wired: Rig):
     ours, other = await follow_two(wired)
     stage = wired.stage
     stage.book(wired.perp, [(60_500.0, 1.0)], [], snapshot=False)
@@ -135,7 +135,7 @@ async def test_a_cut_public_socket_invalidates_every_book_and_heals(wired: Rig):
     await wired.until(wired.is_live, within_s=60, alive=True)
 
 
-async def test_changes_and_a_gap_while_the_snapshot_is_on_its_way(wired: Rig):
+async def test_e18_changes_and_a_gap_while_the_snapshot_is_on_its_way(wired: Rig):
     assert wired.wire is not None and wired.emulator is not None
     if not wired.wire.snapshot:
         pytest.skip("the book comes whole over the socket")

@@ -37,7 +37,7 @@ def sent(rig: Rig, match: str) -> int:
     return sum(seen.method == method and path in seen.path for seen in rig.emulator.requests)
 
 
-async def test_a_lost_answer_is_unknown_and_the_order_is_found(wired: Rig):
+async def test_n02_a_lost_answer_is_unknown_and_the_order_is_found(wired: Rig):
     wire, faults = parts(wired)
     await wired.placed(BUY, "0.02", "58000")
     faults.lose_response(wire.place)
@@ -49,7 +49,7 @@ async def test_a_lost_answer_is_unknown_and_the_order_is_found(wired: Rig):
     assert len(wired.orders()) == 2 and sent(wired, wire.place) == 2, "nothing was sent twice"
 
 
-async def test_a_lost_answer_to_an_order_that_filled_and_went(wired: Rig):
+async def test_n03_a_lost_answer_to_an_order_that_filled_and_went(wired: Rig):
     wire, faults = parts(wired)
     faults.lose_response(wire.place)
     client_id, reply = await wired.place(BUY, "0.02", None, OrderType.MARKET)
@@ -60,7 +60,7 @@ async def test_a_lost_answer_to_an_order_that_filled_and_went(wired: Rig):
     assert len(wired.orders()) == 1
 
 
-async def test_a_lost_request_is_unknown_and_never_existed(wired: Rig):
+async def test_n01_a_lost_request_is_unknown_and_never_existed(wired: Rig):
     wire, faults = parts(wired)
     faults.lose_request(wire.place)
     client_id, reply = await wired.place(BUY, "0.02", "59000")
@@ -74,7 +74,7 @@ ANSWERS = [(venue, number) for venue, wire in WIRES.items() for number in range(
 
 @pytest.mark.parametrize("number", range(max(number for _, number in ANSWERS) + 1))
 @pytest.mark.parametrize("done", [True, False], ids=["carried out", "not carried out"])
-async def test_answers_that_say_nothing_leave_the_outcome_open(wired: Rig, number: int, done: bool):
+async def test_e01_e02_answers_that_say_nothing_leave_the_outcome_open(wired: Rig, number: int, done: bool):
     wire, faults = parts(wired)
     if number >= len(wire.unknown):
         pytest.skip("the venue has fewer such answers")
@@ -91,7 +91,7 @@ async def test_answers_that_say_nothing_leave_the_outcome_open(wired: Rig, numbe
     assert len(wired.orders()) == done and sent(wired, wire.place) == 1
 
 
-async def test_an_order_that_queries_do_not_show_yet_is_not_lost(wired: Rig):
+async def test_e11_an_order_that_queries_do_not_show_yet_is_not_lost(wired: Rig):
     wire, faults = parts(wired)
     faults.lag(4.0)
     faults.lose_response(wire.place)
@@ -105,7 +105,7 @@ async def test_an_order_that_queries_do_not_show_yet_is_not_lost(wired: Rig):
     assert len(wired.orders()) == 1
 
 
-async def test_too_many_requests_refuse_for_good_and_are_waited_out(wired: Rig):
+async def test_e03_too_many_requests_refuse_for_good_and_are_waited_out(wired: Rig):
     wire, faults = parts(wired)
     busy = wire.busy
     faults.answer(wire.place, busy.status, busy.body, busy.headers)
@@ -118,7 +118,7 @@ async def test_too_many_requests_refuse_for_good_and_are_waited_out(wired: Rig):
     assert wired.clock.now_ns() - before > 1.5 * NS_PER_S, "the time that the venue named was waited"
 
 
-async def test_a_ban_stops_every_request_until_it_ends(wired: Rig):
+async def test_e04_a_ban_stops_every_request_until_it_ends(wired: Rig):
     wire, faults = parts(wired)
     assert wired.emulator is not None
     faults.ban(90)
@@ -138,7 +138,7 @@ async def test_a_ban_stops_every_request_until_it_ends(wired: Rig):
     assert wired.orders() == []
 
 
-async def test_a_ban_is_remembered_by_the_next_driver(wired: Rig):
+async def test_e04_a_ban_is_remembered_by_the_next_driver(wired: Rig):
     wire, faults = parts(wired)
     if not wire.bans:
         pytest.skip("the venue has no words for a ban")
@@ -158,7 +158,7 @@ async def test_a_ban_is_remembered_by_the_next_driver(wired: Rig):
     assert await wired.patiently(again.fetch_balance())
 
 
-async def test_a_cancel_whose_answer_is_lost_is_tried_again_by_the_engine(wired: Rig):
+async def test_e09_a_cancel_whose_answer_is_lost_is_tried_again_by_the_engine(wired: Rig):
     wire, faults = parts(wired)
     client_id = await wired.placed(BUY, "0.02", "59000")
     faults.lose_response(wire.cancel)
@@ -200,7 +200,7 @@ async def test_an_amendment_whose_answer_is_lost_ends_in_the_truth(wired: Rig):
 @pytest.mark.parametrize(
     "trouble", [(502, "<html>bad gateway</html>"), (200, "<html>login</html>"), (200, ""), (500, "")], ids=str
 )
-async def test_a_failed_query_is_an_error_never_an_empty_list(wired: Rig, trouble: tuple[int, str]):
+async def test_e12_a_failed_query_is_an_error_never_an_empty_list(wired: Rig, trouble: tuple[int, str]):
     _, faults = parts(wired)
     await wired.placed(BUY, "0.5", None, OrderType.MARKET)
     client_id = await wired.placed(BUY, "0.02", "59000")
@@ -222,7 +222,7 @@ async def test_a_failed_query_is_an_error_never_an_empty_list(wired: Rig, troubl
 
 
 @pytest.mark.parametrize("skew_ms", [2_000, -2_000, 40_000, -40_000])
-async def test_a_wrong_clock_of_ours_does_not_matter(unstarted: Rig, skew_ms: int):
+async def test_c01_a_wrong_clock_of_ours_does_not_matter(unstarted: Rig, skew_ms: int):
     assert unstarted.emulator is not None
     unstarted.emulator.skew_ms = skew_ms
     await unstarted.start_driver()
@@ -234,7 +234,7 @@ async def test_a_wrong_clock_of_ours_does_not_matter(unstarted: Rig, skew_ms: in
 
 
 @pytest.mark.parametrize("skew_ms", [40_000, -40_000])
-async def test_a_clock_that_steps_is_measured_again(wired: Rig, skew_ms: int):
+async def test_c01_a_clock_that_steps_is_measured_again(wired: Rig, skew_ms: int):
     assert wired.emulator is not None
     kept = await wired.placed(BUY, "0.02", "58000")
     wired.emulator.skew_ms = skew_ms
@@ -274,7 +274,7 @@ async def test_without_a_key_public_data_works_and_private_calls_say_so(unstarte
     assert isinstance(reply, AuthError), repr(reply)
 
 
-async def test_an_unreachable_venue_is_certainly_not_served(wired: Rig):
+async def test_n06_an_unreachable_venue_is_certainly_not_served(wired: Rig):
     assert wired.emulator is not None
     await wired.emulator.stop()
     _, reply = await wired.place(BUY, "0.02", "59000")

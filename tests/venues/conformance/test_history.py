@@ -30,7 +30,7 @@ async def test_fills_of_every_instrument_are_found_by_the_next_driver(wired: Rig
     assert [f.ts for f in asked] == sorted(f.ts for f in asked)
 
 
-async def test_fills_of_nine_days_are_found_whatever_the_venues_window_is(wired: Rig):
+async def test_e13_fills_of_nine_days_are_found_whatever_the_venues_window_is(wired: Rig):
     since = wired.clock.now_ms() - 60_000
     for days in (4.5, 4.5, 0.0):
         await wired.placed(BUY, "0.02", None, OrderType.MARKET)

@@ -25,7 +25,7 @@ def stream_news(rig: Rig) -> list[bool]:
     return [event.live for event in rig.events if isinstance(event, AccountStream)]
 
 
-async def test_a_cut_private_stream_is_told_and_what_was_missed_is_found(wired: Rig):
+async def test_n10_a_cut_private_stream_is_told_and_what_was_missed_is_found(wired: Rig):
     assert wired.emulator is not None and wired.wire is not None
     client_id = await wired.placed(BUY, "0.02", "60005")
     await wired.until(lambda: wired.told(client_id))
@@ -49,7 +49,7 @@ async def test_a_cut_private_stream_is_told_and_what_was_missed_is_found(wired: 
     assert len(wired.events) > told, "the stream that is back tells again"
 
 
-async def test_a_stream_that_answers_pings_but_says_nothing_is_replaced(wired: Rig):
+async def test_n08_a_stream_that_answers_pings_but_says_nothing_is_replaced(wired: Rig):
     assert wired.emulator is not None and wired.wire is not None
     wired.driver.subscribe_orderbook(wired.perp, lambda event: None)
     wired.driver.subscribe_ticks(wired.perp, lambda event: None)
@@ -65,7 +65,7 @@ async def test_a_stream_that_answers_pings_but_says_nothing_is_replaced(wired: R
     assert {id(socket) for socket in wired.emulator.sockets} - opened, "there is a new connection"
 
 
-async def test_a_connection_without_answers_is_replaced(wired: Rig):
+async def test_n07_a_connection_without_answers_is_replaced(wired: Rig):
     assert wired.emulator is not None
     wired.driver.subscribe_orderbook(wired.perp, lambda event: None)
     book = wired.driver.book(wired.perp)
@@ -78,7 +78,7 @@ async def test_a_connection_without_answers_is_replaced(wired: Rig):
     assert stream_news(wired)[-1] is True
 
 
-async def test_flapping_sockets_leave_nothing_behind(wired: Rig):
+async def test_n11_flapping_sockets_leave_nothing_behind(wired: Rig):
     assert wired.emulator is not None
     wired.driver.subscribe_orderbook(wired.perp, lambda event: None)
     await wired.until(wired.is_live)
@@ -152,7 +152,7 @@ STRANGE = (
 """Messages that no venue is known to send."""
 
 
-async def test_messages_of_an_unknown_kind_are_borne(wired: Rig):
+async def test_e21_messages_of_an_unknown_kind_are_borne(wired: Rig):
     assert wired.emulator is not None
     wired.driver.subscribe_orderbook(wired.perp, lambda event: None)
     wired.driver.subscribe_ticks(wired.perp, lambda event: None)

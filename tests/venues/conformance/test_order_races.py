@@ -43,7 +43,7 @@ async def test_an_amended_quantity_is_the_total_with_what_is_filled(rig: Rig):
     assert (order.quantity, order.filled, order.price) == (Decimal("0.03"), Decimal("0.015"), Decimal(60005))
 
 
-async def test_a_part_filled_order_keeps_its_fills_when_it_is_cancelled(rig: Rig):
+async def test_e08_a_part_filled_order_keeps_its_fills_when_it_is_cancelled(rig: Rig):
     client_id = await half_filled(rig)
     reply = await rig.cancel(client_id)
     assert isinstance(reply, OrderUpdate), repr(reply)
@@ -54,7 +54,7 @@ async def test_a_part_filled_order_keeps_its_fills_when_it_is_cancelled(rig: Rig
         assert (seen.state, seen.filled, seen.quantity) == (OrderState.CANCELED, Decimal("0.015"), Decimal("0.02"))
 
 
-async def test_a_cancel_that_comes_after_the_fill_is_no_cancel(rig: Rig):
+async def test_e08_a_cancel_that_comes_after_the_fill_is_no_cancel(rig: Rig):
     client_id = await half_filled(rig)
     rig.stage.print(rig.perp, 60004.0, 1.0)
     reply = await rig.cancel(client_id)
@@ -138,7 +138,7 @@ async def test_a_forced_trade_is_marked(rig: Rig):
 
 
 @pytest.mark.parametrize("fault", ["duplicate", "reorder", "drop_message"])
-async def test_private_messages_doubled_swapped_or_lost_leave_the_truth_to_be_found(wired: Rig, fault: str):
+async def test_e05_e06_e07_private_messages_doubled_swapped_or_lost_leave_the_truth_to_be_found(wired: Rig, fault: str):
     assert wired.emulator is not None and wired.wire is not None
     for _ in range(3):
         getattr(wired.emulator.faults, fault)(wired.wire.account_channels)

@@ -60,7 +60,7 @@ async def test_an_orders_life_over_the_socket(fast: Rig):
 
 
 @pytest.mark.parametrize("lost", ["lose_response", "lose_request"])
-async def test_an_operation_whose_answer_does_not_come_is_unknown(fast: Rig, lost: str):
+async def test_n01_n02_an_operation_whose_answer_does_not_come_is_unknown(fast: Rig, lost: str):
     assert fast.emulator is not None
     getattr(fast.emulator.faults, lost)(lambda method, path, body: method == "WS" and b"59000" in body)
     client_id, reply = await fast.place(BUY, "0.02", "59000")
