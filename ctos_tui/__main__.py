@@ -28,6 +28,7 @@ from engine.kernel.errors import (
 
 _COMMANDS = {
     "run": ("ctos_tui.cli.run", "The same engine with no screen; JSON lines on stdout."),
+    "attach": ("ctos_tui.cli.attach", "Bring the console of a running engine to this terminal."),
     "panic": ("ctos_tui.cli.panic", "Halt a running engine from another shell and cancel its orders."),
     "call": ("ctos_tui.cli.call", "One trading syscall; JSON on stdout."),
     "init": ("ctos_tui.cli.init", "Write commented configuration templates."),
@@ -77,12 +78,20 @@ class LazyGroup(click.Group):
 def cli(context: click.Context, **options: Any) -> None:
     """CTOS: run trading strategies from a terminal. Without a command the console opens, on paper money by default."""
     if context.invoked_subcommand is None:
+        from ctos_tui.front import Link, stand_in_front
+        from ctos_tui.terminal.check import terminal_problem
+
+        trouble = terminal_problem()
+        if trouble is not None:
+            click.echo(f"ctos-tui: {trouble}", err=True)
+            sys.exit(2)
+        link = Link(stand_in_front())
         gc.disable()  # until the first frame: nothing that importing makes is garbage
         os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # none is meant, and the search for them is slow
         from ctos_tui.console import open_console
 
         theme = options.pop("theme")
-        sys.exit(open_console(theme=theme, **options))
+        sys.exit(open_console(link, theme=theme, **options))
     given = [name for name in options if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
     if given:
         names = ", ".join(f"--{name}" for name in given)

@@ -68,6 +68,14 @@ _GLOBAL: Final = (
         palette="Quit",
     ),
     Action(
+        "detach",
+        "detach",
+        "Leave the screen; engine and strategies go on, and `ctos-tui attach` brings the screen back.",
+        ("ctrl+d",),
+        (EVERYWHERE,),
+        palette="Detach: the engine goes on without a screen",
+    ),
+    Action(
         "palette",
         "palette",
         "Find any action by typing part of its name.",

@@ -68,8 +68,8 @@ class ConsoleApp(TerminalApp[None]):
     def __init__(
         self,
         port: Port,
-        *,
         workplace: Workplace | None = None,
+        *,
         theme: str | None = None,
         device: TerminalDevice | None = None,
         stop_policy: OnStop = "keep",

@@ -1,8 +1,8 @@
 """Opens the console beside the engine on one event loop and decides what happens when either ends.
 
-The loop is ours: the screen is one task beside the engine, so that the terminal may go without taking the engine
-along. A lost terminal, SIGTERM and SIGINT end a run gracefully: the screen leaves first, then the engine saves and
-stops. SIGUSR1 writes the stacks of all threads to stderr.
+The loop is ours: screens come and go as tasks beside the engine. SIGTERM, SIGINT and the operator end a run
+gracefully: the screen leaves first, strategies and orders come to rest, then the engine saves and stops. What a lost
+terminal does is configured. SIGUSR1 writes the stacks of all threads to stderr.
 """
 
 from __future__ import annotations
@@ -10,78 +10,86 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import gc
+import os
 import signal
+from collections.abc import Mapping
 from typing import Any
 
-import click
-
-from ctos_tui.terminal.check import terminal_problem
+from ctos_tui.ending import Ending
+from ctos_tui.faces import FrontFace
+from ctos_tui.front import Link
+from ctos_tui.showing import Screen, Showing
 from engine.boot.options import SystemOptions
-from engine.boot.system import build_system
-
-_EXIT_LIMIT_S = 20
-
-
-def open_console(theme: str | None, **options: Any) -> int:
-    """Run the console until the operator leaves or the terminal is lost; returns the exit code."""
-    trouble = terminal_problem()
-    if trouble is not None:
-        click.echo(f"ctos-tui: {trouble}", err=True)
-        return 2
-    return asyncio.run(_run(theme, SystemOptions(**options)))
+from engine.boot.system import System, build_system
+from engine.boot.winding_down import loss_policy
 
 
-async def _run(theme: str | None, options: SystemOptions) -> int:
-    from ctos_tui.app import ConsoleApp
-    from ctos_tui.local_port import LocalPort
+def open_console(link: Link, theme: str | None, **options: Any) -> int:
+    """Run the console and the engine until the end of the program; returns the exit code.
 
+    Args:
+        link: The process in front, which has the terminal.
+        theme: Name of the theme.
+        options: Fields of `SystemOptions`.
+    """
+    return asyncio.run(_run(link, theme, SystemOptions(**options)))
+
+
+async def _run(link: Link, theme: str | None, options: SystemOptions) -> int:
     loop = asyncio.get_running_loop()
-    system = build_system(options, loop)
-    app = ConsoleApp(LocalPort(system), theme=theme)
+    system = build_system(options, loop, "console")
     faulthandler.register(signal.SIGUSR1)
-    leaving = asyncio.Event()
-
-    def leave(reason: str) -> None:
-        if leaving.is_set():
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.alarm(1)
-            return
-        leaving.set()
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(_EXIT_LIMIT_S)
-        app.leave(reason)
-
-    def lost(where: str) -> None:
-        # One hang-up is noticed by signal and by read or write: that is no second request to leave at once.
-        if not leaving.is_set():
-            leave(f"the terminal was lost ({where})")
-
-    app.on_terminal_lost = lost  # type: ignore[method-assign]
-    loop.add_signal_handler(signal.SIGHUP, lost, "hangup")
-    loop.add_signal_handler(signal.SIGTERM, leave, "terminated")
-    loop.add_signal_handler(signal.SIGINT, leave, "interrupted")
-    screen = asyncio.create_task(app.run_async(), name="console")
-    painted = asyncio.create_task(app.first_frame.wait(), name="first-frame")
+    ending = Ending(system)
+    ending.follow(loop, signal.SIGTERM, signal.SIGINT)
+    showing = Showing(system, ending, theme)
+    start: asyncio.Task[None] | None = None
     try:
-        await asyncio.wait({screen, painted}, return_when=asyncio.FIRST_COMPLETED)
-        # What exists now lives as long as the program: left out of every later collection, which is short then.
-        gc.collect()
-        gc.freeze()
-        gc.enable()
-        if screen.done():
-            await screen
-            return app.return_code or 0
-        start = asyncio.create_task(system.start(), name="engine-start")
-        await asyncio.wait({screen, start}, return_when=asyncio.FIRST_COMPLETED)
-        if start.done() and start.exception() is not None:
-            app.leave("the engine could not start")
-        await screen
+        screen = showing.open(FrontFace(link, loop))
+        await _first_frame(screen)
+        start = loop.create_task(_start(system), name="engine-start")
+        due = loop.create_task(ending.due.wait(), name="ending")
+        await asyncio.wait({start, due}, return_when=asyncio.FIRST_COMPLETED)
+        if not due.done() and start.exception() is None:
+            await due
+        ending.tell("the engine could not start")
+        due.cancel()
         if start.done():
             start.result()
-        else:
-            start.cancel()
     finally:
-        painted.cancel()
-        screen.cancel()
-        await system.stop()
-    return app.return_code or 0
+        if start is not None:
+            start.cancel()
+        try:
+            await showing.conclude()
+        finally:
+            await system.stop()
+    return ending.code
+
+
+async def _first_frame(screen: Screen) -> None:
+    """Wait for it; nothing heavy is loaded before."""
+    waits = [asyncio.ensure_future(event.wait()) for event in (screen.app.first_frame, screen.over)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    # What exists now lives as long as the program: left out of every later collection, which is short then.
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
+async def _start(system: System) -> None:
+    await system.start()
+    warning = _bare_ssh_warning(system, os.environ)
+    if warning:
+        system.engine.say(warning, "warn")
+
+
+def _bare_ssh_warning(system: System, environ: Mapping[str, str]) -> str:
+    """Return what to say when real money depends on an ssh connection."""
+    on_ssh = "SSH_TTY" in environ and not ({"TMUX", "STY"} & environ.keys())
+    if not (system.choice.is_live and on_ssh and loss_policy(system) == "stop"):
+        return ""
+    return (
+        "live on a bare ssh connection: when it drops, the program stops, as console.on_terminal_lost: stop says; "
+        "run it in tmux, or say detach"
+    )

@@ -11,6 +11,7 @@ from ctos_tui.keymap import Keymap
 from ctos_tui.port import Port
 from ctos_tui.session import Session
 from ctos_tui.ticket import Ticket
+from engine.io.settings import OnStop
 
 
 class Host(Protocol):
@@ -21,6 +22,7 @@ class Host(Protocol):
     feed: Feed
     keymap: Keymap
     ticket: Ticket | None
+    stop_policy: OnStop
 
     def stage(self, intent: OrderIntent, typed: str = "") -> None:
         """Stage an order; it is sent by Enter."""
@@ -45,6 +47,12 @@ class Host(Protocol):
 
     def close_card(self) -> None:
         """Take the card away."""
+
+    def quit(self, policy: OnStop) -> None:
+        """Leave the screen and end the program."""
+
+    def detach(self) -> None:
+        """Leave the screen; the engine goes on."""
 
     def show_market(self, symbol: str) -> None:
         """Focus a market in every pane."""

@@ -27,14 +27,16 @@ class News:
 
     Args:
         session: Shows the notes.
-        bell: Rings the terminal's bell.
-        panic_hint: What another press of the panic key would do now.
+
+    Attributes:
+        bell: Rings the terminal's bell, while there is one.
+        panic_hint: What another press of the panic key would do now, while there is a screen.
     """
 
-    def __init__(self, session: Session, bell: Callable[[], None], panic_hint: Callable[[], str]) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._bell = bell
-        self._panic_hint = panic_hint
+        self.bell: Callable[[], object] = lambda: None
+        self.panic_hint: Callable[[], str] = lambda: ""
         self._told: dict[str, OrderState] = {}
         self._declined: dict[str, str] = {}
         self._halt = ""
@@ -82,7 +84,7 @@ class News:
             level = "good" if event.confirmed else "danger" if event.trouble else "warn"
             line = "info" if event.confirmed else "error" if event.trouble else "warn"
             self._session.feed.say(f"PANIC: {event.text}", line)
-            self._session.say(f"PANIC: {event.text}{self._panic_hint()}", level, log=False)
+            self._session.say(f"PANIC: {event.text}{self.panic_hint()}", level, log=False)
 
     def _on_anomaly(self, event: AnomalyChanged) -> None:
         anomaly = event.anomaly
@@ -101,7 +103,7 @@ class News:
         now_ns = self._session.now()
         if severity in _RINGS[self._session.port.settings.bell] and now_ns - self._rang_ns >= _RING_GAP_NS:
             self._rang_ns = now_ns
-            self._bell()
+            self.bell()
 
 
 def _trouble(order: Order) -> str:

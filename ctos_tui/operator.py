@@ -13,6 +13,7 @@ from ctos_tui.command.grammar import parse
 from ctos_tui.command.intents import (
     Arm,
     CancelOrders,
+    Detach,
     Disarm,
     Flatten,
     GoTo,
@@ -68,6 +69,9 @@ class View(Protocol):
 
     def ask_quit(self) -> None:
         """Open the question before leaving."""
+
+    def detach(self) -> None:
+        """Leave the screen; the engine goes on."""
 
     def question_opened(self) -> None:
         """Tell the key guard that something asks."""
@@ -345,6 +349,8 @@ class Operator:
                 self.view.show_help(intent.topic)
             case Quit():
                 self.view.ask_quit()
+            case Detach():
+                self.view.detach()
             case SwitchAccount():
                 return self._switch(intent.account)
         return ""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
-from ctos_tui.cli.jsonlines import write_line
+from ctos_tui.cli.jsonlines import naming_stdout
 from engine.boot.system import System
+from engine.boot.winding_down import StopReport
+from engine.io.plain_json import to_json
 from engine.kernel.errors import StorageError
 from engine.runtime.anomalies import AnomalyChanged
 from engine.runtime.events import (
@@ -26,11 +29,15 @@ class EventWriter:
     Attributes:
         failure: Why stdout takes no more; nothing is written after it.
         on_failure: Called once when stdout fails.
+        is_held: Whether lines must not be written now: the terminal they would go to shows a screen.
     """
 
     def __init__(self, system: System) -> None:
         self.failure: BrokenPipeError | StorageError | None = None
         self.on_failure: Callable[[], object] = lambda: None
+        self.is_held: Callable[[], bool] = lambda: False
+        self._held = 0
+        self._stdout = sys.stdout  # a screen puts something else in its place
         self._clock = system.clock
         bus = system.bus
         bus.subscribe(OrderChanged, self._order)
@@ -45,11 +52,32 @@ class EventWriter:
     def _write(self, type: str, **fields: Any) -> None:
         if self.failure is not None:
             return
+        if self.is_held():
+            self._held += 1
+            return
         try:
-            write_line({"type": type, "ts": self._clock.now_ms(), **fields})
+            if self._held:
+                self._put({"type": "held_back", "ts": self._clock.now_ms(), "count": self._held})
+                self._held = 0
+            self._put({"type": type, "ts": self._clock.now_ms(), **fields})
         except (BrokenPipeError, StorageError) as error:
             self.failure = error
             self.on_failure()
+
+    def _put(self, line: dict[str, Any]) -> None:
+        with naming_stdout():
+            self._stdout.write(to_json(line) + "\n")
+
+    def stopped(self, report: StopReport) -> None:
+        """Write what became of resting orders."""
+        self._write(
+            "stopped",
+            on_stop=report.policy,
+            cancelled=[order.client_id for order in report.cancelled],
+            unconfirmed=[order.client_id for order in report.unconfirmed],
+            kept=[order.client_id for order in report.kept],
+            held=[order.client_id for order in report.held],
+        )
 
     def close(self, summary: dict[str, Any]) -> None:
         """Write the last line.
@@ -60,7 +88,7 @@ class EventWriter:
         """
         if self.failure is not None:
             raise self.failure
-        write_line(summary)
+        self._put(summary)
 
     def _order(self, event: OrderChanged) -> None:
         order = event.order

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 from typing import Any
 
 import click
 
 from ctos_tui.cli.options import Duration, system_options
 from ctos_tui.cli.report import EventWriter
-from ctos_tui.cli.waiting import Ending, watch_signals
+from ctos_tui.cli.waiting import watch_signals
+from ctos_tui.ending import Ending
+from ctos_tui.showing import Showing
 from engine.boot.full_speed import run_at_full_speed
 from engine.boot.options import SystemOptions
 from engine.boot.summary import Tally, summary
 from engine.boot.system import NEVER_ARMED, System, build_system
+from engine.boot.winding_down import loss_policy
+from engine.kernel.clock import sleep
 from engine.kernel.errors import ConfigError
 from engine.runtime.trading_state import TradingMode
 
@@ -45,9 +51,22 @@ def command(strategies: tuple[str, ...], duration: float | None, **options: Any)
 async def _run(options: SystemOptions, wanted: list[tuple[str, str, dict[str, str]]], duration: float | None) -> None:
     loop = asyncio.get_running_loop()
     system = build_system(options, loop, "run")
-    ending = Ending(loop)
+    ending = Ending(system)
+    ending.follow(loop, signal.SIGTERM, signal.SIGINT)
+    showing = Showing(system, ending)
     writer = EventWriter(system)
-    writer.on_failure = ending.tell
+    writer.is_held = lambda: showing.is_on(sys.__stdout__)
+    is_lost = False
+
+    def lost(reason: str) -> None:
+        nonlocal is_lost
+        is_lost = loss_policy(system) == "detach"
+        if not is_lost:
+            ending.tell(reason)
+
+    loop.add_signal_handler(signal.SIGHUP, lost, "SIGHUP")
+    on_terminal = sys.__stdout__ is not None and sys.__stdout__.isatty()
+    writer.on_failure = lambda: (lost if on_terminal else ending.tell)("stdout takes no more")
     tally = Tally(system.bus)
     closing: dict[str, Any] = {}
     try:
@@ -59,12 +78,28 @@ async def _run(options: SystemOptions, wanted: list[tuple[str, str, dict[str, st
         else:
             system.engine.say(f"{system.account.name} is live and not armed: {NEVER_ARMED}", "warn")
         _launch(system, wanted)
-        await ending.wait(system.clock, duration)
+        await _wait(ending, system, duration)
     finally:
-        if system.ready:
-            closing = summary(system, tally)
-        await system.stop()
-    writer.close(closing)
+        ending.tell("it is over")
+        try:
+            report = await showing.conclude()
+            if report.is_needed:
+                writer.stopped(report)
+                closing = summary(system, tally)
+        finally:
+            await system.stop()
+    if not is_lost:
+        writer.close(closing)
+
+
+async def _wait(ending: Ending, system: System, duration: float | None) -> None:
+    """Wait for the end, at most for `duration` seconds of market time."""
+    waits: list[asyncio.Future[object]] = [asyncio.ensure_future(ending.due.wait())]
+    if duration is not None:
+        waits.append(asyncio.ensure_future(sleep(system.clock, duration)))
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
 
 
 def _launch(system: System, wanted: list[tuple[str, str, dict[str, str]]]) -> None:

@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 from ctos_tui.command.cursor import Cursor
 from ctos_tui.command.intents import (
     Arm,
+    Detach,
     Disarm,
     GoTo,
     HaltPolicy,
@@ -236,5 +237,6 @@ _READERS: Final[dict[str, Reader]] = {
     "account": _account,
     "theme": _theme,
     "help": _help,
+    "detach": lambda _: Detach(),
     "quit": lambda _: Quit(),
 }

@@ -299,6 +299,13 @@ class Quit(msgspec.Struct, frozen=True):
         return "quit"
 
 
+class Detach(msgspec.Struct, frozen=True):
+    """Leave the screen; the engine goes on."""
+
+    def __str__(self) -> str:
+        return "detach"
+
+
 OrderIntent = PlaceOrder | Target | Flatten | Reverse | MoveOrder | BumpOrder
 """Intents that are staged with a preview before they are sent."""
 Intent = (
@@ -321,6 +328,7 @@ Intent = (
     | SetTheme
     | Help
     | Quit
+    | Detach
 )
 
 

@@ -42,6 +42,7 @@ VERBS: Final[tuple[Verb, ...]] = (
     Verb("account", "account NUMBER|NAME", "switch the account"),
     Verb("theme", "theme NAME", "change the colours"),
     Verb("help", "help [WORD]", "show help", ("?",)),
+    Verb("detach", "detach", "leave the screen; the engine goes on until ctos-tui attach"),
     Verb("quit", "quit", "leave the console", ("exit",)),
 )
 

@@ -18,6 +18,7 @@ def desk_actions(app: ConsoleApp) -> dict[str, Callable[[], None]]:
     found: dict[str, Callable[[], None]] = {
         "panic": operator.panic,
         "quit": lambda: _quit(app),
+        "detach": app.detach,
         "palette": lambda: _palette(app),
         "help": lambda: app.show_help(""),
         "prompt.open": lambda: app.open_prompt(),

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from ctos_tui.host import Host
 from ctos_tui.numbers import by_step
 from ctos_tui.panes.cells import Row, Span
 from ctos_tui.panes.describe import short_symbol
 from ctos_tui.screens.card import BLANK, Card, paragraph
+from engine.io.settings import OnStop
 from engine.kernel.strategy import StopPolicy
 from engine.runtime.accounts import Mode
+
+_OTHER: Final[dict[OnStop, OnStop]] = {"keep": "cancel", "cancel": "keep"}
 
 
 class Question(Card):
@@ -69,11 +75,7 @@ class QuitQuestion(Question):
         orders = port.working_orders()
         positions = [row for row in port.positions() if row.quantity]
         running = [row for row in port.instances() if row.state not in ("stopped",)]
-        where = (
-            "the paper venue keeps them; they meet the market again at the next start"
-            if port.account.mode is Mode.PAPER
-            else "they stay at the venue and can fill while the console is closed"
-        )
+        where = f"leaving {_effect(self.host, self.host.stop_policy)}; on_stop in ctos.yaml decides"
         rows: list[Row] = []
 
         def say(key: str, head: str, items: list[str], tail: str) -> None:
@@ -95,27 +97,44 @@ class QuitQuestion(Question):
             "positions",
             f"Positions {len(held)}",
             held,
-            "they stay open, nobody watches them while the console is closed",
+            "they stay open, and nobody watches them while the program is stopped",
         )
         names = [f"{row.name} {row.state}" for row in running]
-        say("strategies", f"Strategies {len(names)}", names, "they are saved and come back at the next start")
+        say(
+            "strategies",
+            f"Strategies {len(names)}",
+            names,
+            "leaving saves them, and they come back at the next start; detaching lets them trade on",
+        )
         return rows
 
     def choices(self) -> list[tuple[str, str, str]]:
-        """Return stay, leave, and leave with nothing resting."""
+        """Return stay, leave as configured, leave the other way, and detach."""
+        policy = self.host.stop_policy
+        other = _OTHER[policy]
+        words = {"keep": "Keep orders and leave", "cancel": "Cancel orders and leave"}
         return [
             ("stay", "Stay", "go on"),
-            ("leave", "Leave", "orders and positions stay as they are"),
-            ("cancel", "Cancel orders and leave", "every resting order is cancelled first"),
+            (policy, "Leave", _effect(self.host, policy)),
+            (other, words[other], _effect(self.host, other)),
+            ("detach", "Detach", "engine and strategies go on without a screen; ctos-tui attach"),
         ]
 
     def chosen(self, key: str) -> None:
-        """Stay or leave."""
-        if key == "cancel":
-            for order in self.host.port.working_orders():
-                self.host.run_line(f"x #{order.label}")
-        if key in ("leave", "cancel"):
-            self.app.exit()
+        """Stay, leave or detach."""
+        if key == "detach":
+            self.host.detach()
+        elif key == "cancel" or key == "keep":
+            self.host.quit(key)
+
+
+def _effect(host: Host, policy: OnStop) -> str:
+    """Return what leaving does to resting orders."""
+    if policy == "cancel":
+        return "cancels resting orders, but for protective stops"
+    if host.port.account.mode is Mode.PAPER:
+        return "keeps orders: they meet the market again at the next start"
+    return "keeps orders at the venue, where they can fill meanwhile"
 
 
 class StopQuestion(Question):

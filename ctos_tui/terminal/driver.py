@@ -169,7 +169,9 @@ class PacedDriver(LinuxDriver):
         return super()._get_terminal_size()
 
     def _send_size(self) -> None:
-        size = Size(*self._get_terminal_size())
+        # The app asks here first: otherwise it would ask the standard streams, which need not be this terminal.
+        self._size = self._get_terminal_size()
+        size = Size(*self._size)
         self._post(self._app.post_message, events.Resize(size, size))
 
     def resized(self) -> None:

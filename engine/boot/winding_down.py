@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Literal
 
 from engine.boot.system import System
+from engine.io.settings import OnLost, OnStop
 from engine.kernel.orders import Order
 from engine.runtime.events import OrderChanged
 
-OnStop = Literal["keep", "cancel"]
 CONFIRM_S = 8.0
 """So long the venue's answers to cancels are waited for; they are due within 10 s of the signal."""
 _STOPPING = "the program is stopping: nothing is sent any more"
@@ -31,6 +30,7 @@ class StopReport:
         kept: Those that go on resting at the venue.
         held: Stops that only this program would have sent.
         positions: How many positions stay open.
+        is_needed: Whether the system had started, so that there is something to tell.
     """
 
     policy: OnStop
@@ -39,6 +39,7 @@ class StopReport:
     kept: tuple[Order, ...] = ()
     held: tuple[Order, ...] = ()
     positions: int = 0
+    is_needed: bool = True
 
     @property
     def lines(self) -> list[str]:
@@ -64,13 +65,9 @@ def stop_policy(system: System) -> OnStop:
     return system.config.on_stop or ("cancel" if system.choice.is_live else "keep")
 
 
-def say_what_happens(system: System, policy: OnStop) -> str:
-    """Return what a stop will do to resting orders, in words for the question before it."""
-    if policy == "cancel":
-        return "they are cancelled, but for protective stops"
-    if system.choice.is_live:
-        return "they stay at the venue and can fill while the program is stopped"
-    return "the paper venue keeps them; they meet the market again at the next start"
+def loss_policy(system: System) -> OnLost:
+    """Return what happens when the terminal is lost."""
+    return system.config.console.on_terminal_lost or ("detach" if system.choice.is_live else "stop")
 
 
 async def wind_down(system: System, policy: OnStop, hurry: asyncio.Event, limit_s: float = CONFIRM_S) -> StopReport:
@@ -83,7 +80,7 @@ async def wind_down(system: System, policy: OnStop, hurry: asyncio.Event, limit_
         limit_s: So long confirmations are waited for.
     """
     if not system.ready:
-        return StopReport(policy)
+        return StopReport(policy, is_needed=False)
     engine, tracker = system.engine, system.engine.tracker
     engine.desk.stopping = _STOPPING
     system.manager.sleep_all()

@@ -20,6 +20,8 @@ Rate = Annotated[Decimal, Field(ge=Decimal("-0.01"), le=Decimal("0.1"))]
 Venue = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{1,15}$")]
 Currency = Annotated[str, StringConstraints(to_upper=True, pattern=r"^[A-Za-z0-9]{2,10}$")]
 Size = Annotated[str, StringConstraints(pattern=r"^\d{1,12}(\.\d{1,12})?\$?$")]
+OnStop = Literal["keep", "cancel"]
+OnLost = Literal["detach", "stop"]
 Chords = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 
 
@@ -140,9 +142,9 @@ class ConsoleConfig(FileModel):
     )
     bell: Literal["off", "crit", "warn"] = Field("crit", description="severity that rings the terminal's bell")
     keys: dict[str, Chords] = Field(default_factory=dict, description="chords by action, as `panic: f9`")
-    on_terminal_lost: Literal["detach", "stop"] | None = Field(
+    on_terminal_lost: OnLost | None = Field(
         None,
-        description="detach goes on without a screen, stop ends in good order; by default detach live, stop on paper",
+        description="detach: the engine goes on; stop: it ends in good order; by default detach live, stop on paper",
     )
 
 
@@ -243,7 +245,7 @@ class Config(FileModel):
         None, description="paper makes every account trade on paper; live is said by each account in accounts.yaml"
     )
     market: str = Field("synthetic:1", min_length=1, description="synthetic:SEED, replay:FILE, live or live:VENUE")
-    on_stop: Literal["keep", "cancel"] | None = Field(
+    on_stop: OnStop | None = Field(
         None, description="what becomes of resting orders when the program stops; by default cancel live, keep on paper"
     )
     log_level: Literal["debug", "info", "warn", "error"] = Field("info", description="least level that is logged")

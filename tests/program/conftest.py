@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,3 +27,13 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
     yield begin
     for terminal in started:
         terminal.close()
+    end_engine(tmp_path)
+
+
+def end_engine(config: Path) -> None:
+    """End the engine that a test left running without a screen."""
+    lock = config / "state" / "ctos.lock"
+    holder = lock.read_text().strip() if lock.exists() else ""
+    if holder:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(holder), signal.SIGKILL)

@@ -15,6 +15,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import pyte
@@ -34,6 +35,7 @@ KEYS = {
     "pagedown": "\x1b[6~",
     "f1": "\x1bOP",
     "f9": "\x1b[20~",
+    "ctrl+d": "\x04",
     "ctrl+p": "\x10",
     "ctrl+u": "\x15",
 }
@@ -57,6 +59,7 @@ class Terminal:
         options: Options of the command behind the usual ones.
         environment: Variables to add; a value of None takes one away.
         command: Arguments instead of the console's own.
+        ignore_hangup: Whether SIGHUP is ignored, as under nohup.
     """
 
     def __init__(
@@ -66,8 +69,10 @@ class Terminal:
         options: tuple[str, ...] = (),
         environment: Mapping[str, str | None] | None = None,
         command: tuple[str, ...] | None = None,
+        ignore_hangup: bool = False,
     ) -> None:
         self.output = b""
+        self.config = config
         self._tail = b""
         self._screen = pyte.Screen(*size)
         self._stream = pyte.ByteStream(self._screen)
@@ -82,7 +87,7 @@ class Terminal:
             stderr=slave,
             env=_environment(config, environment or {}),
             start_new_session=True,
-            preexec_fn=_take_terminal,
+            preexec_fn=partial(_take_terminal, ignore_hangup),
             cwd=ROOT,
         )
         # One end is kept open, so that the terminal's settings can be looked at after the program has gone.
@@ -240,6 +245,11 @@ class Terminal:
         self.answer("down", "enter")
         assert self.finish() == 0
 
+    @property
+    def engine(self) -> int:
+        """Return the process that runs the engine and draws; the process in front of it is `process`."""
+        return int((self.config / "state" / "ctos.lock").read_text())
+
     def close(self) -> None:
         """End what is left of it."""
         if self.process.poll() is None:
@@ -250,8 +260,10 @@ class Terminal:
                 os.close(descriptor)
 
 
-def _take_terminal() -> None:
+def _take_terminal(ignore_hangup: bool) -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    if ignore_hangup:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _environment(config: Path, changes: Mapping[str, str | None]) -> dict[str, str]:
