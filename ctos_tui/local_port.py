@@ -20,6 +20,8 @@ from engine.kernel.orders import Order
 from engine.kernel.strategy import Params, StopPolicy, Strategy
 from engine.runtime.accounts import MANUAL
 from engine.runtime.anomalies import Anomaly
+from engine.runtime.correction import PROPOSAL
+from engine.runtime.events import HandActed
 from engine.runtime.fills import BookedFill
 from engine.runtime.portfolio import PositionRow
 from engine.runtime.proc import Probe
@@ -183,9 +185,11 @@ class LocalPort:
             case PlaceCommand():
                 return self._place(command)
             case AmendCommand():
+                self._acted_on(command.client_id)
                 engine.amend(command.client_id, command.price, command.quantity)
                 return command.client_id
             case CancelCommand():
+                self._acted_on(command.client_id)
                 engine.cancel(command.client_id)
                 return command.client_id
             case TargetCommand():
@@ -256,10 +260,12 @@ class LocalPort:
 
     def pause(self, instance: str) -> None:
         """Let an instance make no new exposure."""
+        self._acted(instance=instance)
         self._system.manager.pause(instance)
 
     def resume(self, instance: str) -> None:
         """Let an instance go on."""
+        self._acted(instance=instance)
         self._system.manager.resume(instance)
 
     def preview_amend(self, instance: str, changes: Mapping[str, str]) -> list[Change]:
@@ -270,10 +276,12 @@ class LocalPort:
     def amend(self, instance: str, changes: Mapping[str, str]) -> list[Change]:
         """Put changed parameters in force."""
         changed = self._system.manager.amend(instance, changes)
+        self._acted(instance=instance)
         return [Change(item.name, value_text(item.old), value_text(item.new)) for item in changed]
 
     def stop(self, instance: str, policy: StopPolicy | None) -> None:
         """Stop an instance."""
+        self._acted(instance=instance)
         self._system.manager.stop(instance, policy)
 
     def act(self, instance: str, action: str) -> str:
@@ -283,7 +291,8 @@ class LocalPort:
     def anomalies(self) -> Sequence[AnomalyRow]:
         """Return the anomalies, newest first."""
         now_ms = self._system.clock.now_ms()
-        rows = [_anomaly_row(anomaly, now_ms) for anomaly in self._system.monitor.anomalies]
+        monitor = self._system.monitor
+        rows = [_anomaly_row(anomaly, now_ms, monitor.decision(anomaly)) for anomaly in monitor.anomalies]
         rows.sort(key=lambda row: row.ts_ms, reverse=True)
         return rows
 
@@ -291,9 +300,22 @@ class LocalPort:
         """Mark an anomaly as seen."""
         self._system.monitor.acknowledge(anomaly, WHO)
 
-    def mute(self, anomaly: str) -> None:
-        """Keep an anomaly's kind quiet for ten minutes."""
-        self._system.monitor.mute(anomaly)
+    def mute(self, anomaly: str, seconds: float) -> None:
+        """Tell nobody of an anomaly's kind and subject for a while; 0 ends that."""
+        self._system.monitor.mute(anomaly, seconds)
+
+    def decide(self, anomaly: str, reason: str) -> None:
+        """Carry out an anomaly's `decision`."""
+        self._system.monitor.decide(anomaly, WHO, reason)
+
+    def _acted(self, symbol: str = "", instance: str = "") -> None:
+        """Tell the engine that a person acted, so that auto-correction leaves it alone."""
+        self.bus.publish(HandActed(symbol, instance))
+
+    def _acted_on(self, client_id: str) -> None:
+        order = self._engine.tracker.get(client_id)
+        if order is not None:
+            self._acted(order.symbol)
 
     def save_history(self, text: str) -> None:
         """Write the prompt's history file."""
@@ -318,7 +340,7 @@ def _instance_row(view: InstanceView) -> InstanceRow:
     )
 
 
-def _anomaly_row(anomaly: Anomaly, now_ms: int) -> AnomalyRow:
+def _anomaly_row(anomaly: Anomaly, now_ms: int, decision: str) -> AnomalyRow:
     return AnomalyRow(
         id=anomaly.id,
         ts_ms=anomaly.updated_ms,
@@ -334,4 +356,15 @@ def _anomaly_row(anomaly: Anomaly, now_ms: int) -> AnomalyRow:
         acknowledged=bool(anomaly.acked_by),
         muted=anomaly.muted_until_ms > now_ms,
         active=anomaly.is_active,
+        title=anomaly.title,
+        peak=anomaly.peak,
+        clear=anomaly.clear_threshold,
+        effects=tuple(f"{one.kind} {one.symbol or one.instance}: {one.value}" for one in anomaly.effects),
+        proposal=anomaly.data.get(PROPOSAL, ""),
+        proposal_reason=anomaly.data.get("reason", ""),
+        decision=decision,
+        raised_ms=anomaly.raised_ms,
+        cleared_ms=anomaly.cleared_ms,
+        acked_by=anomaly.acked_by,
+        muted_until_ms=anomaly.muted_until_ms if anomaly.muted_until_ms > now_ms else 0,
     )

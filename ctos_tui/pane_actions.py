@@ -329,10 +329,18 @@ _ANOMALIES: Final = (
     Action(
         "anomalies.mute",
         "mute",
-        "Keep this kind quiet for ten minutes.",
+        "Keep this kind quiet on this market or strategy for a time you type; what it blocks stays blocked.",
         ("u",),
         ("anomalies",),
         palette="Mute the anomaly",
+    ),
+    Action(
+        "anomalies.decide",
+        "decide",
+        "Decide what only a person can: book the venue's quantity, explain money, let corrections go on. Asks why.",
+        ("e",),
+        ("anomalies",),
+        palette="Decide about the anomaly",
     ),
     Action("anomalies.go", "go", "Show the anomaly's market in every pane.", ("g",), ("anomalies",)),
 )
@@ -354,6 +362,7 @@ _LOG: Final = (
         ("log",),
         palette="Log: follow",
     ),
+    Action("log.open", "open", "Show the whole line.", ("enter",), ("log",)),
     Action("log.level", "level", "Show from the next level on.", ("l",), ("log",), palette="Log: level"),
 )
 

@@ -92,7 +92,19 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class AnomalyRow(msgspec.Struct, frozen=True):
-    """One anomaly; equal ones are one row with a count."""
+    """One anomaly; equal ones are one row with a count.
+
+    Attributes:
+        ts_ms: When it was last found.
+        peak: Its worst value.
+        clear: Value beyond which it clears.
+        effects: What it caused and was not raised by itself, in words.
+        done: What was done about it.
+        proposal: What auto-correction would send, or why it sends nothing.
+        decision: What a person can decide about it; empty when nothing.
+        acked_by: Who has seen it.
+        muted_until_ms: Until then nobody is told of it again; 0 when it is not muted.
+    """
 
     id: str
     ts_ms: int
@@ -108,6 +120,17 @@ class AnomalyRow(msgspec.Struct, frozen=True):
     acknowledged: bool = False
     muted: bool = False
     active: bool = True
+    title: str = ""
+    peak: str = ""
+    clear: str = ""
+    effects: tuple[str, ...] = ()
+    proposal: str = ""
+    proposal_reason: str = ""
+    decision: str = ""
+    raised_ms: int = 0
+    cleared_ms: int | None = None
+    acked_by: str = ""
+    muted_until_ms: int = 0
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -263,8 +286,11 @@ class Port(Protocol):
     def acknowledge(self, anomaly: str) -> None:
         """Mark an anomaly as seen."""
 
-    def mute(self, anomaly: str) -> None:
-        """Keep an anomaly's kind quiet for ten minutes."""
+    def mute(self, anomaly: str, seconds: float) -> None:
+        """Tell nobody of an anomaly's kind and subject for a while; 0 ends that."""
+
+    def decide(self, anomaly: str, reason: str) -> None:
+        """Carry out an anomaly's `decision`."""
 
     def save_history(self, text: str) -> None:
         """Write the prompt's history file."""

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from ctos_tui.numbers import utc_time
+import re
+from functools import partial
+
+from ctos_tui.numbers import duration, utc_time
 from ctos_tui.panes.base import Actions, Pane
 from ctos_tui.panes.cells import Column, Columns, Row, Span
 from ctos_tui.panes.describe import short_symbol
 from ctos_tui.port import AnomalyRow
 from ctos_tui.text import clean
+from engine.kernel.errors import CtosError
+
+_TIME = re.compile(r"(\d{1,6})\s*([smhd]?)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 SEVERITY = {"INFO": ("·", "label"), "WARN": ("▲", "warn"), "CRIT": ("✗", "danger")}
 
@@ -21,6 +28,7 @@ class Anomalies(Pane):
     HZ = 4
     COLUMNS = Columns(
         (
+            Column("#", 4, priority=1),
             Column("time", 8, "left"),
             Column("", 6, "left"),
             Column("kind", 14, "left", priority=2),
@@ -45,8 +53,13 @@ class Anomalies(Pane):
         mark, role = SEVERITY.get(row.severity, ("·", "label"))
         if row.acknowledged or not row.active:
             role = "dim"
-        seen = " ✓" if row.acknowledged else " muted" if row.muted else ""
+        seen = " ✓" if row.acknowledged else ""
+        if row.muted:
+            seen += f" quiet until {utc_time(row.muted_until_ms)}"
+        if row.decision:
+            seen += " · decide with e"
         return [
+            (row.id, role if role == "dim" else "label"),
             (utc_time(row.ts_ms), "dim"),
             (f"{mark} {row.severity}", role),
             (clean(row.kind), "text" if role != "dim" else "dim"),
@@ -64,6 +77,7 @@ class Anomalies(Pane):
             "anomalies.open": self._open,
             "anomalies.acknowledge": self._acknowledge,
             "anomalies.mute": self._mute,
+            "anomalies.decide": self._decide,
             "anomalies.go": self._go,
         }
 
@@ -92,9 +106,40 @@ class Anomalies(Pane):
     def _mute(self) -> None:
         row = self._chosen()
         if row is not None:
-            self.host.port.mute(row.id)
-            self.session.say(f"{row.kind} is quiet for ten minutes")
-            self.pull()
+            about = f"#{row.id} {row.kind}"
+            self.host.ask(f"quiet for how long, {about} (10m, 2h, 1d; 0 ends it)", partial(self._quiet, row), "10m")
+
+    def _quiet(self, row: AnomalyRow, text: str) -> None:
+        found = _TIME.fullmatch(text.strip())
+        if found is None:
+            self.session.say(f"{text.strip() or 'nothing'} is no time: write 30s, 10m, 2h or 1d", "warn", log=False)
+            return
+        seconds = int(found[1]) * _SECONDS[found[2] or "m"]
+        self.host.port.mute(row.id, seconds)
+        about = f"{row.kind} {row.symbol or row.instance}".strip()
+        if seconds:
+            self.session.say(f"{about} is quiet for {duration(seconds)}; what it blocks stays blocked")
+        else:
+            self.session.say(f"{about} is told again")
+        self.pull()
+
+    def _decide(self) -> None:
+        row = self._chosen()
+        if row is None:
+            return
+        if not row.decision:
+            self.session.say(f"there is nothing to decide about #{row.id} {row.kind}", "warn", log=False)
+            return
+        self.host.ask(f"#{row.id}: {row.decision}; why?", partial(self._decided, row))
+
+    def _decided(self, row: AnomalyRow, reason: str) -> None:
+        try:
+            self.host.port.decide(row.id, reason)
+        except CtosError as error:
+            self.session.say(str(error), "warn")
+        else:
+            self.session.say(f"#{row.id} decided: {row.decision}")
+        self.pull()
 
     def _go(self) -> None:
         row = self._chosen()

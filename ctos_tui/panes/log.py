@@ -75,12 +75,24 @@ class Log(Pane):
         return self.row_actions() | {
             "log.filter": lambda: self.host.ask("show lines that hold", self._set_filter, self._filter),
             "log.follow": self._follow,
+            "log.open": self._open,
             "log.level": self._next_level,
         }
 
     def _set_filter(self, text: str) -> None:
         self._filter = text.strip().lower()
         self.pull()
+
+    def _open(self) -> None:
+        row = self.selected
+        if row is None:
+            self.nothing_selected("line")
+            return
+        from ctos_tui.screens.details import LogLineDetail
+
+        entry = next((entry for entry in reversed(self.host.feed.log) if entry.number == row.key), None)
+        if entry is not None:
+            self.host.open_card(LogLineDetail(entry))
 
     def _follow(self) -> None:
         if self.view.following:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from decimal import Decimal
 
 from ctos_tui.command.schema import values_of
+from ctos_tui.feed import LogEntry
 from ctos_tui.numbers import UNKNOWN, by_step, fixed, pnl, utc_time
 from ctos_tui.panes.cells import Row, Span
 from ctos_tui.panes.describe import order_type, short_symbol, side_word, signed
 from ctos_tui.panes.orders import state_words
 from ctos_tui.panes.strategies import state_cell
+from ctos_tui.port import AnomalyRow
 from ctos_tui.screens.card import BLANK, Card, pair, paragraph
 from ctos_tui.text import clean
 from engine.kernel.clock import NS_PER_MS
 from engine.kernel.orders import Order
 
+LABEL_CELLS = 16
 _LOG_LINES = 40
 _FILLS = 40
 
@@ -222,17 +225,63 @@ class AnomalyDetail(Card):
             self.set_rows(paragraph("gone", "this anomaly has been forgotten", self.row_width, "dim"))
             return
         role = {"CRIT": "danger", "WARN": "warn"}.get(row.severity, "text")
+        cells = self.row_width
         rows = [
-            *paragraph("text", clean(row.text), self.row_width, "bright"),
+            *paragraph("text", clean(row.text), cells, "bright"),
             Row("gap", BLANK),
             pair("severity", "severity", (row.severity, role)),
             pair("market", "market", (row.symbol or UNKNOWN, "text")),
             pair("instance", "strategy", (clean(row.instance) or UNKNOWN, "text")),
-            pair("value", "value", (clean(row.value) or UNKNOWN, "bright")),
-            pair("threshold", "threshold", (clean(row.threshold) or UNKNOWN, "text")),
-            pair("count", "seen", (f"{row.count}×, last {utc_time(row.ts_ms)}", "text")),
-            pair("state", "state", ("active" if row.active else "cleared", "warn" if row.active else "good")),
-            pair("done", "what was done", (clean(row.done) or "nothing yet", "text")),
-            pair("ack", "acknowledged", ("yes" if row.acknowledged else "no: k in the anomalies pane", "text")),
+            pair("value", "value", (clean(row.value) or UNKNOWN, "bright"), (f"   worst {clean(row.peak)}", "label")),
+            pair("threshold", "threshold", (clean(row.threshold) or UNKNOWN, "text"), (_clears(row), "label")),
+            pair("count", "seen", (f"{row.count}×, {utc_time(row.raised_ms)} to {utc_time(row.ts_ms)}", "text")),
+            pair("state", "state", *self._state(row)),
+            *self._told("done", "what was done", clean(row.done) or "nothing yet", "text"),
         ]
-        self.set_rows(rows, ((clean(row.kind), role),))
+        if row.proposal:
+            rows += self._told("proposal", "correction", clean(row.proposal), "bright")
+        if row.proposal_reason:
+            rows += self._told("because", "because", clean(row.proposal_reason), "text")
+        for number, effect in enumerate(row.effects):
+            rows.append(pair(f"effect {number}", "effects" if not number else "", (clean(effect), "text")))
+        seen = f"by {clean(row.acked_by)}" if row.acked_by else "yes"
+        rows.append(pair("ack", "acknowledged", (seen if row.acknowledged else "no: k in the anomalies pane", "text")))
+        if row.muted_until_ms:
+            rows.append(pair("muted", "quiet until", (utc_time(row.muted_until_ms), "text")))
+        if row.decision:
+            rows += self._told("decide", "to decide (e)", clean(row.decision), "warn")
+        self.set_rows(rows, ((f"#{row.id} ", "label"), (clean(row.title or row.kind), role)))
+
+    def _state(self, row: AnomalyRow) -> tuple[Span, ...]:
+        if row.active:
+            return (("active", "warn"),)
+        return (("cleared", "good"), (f" at {utc_time(row.cleared_ms)}" if row.cleared_ms else "", "label"))
+
+    def _told(self, key: str, label: str, text: str, role: str) -> list[Row]:
+        """Return a labelled text, broken between words."""
+        lines = paragraph(key, text, self.row_width - LABEL_CELLS, role)
+        return [
+            Row(f"{key} {number}", (((label if not number else "").ljust(LABEL_CELLS), "label"), *line.spans))
+            for number, line in enumerate(lines)
+        ]
+
+
+def _clears(row: AnomalyRow) -> str:
+    return f"   clears beyond {clean(row.clear)}" if row.clear else "   clears when it is acknowledged, or forgotten"
+
+
+class LogLineDetail(Card):
+    """A line of the log in full."""
+
+    def __init__(self, entry: LogEntry) -> None:
+        super().__init__(title="LOG LINE")
+        self._entry = entry
+
+    def pull(self) -> None:
+        """Show the line, broken between words."""
+        entry = self._entry
+        role = {"warn": "warn", "error": "danger"}.get(entry.level, "text")
+        self.set_rows(
+            paragraph("line", clean(entry.text), self.row_width, role),
+            ((utc_time(entry.ts_ms), "label"), (f" {entry.level} ", role), (clean(entry.source), "accent")),
+        )

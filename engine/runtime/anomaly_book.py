@@ -125,7 +125,7 @@ class AnomalyBook:
             self.clear(anomaly)
 
     def mute(self, anomaly: Anomaly, seconds: float) -> None:
-        """Tell nobody about this key for a while."""
+        """Tell nobody about this key for a while; 0 ends that. What it blocks stays blocked."""
         anomaly.muted_until_ms = self._muted[anomaly.key] = self._clock.now_ms() + round(seconds * 1000)
         self._tell(anomaly, False)
 

@@ -461,8 +461,11 @@ class ScriptedPort:
             structs.replace(row, acknowledged=True) if row.id == anomaly else row for row in self.anomaly_rows
         ]
 
-    def mute(self, anomaly: str) -> None:
-        self.calls.append(("mute", anomaly))
+    def mute(self, anomaly: str, seconds: float) -> None:
+        self.calls.append(("mute", anomaly, seconds))
+
+    def decide(self, anomaly: str, reason: str) -> None:
+        self.calls.append(("decide", anomaly, reason))
 
     def save_history(self, text: str) -> None:
         self.saved_history = text
@@ -570,9 +573,16 @@ def populate(port: ScriptedPort) -> None:
             "",
             "1.2",
             "1.0",
-            "ledger 1.0, venue 1.2: 36 $ apart",
+            "SOL-USDT-PERP: the venue holds 1.2, our ledgers 1.0; 36.48 USD apart",
             3,
-            "reconciled",
+            "new entries blocked",
+            title="Position Value Anomaly",
+            peak="36.48",
+            clear="1.82",
+            proposal="sell 0.2 SOL-USDT-PERP would restore our ledgers; never sent: nothing proves that it is our own",
+            proposal_reason="no trade explains it",
+            decision="book the venue's quantity: +0.2 goes to the ledger 'manual'",
+            raised_ms=now - 300_000,
         ),
         AnomalyRow(
             "a1",
