@@ -152,7 +152,9 @@ class Booking:
         if known is None:
             return fill.ts <= fills.horizon_ts and core.state.has_fill(fill)
         named = known.fill.client_id and fill.client_id
-        if known.fill != (fill if named else replace(fill, client_id=known.fill.client_id)):
+        # A venue's time stamps may differ from list to list: what was traded is what counts.
+        again = replace(fill, ts=known.fill.ts, client_id=fill.client_id if named else known.fill.client_id)
+        if known.fill != again:
             core.alarm(
                 "fill_conflict",
                 f"trade {fill.trade_id} of {fill.symbol} arrived again with other content; the first one stays: "
