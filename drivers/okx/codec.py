@@ -314,7 +314,7 @@ def stream_fill(row: OrderRow, contract: Contract) -> Fill | None:
 def fill(row: FillRow, contract: Contract) -> Fill:
     """Return the execution of a query's row; the same as the stream told of it."""
     return Fill(
-        trade_id=row.tradeId or f"{row.ordId}/{row.ts}/{row.fillPx}/{row.fillSz}",  # a forced trade may have none
+        trade_id=row.tradeId or f"{row.ordId}/{row.fillTime or row.ts}/{row.fillPx}/{row.fillSz}",  # it may have none
         symbol=contract.symbol,
         client_id=row.clOrdId,
         venue_order_id=row.ordId,

@@ -146,7 +146,7 @@ def test_cancel_is_idempotent_and_final_orders_take_no_more(floor: Floor):
         floor.engine.amend(order.client_id, price=d(98))
 
 
-def test_a_cancel_is_tried_again_until_it_is_through(floor: Floor):
+def test_e09_a_cancel_is_tried_again_until_it_is_through(floor: Floor):
     order = floor.order(BUY, 1, 99)
     floor.driver.gateway.refuse_cancels = [RateLimited("slow down"), UnknownOutcome("no answer")]
     floor.engine.cancel(order.client_id)
@@ -154,7 +154,7 @@ def test_a_cancel_is_tried_again_until_it_is_through(floor: Floor):
     assert order.state is OrderState.CANCELED and len(floor.driver.gateway.cancels) == 3
 
 
-def test_not_found_is_asked_about_and_never_taken_for_cancelled(floor: Floor):
+def test_e09_not_found_is_asked_about_and_never_taken_for_cancelled(floor: Floor):
     order = floor.order(BUY, 1, 99)
     floor.driver.gateway.refuse_cancels = [OrderNotFound("not here")]
     floor.driver.deaf = True
@@ -165,7 +165,7 @@ def test_not_found_is_asked_about_and_never_taken_for_cancelled(floor: Floor):
     assert order.state is OrderState.CANCELED and len(floor.driver.gateway.cancels) == 2
 
 
-def test_a_cancel_that_meets_a_fill_ends_as_the_fill(floor: Floor):
+def test_e08_e09_a_cancel_that_meets_a_fill_ends_as_the_fill(floor: Floor):
     order = floor.order(BUY, 1, 99)
     floor.driver.deaf = True
     floor.print(99)
@@ -197,7 +197,7 @@ def test_a_refused_amend_leaves_the_order_as_it_was(floor: Floor):
         floor.engine.amend(order.client_id, price=d("98.001"))
 
 
-def test_an_amended_total_that_is_filled_already_cancels_the_rest(tmp_path: Path):
+def test_e10_an_amended_total_that_is_filled_already_cancels_the_rest(tmp_path: Path):
     from drivers.paper.config import QueueModel
     from engine.kernel.market import BookUpdate
 
@@ -224,7 +224,7 @@ def test_the_newest_of_several_amendments_wins(floor: Floor):
     assert [op for op in floor.ops() if op == "OrderAmended"] == ["OrderAmended"] * 2
 
 
-def test_an_amendment_without_an_answer_is_settled_by_the_order_as_it_is(floor: Floor):
+def test_n02_an_amendment_without_an_answer_is_settled_by_the_order_as_it_is(floor: Floor):
     order = floor.order(BUY, 1, 99)
     floor.driver.gateway.refuse_amends = [UnknownOutcome("no answer")]
     floor.engine.amend(order.client_id, price=d(98))
@@ -371,7 +371,7 @@ def test_by_hand_a_reduction_is_measured_by_the_account(floor: Floor):
     assert order.quantity == 1 and floor.ledger() == -1 and floor.engine.portfolio.quantity(PERP) == 0
 
 
-def test_an_unknown_outcome_is_resolved_and_never_sent_again(floor: Floor):
+def test_n02_an_unknown_outcome_is_resolved_and_never_sent_again(floor: Floor):
     floor.driver.gateway.lose_answers = 1
     floor.driver.deaf = True
     order = floor.order(BUY, 1, 99)
@@ -382,7 +382,7 @@ def test_an_unknown_outcome_is_resolved_and_never_sent_again(floor: Floor):
     assert order.state is OrderState.OPEN and len(floor.driver.gateway.placed) == 1
 
 
-def test_an_order_that_never_arrived_is_given_up_only_with_proof(floor: Floor):
+def test_n01_an_order_that_never_arrived_is_given_up_only_with_proof(floor: Floor):
     floor.driver.gateway.lose_requests = 1
     order = floor.order(BUY, 1, 99)
     floor.run(19)
@@ -418,7 +418,7 @@ def test_e11_an_order_that_appears_after_it_was_given_up_is_adopted_with_an_alar
     assert order.state is OrderState.FILLED and floor.ledger() == 1
 
 
-def test_lost_and_filled_is_found_with_its_fill(floor: Floor):
+def test_n03_lost_and_filled_is_found_with_its_fill(floor: Floor):
     floor.driver.gateway.lose_answers = 1
     floor.driver.deaf = True
     order = floor.order(BUY, 1, type=MARKET)
@@ -432,7 +432,7 @@ def test_lost_and_filled_is_found_with_its_fill(floor: Floor):
     floor.check_books()
 
 
-def test_fills_and_statuses_may_come_twice_late_and_in_any_order(floor: Floor):
+def test_e05_e06_fills_and_statuses_may_come_twice_late_and_in_any_order(floor: Floor):
     delivered = []
 
     def twice_and_backwards(event):
@@ -456,7 +456,7 @@ def test_the_same_trade_with_other_content_raises_an_alarm_and_changes_nothing(f
     assert floor.alarms() == ["fill_conflict"] and floor.ledger() == 1
 
 
-def test_an_overfill_is_booked_reported_and_halts_the_strategy(floor: Floor):
+def test_e15_an_overfill_is_booked_reported_and_halts_the_strategy(floor: Floor):
     from dataclasses import replace
 
     halted = []
@@ -479,6 +479,17 @@ def test_orders_and_fills_of_others_go_to_the_manual_ledger(floor: Floor):
     floor.print(99)
     assert floor.ledger() == 1 and floor.ledger("grid") == 0
     floor.check_books()
+
+
+def test_e14_a_trade_id_that_is_used_again_on_another_symbol_is_another_trade(floor: Floor):
+    def twin(symbol: str) -> Fill:
+        ts = floor.clock.now_ms() + 1
+        return Fill("7", symbol, "", f"v-{symbol}", BUY, d(100), d(1), d(0), "USD", False, ts)
+
+    for fill in (twin(PERP), twin(SPOT), twin(PERP), twin(SPOT)):
+        floor.engine.booking.on_event(fill)
+    assert floor.ledger(symbol=PERP) == 1 == floor.ledger(symbol=SPOT)
+    assert len(floor.fills()) == 2 and "fill_conflict" not in floor.alarms()
 
 
 def test_an_order_without_arming_is_refused_and_reductions_by_hand_pass(floor: Floor):

@@ -27,7 +27,7 @@ def floor(tmp_path: Path) -> Floor:
     return floor
 
 
-def test_fills_that_the_stream_lost_are_found_within_ten_seconds(floor: Floor):
+def test_e07_fills_that_the_stream_lost_are_found_within_ten_seconds(floor: Floor):
     order = floor.order(BUY, 1, 99)
     floor.driver.deaf = True
     floor.print(99)
@@ -100,7 +100,7 @@ def test_an_order_that_the_venue_forgot_ends_as_expired(floor: Floor):
     assert order.state is OrderState.EXPIRED and order.error == "OrderNotFound"
 
 
-def test_fills_that_a_status_announced_are_fetched_after_two_seconds(floor: Floor):
+def test_e06_e07_fills_that_a_status_announced_are_fetched_after_two_seconds(floor: Floor):
     order = floor.order(BUY, 1, 99)
     floor.driver.scramble = lambda event: () if type(event).__name__ == "Fill" else (event,)
     floor.print(99)

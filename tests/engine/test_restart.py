@@ -310,7 +310,7 @@ def test_a_market_that_begins_anew_keeps_orders_and_books(tmp_path: Path):
     after.check_books()
 
 
-def test_a_journal_of_a_newer_version_is_refused_by_name(tmp_path: Path):
+def test_p18_a_journal_of_a_newer_version_is_refused_by_name(tmp_path: Path):
     floor = Floor(tmp_path)
     floor.journal.append("FUTURE", floor.account.key, 0, {})
     with pytest.raises(JournalError, match="FUTURE"):

@@ -142,7 +142,7 @@ NEWS: list[Record] = [
 
 
 @given(st.permutations(NEWS), st.lists(st.sampled_from([news for news in NEWS if isinstance(news, Status)])))
-def test_the_order_of_news_does_not_matter(order_of_news: list[Record], repeats: list[Record]):
+def test_e05_e06_the_order_of_news_does_not_matter(order_of_news: list[Record], repeats: list[Record]):
     tracker = OrderTracker()
     tracker.apply(intent(), 0)
     rank = 0
@@ -158,7 +158,7 @@ def test_the_order_of_news_does_not_matter(order_of_news: list[Record], repeats:
     assert restored.snapshot() == tracker.snapshot()
 
 
-def test_fills_of_an_amendment_without_an_answer_are_no_overfill_and_leave_its_rest_working(tracker: OrderTracker):
+def test_e10_fills_of_an_amendment_without_an_answer_are_no_overfill_and_leave_its_rest_working(tracker: OrderTracker):
     tracker.apply(Status(update(OrderState.OPEN, ts=5)), 2)
     tracker.apply(Asked(ID, Pending.AMEND, None, D(15)), 3)
     order = known(tracker)

@@ -164,7 +164,7 @@ def test_no_acknowledged_record_is_lost_by_kill_9(path: Path, after: int) -> Non
     assert len(found) >= acknowledged
 
 
-def test_a_full_disk_is_reported_once_and_heals(path: Path) -> None:
+def test_d01_a_full_disk_is_reported_once_and_heals(path: Path) -> None:
     errors: list[JournalError] = []
     journal = open_journal(path, on_error=errors.append)
     journal.flush()

@@ -118,7 +118,7 @@ def test_an_edited_file_does_not_pass_its_checksum(tmp_path: Path) -> None:
         read_checked(tmp_path / "none")
 
 
-def test_a_second_process_is_told_who_holds_the_state(tmp_path: Path) -> None:
+def test_p10_a_second_process_is_told_who_holds_the_state(tmp_path: Path) -> None:
     with StateLock(tmp_path / "state"):
         code = (
             "import sys; from pathlib import Path; from engine.io.lock import StateLock\n"

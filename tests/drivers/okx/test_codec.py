@@ -271,3 +271,11 @@ def test_a_swap_without_contract_size_is_not_guessed():
     assert contracts.get("NEW-USDT").coins == 1
     with pytest.raises(UnknownSymbol, match="contract size of NEW-USDT-SWAP is not known"):
         contracts.get("NEW-USDT-SWAP")
+
+
+def test_e14_a_fill_without_a_trade_id_has_one_of_its_own_values():
+    def told(size: str) -> str:
+        row = FillRow("BTC-USDT-SWAP", "", "77", "sell", "50000.1", size, feeCcy="USDT", fillTime="1699", ts="1701")
+        return codec.fill(row, BTC).trade_id
+
+    assert told("2.5") == told("2.5") == "77/1699/50000.1/2.5" != told("1.5")
