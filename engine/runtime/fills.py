@@ -52,6 +52,14 @@ class FillBook:
         """Return the kept fills of one order, oldest first."""
         return [booked for booked in self._fills.values() if booked.fill.client_id == client_id]
 
+    def of_venue_order(self, symbol: str, venue_order_id: str) -> list[Fill]:
+        """Return the kept fills of one order by the venue's id for it, oldest first."""
+        return [
+            booked.fill
+            for (of_symbol, _), booked in self._fills.items()
+            if of_symbol == symbol and booked.fill.venue_order_id == venue_order_id
+        ]
+
     def restore(self, fills: Sequence[BookedFill], horizon_ts: int) -> None:
         """Take over the state of a checkpoint."""
         for booked in fills:

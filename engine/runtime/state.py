@@ -236,6 +236,9 @@ class EngineState:
             order = self.tracker.apply(record, ts_ns)
             if order is not None:
                 self.event_seq[order.instance] = seq
+                if order.external and order.reported_filled > order.filled:
+                    early = self.books.fills.of_venue_order(order.symbol, order.venue_order_id)
+                    self.tracker.take_early(order, early, ts_ns)
             return Effect(order, None)
         if isinstance(record, Trading):
             self.trading = record.body

@@ -7,11 +7,12 @@ orders again.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from engine.kernel.clock import NS_PER_MS
-from engine.kernel.orders import Order, OrderState, OrderUpdate, Pending
+from engine.kernel.orders import Fill, Order, OrderState, OrderUpdate, Pending
 from engine.runtime.accounts import MANUAL
 from engine.runtime.records import Asked, Declined, Execution, Intent, Outcome, Record, Sent, Status
 
@@ -113,6 +114,16 @@ class OrderTracker:
         if order is not None:
             self._index(order)
         return order
+
+    def take_early(self, order: Order, fills: Sequence[Fill], ts_ns: int) -> None:
+        """Add executions of somebody else's order that were booked before the venue told of the order."""
+        missing = sum((fill.quantity for fill in fills), ZERO) - order.filled
+        for fill in fills:
+            if missing <= ZERO:
+                break
+            order.book_fill(fill, ts_ns)
+            missing -= fill.quantity
+        self._index(order)
 
     def is_news(self, record: Status) -> bool:
         """Return whether a status would change anything."""

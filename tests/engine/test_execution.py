@@ -24,10 +24,12 @@ from engine.kernel.errors import (
 )
 from engine.kernel.instruments import Instrument
 from engine.kernel.market import Quote
-from engine.kernel.orders import Fill, OrderState, OrderType, Pending
+from engine.kernel.orders import Fill, OrderState, OrderType, OrderUpdate, Pending
 from engine.kernel.syscalls import VenueFeatures
 from engine.runtime.events import CommandRefused, FillBooked, OrderChanged
 from engine.runtime.sizing import market_cap, size_for_amount
+from engine.runtime.state import EngineState
+from engine.runtime.state_digest import state_digest
 from tests.engine.faults import FaultyDriver
 from tests.engine.floor import BUY, MANUAL, PERP, SELL, SPOT, Floor, d
 
@@ -479,6 +481,22 @@ def test_orders_and_fills_of_others_go_to_the_manual_ledger(floor: Floor):
     floor.print(99)
     assert floor.ledger() == 1 and floor.ledger("grid") == 0
     floor.check_books()
+
+
+def test_e06_e16_fills_of_others_before_their_order_count_as_its_fills(floor: Floor):
+    first = Fill("t1", PERP, "", "v9", BUY, d(99), d(1), d(0), "USDT", True, 1)
+    booking, filled = floor.engine.booking, OrderState.FILLED
+    booking.on_fill(first)
+    booking.on_update(OrderUpdate("", "v9", PERP, BUY, LIMIT, OrderState.OPEN, d(3), d(99), d(0), 1))
+    booking.on_fill(replace(first, trade_id="t2", quantity=d(2)))
+    booking.on_update(OrderUpdate("", "v9", PERP, BUY, LIMIT, filled, d(3), d(99), d(3), 2))
+    (order,) = floor.engine.tracker.recent()
+    assert order.external and order.state is filled and order.filled == order.reported_filled == 3
+    assert floor.ledger() == 3
+    replayed = floor.engine.core.state
+    again = EngineState(floor.journal, floor.engine.account.key, floor.clock)
+    again.load()
+    assert state_digest(again) == state_digest(replayed)
 
 
 def test_e14_a_trade_id_that_is_used_again_on_another_symbol_is_another_trade(floor: Floor):
