@@ -18,10 +18,12 @@ from engine.boot.options import SystemOptions
 from engine.boot.strategies import StrategyCatalogue, load_strategies
 from engine.boot.trading import Choice, make_trading_driver
 from engine.boot.venues import venue_config
+from engine.boot.vitals import Vitals
 from engine.io.files import make_private_dir
 from engine.io.journal import Journal
 from engine.io.lock import StateLock
 from engine.io.logs import AccountLogs
+from engine.io.private import check_state_folder, forbid_dumps
 from engine.io.secrets import process_redactor
 from engine.io.space import LOW_BYTES, Space, SpaceGuard
 from engine.io.writer import WriterThread
@@ -68,6 +70,7 @@ class System:
         ready: Whether orders can be given.
         loop: The event loop it runs on; None on virtual time.
         audit: What persons did, and the engine in their place.
+        vitals: The pulse of its loop.
         control: What other shells may ask of it; serves in real time only.
     """
 
@@ -86,6 +89,7 @@ class System:
         self.ready = False
         self.catalogue = StrategyCatalogue()
         self._lock = lock
+        self._exposed = forbid_dumps() if choice.is_live else ""
         targets = configured_targets(choice) if loop is not None else []
         self._rng = Rng(options.seed) if options.seed is not None else Rng.from_system()
         self.clock: VirtualClock | LoopClock
@@ -125,6 +129,7 @@ class System:
         self.watch = HandlerWatch()
         self.halt_mark = HaltMark(self.engine, self.writer, paths.state)
         self.control = Control(self, program)
+        self.vitals = Vitals(self, program)
         self.monitor = SystemMonitor(self.engine, choice.entry.monitor or config.monitor, self.writer, paths.logs)
         self.monitor.watch_bars(self.bars)
         self.notifier = Notifier(self.engine, self.monitor, targets, loop, options.tells_life)
@@ -189,7 +194,8 @@ class System:
         self.halt_mark.restore()
         if self.source.model is None:
             self.manager.focus = self._focus(list(self.instruments.values()))
-        for warning in (*self.source.warnings, *self.engine.core.obstacles):
+        exposed = (self._exposed,) if self._exposed else ()
+        for warning in (*exposed, *self.source.warnings, *self.engine.core.obstacles):
             self.engine.say(warning, "warn")
         for path, failure in self.catalogue.failures.items():
             self.engine.say(f"strategy file {path} does not load: {failure}", "error")
@@ -227,6 +233,7 @@ class System:
             self.paper.pump_until(self.clock.now_ns())
             await self.begin()
             await self.driver.start()
+        self.vitals.start()
 
     async def _connect(self) -> None:
         try:
@@ -239,6 +246,7 @@ class System:
 
     async def stop(self) -> None:
         """Disconnect, then store everything; resting orders, positions and strategies wait for the next start."""
+        self.vitals.stopping()
         try:
             if self.dead_man is not None:
                 await self.dead_man.stop()
@@ -253,6 +261,7 @@ class System:
         """Store everything and release the state directory."""
         self.ready = False
         self.watch.stop()
+        self.vitals.stop()
         self.control.close()
         self.notifier.close()
         try:
@@ -382,6 +391,7 @@ def build_system(options: SystemOptions, loop: asyncio.AbstractEventLoop | None,
     """
     choice = choose(options)
     make_private_dir(choice.paths.state)
+    check_state_folder(choice.paths.state)
     lock = StateLock(choice.paths.state)
     try:
         return System(choice, lock, loop, program)

@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.io.config import AccountEntry, Config, Paths, find_account, find_paths, load_accounts, load_config
+from engine.io.config import (
+    SECRETS,
+    AccountEntry,
+    Config,
+    Paths,
+    find_account,
+    find_paths,
+    load_accounts,
+    load_config,
+)
 from engine.io.settings import RiskConfig
 from engine.io.templates import template, write_templates
 from engine.kernel.errors import ConfigError, UnknownAccount
@@ -98,7 +107,7 @@ def test_every_commented_example_of_the_templates_is_valid(paths: Paths) -> None
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o777])
-def test_a_folder_that_others_may_change_holds_no_keys(paths: Paths, mode: int) -> None:
+def test_g05_x02_a_folder_that_others_may_change_holds_no_keys(paths: Paths, mode: int) -> None:
     accounts_of(paths, "okx: {main: {mode: live, key: abcdef, secret: abcdef}}")
     paths.config.chmod(mode)
     with pytest.raises(ConfigError, match=r"may be changed by others.*chmod 700"):
@@ -218,6 +227,14 @@ def test_accounts_are_counted_within_their_venue(paths: Paths) -> None:
     assert find_account(accounts, "1", "okx").name == "second"
 
 
+@pytest.mark.parametrize("text", ["00123", "true", "no", "1e5", "0x1F", "12:30:00", "2026-11-21", "1_000", "0.10"])
+def test_g04_a_secret_that_looks_like_another_type_stays_the_text_it_is(paths: Paths, text: str) -> None:
+    fields = f"mode: live, key: {text}, secret: '{text}', passphrase: '${{PASS}}'"
+    account = accounts_of(paths, f"okx: {{main: {{{fields}}}}}")[0]
+    secrets = account.secrets({"PASS": text})
+    assert {name: secret.reveal() for name, secret in secrets.items()} == dict.fromkeys(SECRETS, text)
+
+
 @pytest.mark.parametrize("wanted", ["2", "-1", "", "secnd", "²", "0x1"])
 def test_an_unknown_account_is_an_error_and_never_the_first(paths: Paths, wanted: str) -> None:
     accounts = accounts_of(paths, "okx:\n  main:\n  second:\n")
@@ -256,7 +273,7 @@ def test_what_is_wrong_with_accounts_is_named_without_secrets(paths: Paths, text
     assert CANARY not in str(caught.value)
 
 
-def test_the_accounts_file_must_be_private(paths: Paths, tmp_path: Path) -> None:
+def test_g05_x02_the_accounts_file_must_be_private(paths: Paths, tmp_path: Path) -> None:
     accounts_of(paths, "okx: {main: {key: abcdef}}")
     paths.accounts_file.chmod(0o644)
     with pytest.raises(ConfigError, match=rf"run: chmod 600 {paths.accounts_file}"):

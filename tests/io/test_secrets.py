@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 import urllib.parse
 from pathlib import Path
 
@@ -93,7 +94,7 @@ assert take_password().reveal() == take_password().reveal() == "canary-3"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes of files")
-def test_variables_with_keys_are_gone_once_the_accounts_are_read(tmp_path: Path) -> None:
+def test_x01_variables_with_keys_are_gone_once_the_accounts_are_read(tmp_path: Path) -> None:
     account = "{mode: live, key: plain, secret: '${%s}', passphrase: x}"
     file = tmp_path / "accounts.yaml"
     file.write_text(f"okx: {{main: {account % 'A_KEY'}}}\nbinance: {{main: {account % 'B_KEY'}}}\n")
@@ -112,7 +113,7 @@ def quick_scrypt(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("quick_scrypt")
-def test_encrypted_values_open_only_whole_and_with_the_password() -> None:
+def test_x03_encrypted_values_open_only_whole_and_with_the_password() -> None:
     value = encrypt("the key", Secret("pass"))
     assert "the key" not in value and value != encrypt("the key", Secret("pass"))
     assert resolve(value, "a.key", {}, Secret("pass")).reveal() == "the key"
@@ -122,14 +123,23 @@ def test_encrypted_values_open_only_whole_and_with_the_password() -> None:
         "enc:1:" + base64.b64encode(packed[:i] + bytes([packed[i] ^ 1]) + packed[i + 1 :]).decode()
         for i in range(len(packed))
     ]
+    shortened = ["enc:1:" + base64.b64encode(packed[:length]).decode() for length in range(len(packed))]
     for text, password in [
         (value, "wrong"),
-        *((text, "pass") for text in [*broken, "enc:1:", "enc:1:%%", "enc:2:" + value[6:]]),
+        *((text, "pass") for text in [*broken, *shortened, "enc:1:", "enc:1:%%", "enc:2:" + value[6:]]),
     ]:
         with pytest.raises(ConfigError) as caught:
             decrypt(text, Secret(password), "a.key")
         refusals.add(str(caught.value))
     assert refusals == {"a.key cannot be decrypted: the password is wrong or the value was changed"}
+
+
+def test_x03_each_try_of_a_password_costs_a_quarter_of_a_second() -> None:
+    value = encrypt("the key", Secret("pass"))
+    before = time.process_time()
+    with pytest.raises(ConfigError):
+        decrypt(value, Secret("word"), "a.key")
+    assert time.process_time() - before >= 0.25
 
 
 def test_the_command_that_encrypts() -> None:
