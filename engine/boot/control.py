@@ -35,6 +35,7 @@ class Status(msgspec.Struct, frozen=True):
         ready: Whether it has started.
         orders: How many of our orders work.
         positions: How many symbols are held.
+        largest_gap_ms: The longest that the event loop was held since the start.
     """
 
     pid: int
@@ -47,6 +48,7 @@ class Status(msgspec.Struct, frozen=True):
     trading: str
     orders: int
     positions: int
+    largest_gap_ms: float
 
 
 class SyscallOrder(msgspec.Struct, frozen=True):
@@ -115,6 +117,7 @@ class Control:
                 trading=system.engine.trading.describe(),
                 orders=sum(not order.external for order in system.engine.tracker.working()),
                 positions=len(system.engine.portfolio.positions()),
+                largest_gap_ms=round(system.vitals.watch.largest_s * 1000, 1),
             )
         )
 
