@@ -18,6 +18,7 @@ from engine.boot.options import SystemOptions
 from engine.boot.strategies import StrategyCatalogue, load_strategies
 from engine.boot.trading import Choice, make_trading_driver
 from engine.boot.venues import venue_config
+from engine.boot.vitals import Vitals
 from engine.io.files import make_private_dir
 from engine.io.journal import Journal
 from engine.io.lock import StateLock
@@ -69,6 +70,7 @@ class System:
         ready: Whether orders can be given.
         loop: The event loop it runs on; None on virtual time.
         audit: What persons did, and the engine in their place.
+        vitals: The pulse of its loop.
         control: What other shells may ask of it; serves in real time only.
     """
 
@@ -127,6 +129,7 @@ class System:
         self.watch = HandlerWatch()
         self.halt_mark = HaltMark(self.engine, self.writer, paths.state)
         self.control = Control(self, program)
+        self.vitals = Vitals(self, program)
         self.monitor = SystemMonitor(self.engine, choice.entry.monitor or config.monitor, self.writer, paths.logs)
         self.monitor.watch_bars(self.bars)
         self.notifier = Notifier(self.engine, self.monitor, targets, loop, options.tells_life)
@@ -230,6 +233,7 @@ class System:
             self.paper.pump_until(self.clock.now_ns())
             await self.begin()
             await self.driver.start()
+        self.vitals.start()
 
     async def _connect(self) -> None:
         try:
@@ -242,6 +246,7 @@ class System:
 
     async def stop(self) -> None:
         """Disconnect, then store everything; resting orders, positions and strategies wait for the next start."""
+        self.vitals.stopping()
         try:
             if self.dead_man is not None:
                 await self.dead_man.stop()
@@ -256,6 +261,7 @@ class System:
         """Store everything and release the state directory."""
         self.ready = False
         self.watch.stop()
+        self.vitals.stop()
         self.control.close()
         self.notifier.close()
         try:
