@@ -25,6 +25,7 @@ from engine.runtime.events import HandActed
 from engine.runtime.fills import BookedFill
 from engine.runtime.portfolio import PositionRow
 from engine.runtime.proc import Probe
+from engine.runtime.readings import figure
 from engine.runtime.risk.view import LimitUse
 from engine.runtime.strategies import InstanceView
 from engine.runtime.trading_state import TradingStatus
@@ -348,8 +349,8 @@ def _anomaly_row(anomaly: Anomaly, now_ms: int, decision: str) -> AnomalyRow:
         kind=anomaly.kind,
         symbol=anomaly.symbol,
         instance=anomaly.instance,
-        value=anomaly.value,
-        threshold=anomaly.threshold,
+        value=figure(anomaly.kind, anomaly.value),
+        threshold=figure(anomaly.kind, anomaly.threshold),
         text=anomaly.text,
         count=anomaly.count,
         done=anomaly.action,
@@ -357,9 +358,11 @@ def _anomaly_row(anomaly: Anomaly, now_ms: int, decision: str) -> AnomalyRow:
         muted=anomaly.muted_until_ms > now_ms,
         active=anomaly.is_active,
         title=anomaly.title,
-        peak=anomaly.peak,
-        clear=anomaly.clear_threshold,
-        effects=tuple(f"{one.kind} {one.symbol or one.instance}: {one.value}" for one in anomaly.effects),
+        peak=figure(anomaly.kind, anomaly.peak),
+        clear=figure(anomaly.kind, anomaly.clear_threshold),
+        effects=tuple(
+            f"{one.kind} {one.symbol or one.instance}: {figure(one.kind, one.value)}" for one in anomaly.effects
+        ),
         proposal=anomaly.data.get(PROPOSAL, ""),
         proposal_reason=anomaly.data.get("reason", ""),
         decision=decision,

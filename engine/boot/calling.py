@@ -14,7 +14,8 @@ from engine.kernel.errors import CtosError, InvalidOrder, OrderNotFound, Trading
 from engine.kernel.orders import Order, OrderState, OrderType, OrderUpdate, Pending, Side, combined_order_type
 from engine.kernel.strategy import Done, DoneStatus
 from engine.runtime.accounts import MANUAL
-from engine.runtime.events import OrderChanged, WorkDone
+from engine.runtime.events import HandActed, OrderChanged, WorkDone
+from engine.runtime.reports import AnomalySummary, PositionSummary
 
 _ANSWER_S = 10.0
 _MARKET_S = 5.0
@@ -95,6 +96,7 @@ class CallDesk:
         if price is None and size is None:
             raise InvalidOrder("nothing to amend: give price=, size= or both")
         order = self._find(order_id, symbol)
+        self._system.bus.publish(HandActed(symbol, ""))
         handle = self._engine.amend(order.client_id, price, size)
         if handle is not None:
             return await self._replaced(handle, symbol)
@@ -106,6 +108,7 @@ class CallDesk:
     async def revoke_order(self, order_id: str, symbol: str) -> OrderUpdate:
         """Cancel an order."""
         order = self._find(order_id, symbol)
+        self._system.bus.publish(HandActed(symbol, ""))
         self._engine.cancel(order.client_id)
         await self._answer(order.client_id, lambda order: order.state.is_final)
         return await self._driver.get_order_status(order.client_id, symbol)
@@ -148,6 +151,26 @@ class CallDesk:
                     await self.place_order(position.symbol, held.opposite, kind, quantity, price, reduce_only=True)
                 )
         return closed
+
+    async def get_position_summary(self) -> PositionSummary:
+        """Return the account's positions in numbers, as soon as what is held has a price."""
+        for row in self._engine.portfolio.positions():
+            await self._wait_for_market(row.symbol)
+        return self._system.monitor.get_position_summary()
+
+    async def get_anomaly_summary(self, hours: float = 24) -> AnomalySummary:
+        """Return what was wrong in the last hours."""
+        return self._system.monitor.get_anomaly_summary(hours)
+
+    async def start_position_monitoring(self) -> bool:
+        """Begin to watch; return whether it watches."""
+        self._system.monitor.start_position_monitoring()
+        return self._system.monitor.is_monitoring
+
+    async def stop_position_monitoring(self) -> bool:
+        """Stop watching; return whether it watches. What blocks entries now goes on blocking them."""
+        self._system.monitor.stop_position_monitoring()
+        return self._system.monitor.is_monitoring
 
     async def _clear_reductions(self, symbol: str, side: Side) -> None:
         for order in self._engine.tracker.working(symbol, MANUAL):

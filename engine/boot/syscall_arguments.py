@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Protocol
 
 from engine.kernel.errors import ConfigError
 from engine.kernel.instruments import Instrument, InstrumentKind, resolve_symbol
 from engine.kernel.orders import OrderType, Side
 from engine.kernel.syscalls import Driver
 from engine.runtime.accounts import Account
+from engine.runtime.reports import AnomalySummary, PositionSummary
 
 SYSCALLS = [
     "symbols",
@@ -35,12 +37,33 @@ SYSCALLS = [
     "check_account",
     "key_rights",
     "cancel_all_after",
+    "get_transfers",
+    "get_position_summary",
+    "get_anomaly_summary",
+    "start_position_monitoring",
+    "stop_position_monitoring",
 ]
+
+
+class MonitorCalls(Protocol):
+    """What the system monitor answers from outside."""
+
+    async def get_position_summary(self) -> PositionSummary:
+        """Return the account's positions in numbers."""
+
+    async def get_anomaly_summary(self, hours: float = 24) -> AnomalySummary:
+        """Return what was wrong in the last hours."""
+
+    async def start_position_monitoring(self) -> bool:
+        """Begin to watch; return whether it watches."""
+
+    async def stop_position_monitoring(self) -> bool:
+        """Stop watching; return whether it watches."""
 
 
 def usage(syscall: str) -> list[str]:
     """Return the arguments of a syscall as they are typed."""
-    parameters = list(inspect.signature(getattr(Driver, syscall)).parameters.values())[1:]
+    parameters = list(_signature(syscall).parameters.values())[1:]
     return [f"{p.name}=" if p.default is p.empty else f"[{p.name}={p.default or ''}]" for p in parameters]
 
 
@@ -54,7 +77,7 @@ def convert(
     """
     if syscall not in SYSCALLS:
         raise ConfigError(f"no syscall {syscall!r}; there are: {', '.join(SYSCALLS)}")
-    signature = inspect.signature(getattr(Driver, syscall))
+    signature = _signature(syscall)
     parameters = {name: p for name, p in signature.parameters.items() if name != "self"}
     for name in given:
         if name not in parameters:
@@ -71,6 +94,10 @@ def convert(
     return values
 
 
+def _signature(syscall: str) -> inspect.Signature:
+    return inspect.signature(getattr(Driver, syscall, None) or getattr(MonitorCalls, syscall))
+
+
 def _value(name: str, text: str, annotation: str) -> Any:
     try:
         if "Decimal" in annotation:
@@ -80,6 +107,11 @@ def _value(name: str, text: str, annotation: str) -> Any:
             return number
         if "bool" in annotation:
             return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
+        if "float" in annotation:
+            length = float(text)
+            if not (math.isfinite(length) and length >= 0):
+                raise ValueError(text)
+            return length
         if "int" in annotation:
             return int(text)
         for kind in (Side, OrderType, InstrumentKind):
@@ -89,6 +121,7 @@ def _value(name: str, text: str, annotation: str) -> Any:
         allowed = {
             "Decimal": "a number",
             "bool": "true or false",
+            "float": "a number from 0 up",
             "int": "a whole number",
             "Side": "buy or sell",
             "InstrumentKind": "spot or perp",

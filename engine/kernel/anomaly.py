@@ -105,6 +105,27 @@ class Levels:
         return value <= level if self.falling else value >= level
 
 
+UNITS: dict[str, str] = {
+    AnomalyKind.PRICE_JUMP: "%",
+    AnomalyKind.POSITION_DRIFT: "USD",
+    AnomalyKind.PNL_SWING: "USD",
+    AnomalyKind.RISK_RATIO: "%",
+    AnomalyKind.LARGE_POSITION: "%",
+    AnomalyKind.LIQ_DISTANCE: "%",
+    AnomalyKind.LEVERAGE: "x",
+    AnomalyKind.MARGIN: "%",
+    AnomalyKind.EQUITY_GAP: "%",
+    AnomalyKind.STALE_DATA: "s",
+    AnomalyKind.ORDER_STUCK: "s",
+    AnomalyKind.FEE_SURPRISE: "bp",
+    AnomalyKind.FUNDING_SURPRISE: "%",
+    AnomalyKind.FUNDING_RATE: "%",
+    AnomalyKind.REJECT_RATE: "%",
+    AnomalyKind.CLOCK_SKEW: "s",
+}
+"""How values are shown to people: shares as percent or basis points, amounts in USD, times in seconds."""
+
+
 DEFAULT_LEVELS: dict[str, Levels] = {
     AnomalyKind.PRICE_JUMP: Levels(Decimal("0.05"), Decimal("0.10"), Decimal("0.025")),
     AnomalyKind.POSITION_DRIFT: Levels(Decimal(20), Decimal(200), Decimal(0)),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
-from engine.kernel.anomaly import AnomalyKind, Levels, Severity
+from engine.kernel.anomaly import UNITS, AnomalyKind, Levels, Severity
 from engine.runtime.anomalies import Reading
 
 CENT = Decimal("0.01")
@@ -36,6 +36,20 @@ def reading(
         is_falling=levels.falling,
         data=data or {},
     )
+
+
+def figure(kind: str, text: str) -> str:
+    """Return a value of an anomaly's record as a person reads it: `48.3%`, `36.48 USD`; other text as it is."""
+    unit = UNITS.get(kind)
+    if unit is None or not text:
+        return text
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        return text
+    scale = {"%": 100, "bp": 10_000}.get(unit, 1)
+    shown = (value * scale).quantize(CENT).normalize()
+    return f"{shown:f}{unit}" if unit in ("%", "x") else f"{shown:f} {unit}"
 
 
 def percent(value: Decimal, signed: bool = False) -> str:
