@@ -85,6 +85,7 @@ class ConsoleApp(TerminalApp[None]):
         self.keys = KeyPresses(self, guard or KeyGuard())
         self.workplace = workplace or Workplace.at(port)
         self.session = self.workplace.session
+        self.session.now = lambda: int(self.frames.now() * 1e9)
         self.feed = self.session.feed
         self.session.themes = tuple(theme_names(settings.themes_dir))
         self.operator = Operator(self.session, self)

@@ -21,7 +21,7 @@ class Workplace:
     @classmethod
     def at(cls, port: Port) -> Workplace:
         """Return a new workplace at a system."""
-        session = Session(port, Feed(port), lambda: int(monotonic() * 1e9))
+        session = Session(port, Feed(port), _now_ns)
         return cls(session, News(session))
 
     def leave(self) -> None:
@@ -29,6 +29,11 @@ class Workplace:
         self.news.bell = lambda: None
         self.news.panic_hint = lambda: ""
         self.session.on_focus = lambda: None
+        self.session.now = _now_ns
         if self.session.is_live:
             self.session.arming.disarm()
             self.session.port.lock_hand()
+
+
+def _now_ns() -> int:
+    return int(monotonic() * 1e9)

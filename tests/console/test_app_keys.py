@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from ctos_tui.actions import ACTIONS, DESK, DIALOG, EVERYWHERE, PANES, PROMPT, STAGED
 from ctos_tui.guard.keys import KeyGuard
+from ctos_tui.outcome import Outcome
 from ctos_tui.port import Health
 from ctos_tui.screens.desk_actions import desk_actions
 from engine.kernel.errors import RiskReject
@@ -49,7 +50,8 @@ async def test_every_key_of_a_pane_does_something_or_says_why_not(pane):
     async with opened(app) as pilot:
         populate(port)
         keymap = app.keymap
-        for chord in keymap.bindings(pane):
+        ends = set(keymap.actions["detach"].keys)
+        for chord in keymap.bindings(pane).keys() - ends:
             app.activate(pane)
             await press(pilot, chord)
             assert app.is_running
@@ -61,13 +63,26 @@ async def test_every_key_of_a_pane_does_something_or_says_why_not(pane):
         assert "does nothing" in app.session.note.text or app.active != pane
 
 
+@pytest.mark.parametrize("before", ["desk", "prompt", "card"])
+async def test_the_detach_key_leaves_the_screen_from_anywhere(before):
+    app = console(busy_port())
+    async with opened(app) as pilot:
+        if before == "prompt":
+            app.open_prompt("buy 500$ bt")
+        elif before == "card":
+            app.show_help("")
+            await pilot.pause()
+        await press(pilot, "ctrl+d")
+        assert app.outcome is Outcome.DETACHED
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_no_key_paste_or_resize_ends_in_a_traceback(seed):
     rng = random.Random(seed)
     port = busy_port(seed)
     app = console(port)
     typed = set("abcxyz0159") | {"escape", "enter", "tab", "space", "left", "right", "delete", "ctrl+u", "f5"}
-    chords = sorted({chord for action in ACTIONS for chord in action.keys} | typed)
+    chords = sorted({chord for action in ACTIONS if action.id != "detach" for chord in action.keys} | typed)
     pastes = ["buy 5 btc @ mkt\n", "\x1b[201~\x1b]52;c;AAAA\x07", "‮\u2066" * 40, "x" * 2000, "\x00\x01", "run \n run"]
     async with opened(app) as pilot:
         populate(port)
