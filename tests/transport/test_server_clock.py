@@ -48,6 +48,21 @@ class Bench:
         return self.times.now_ms() - self.clock.now_ns() / NS_PER_MS - self.ahead_ms
 
 
+async def test_c02_a_day_of_drift_is_followed_to_a_tenth_of_a_second():
+    bench = Bench(ahead_ms=0.0)
+    await bench.times.sync()
+    bench.times.start()
+    worst = 0.0
+    for _ in range(24 * 60):
+        bench.clock.advance(60.0)
+        bench.ahead_ms += 60_000 * 200e-6
+        await until(lambda: bench.times._running is None)
+        worst = max(worst, abs(bench.error_ms()))
+    bench.times.stop()
+    assert bench.ahead_ms > 17_000 and worst < 100
+    assert bench.asked < 24 * 12 * 8 + 100
+
+
 async def test_c03_the_answer_of_the_shortest_round_trip_counts():
     bench = Bench(delays=[(40, 900), (500, 10), (900, 900), (12, 8), (30, 30), (2000, 5), (5, 2000), (100, 100)])
     assert bench.times.uncertainty_ms == float("inf")
