@@ -55,6 +55,7 @@ class BackpackDriver(VenueDriver):
         limiter = RateLimiter(self.venue, self.arch.rate_buckets, setup.clock, setup.store)
         self._http = HttpClient(self.venue, setup.hosts["rest_url"], setup.clock, limiter, ssl=setup.ssl)
         self._rest = Rest(self._http, setup.clock, signer, self.arch.limits["window_ms"], setup.log)
+        self.follow_health(limiter, self._rest.clock, self.arch.limits["window_ms"])
         self._aliases = Aliases(setup.store, setup.clock, setup.rng.fork("aliases"))
         self._money = Account(self._rest, self._aliases, setup.log)
         self._orders = Orders(self._rest, self._aliases, setup.log)

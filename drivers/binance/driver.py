@@ -21,7 +21,7 @@ from drivers.binance.products import PERP as FUTURES
 from drivers.binance.products import SPOT as COINS
 from drivers.binance.public import PublicData
 from drivers.binance.rest import Rest
-from drivers.binance.signer import Params
+from drivers.binance.signer import RECV_WINDOW_MS, Params
 from drivers.binance.symbols import arch
 from drivers.binance.wire import ExchangeInfo, FundingInfoRow
 from drivers.transport.setup import VenueSetup
@@ -60,6 +60,8 @@ class BinanceDriver(VenueDriver):
             PERP: Rest(FUTURES, addresses.perp_rest, setup),
             SPOT: Rest(COINS, addresses.spot_rest, setup),
         }
+        for rest in self._rests.values():
+            self.follow_health(rest.limiter, rest.time, RECV_WINDOW_MS)
         self._by_native: dict[tuple[InstrumentKind, str], Instrument] = {}
         self._strange: set[str] = set()
         self._account = KeyedAccount(self._rests, setup, self.require_keys, self._find, self._say_once)

@@ -15,7 +15,7 @@ from drivers.okx.feed import Feed
 from drivers.okx.history import History
 from drivers.okx.orders import Orders
 from drivers.okx.private import PrivateSocket
-from drivers.okx.rest import OkxRest, understanding
+from drivers.okx.rest import ORDER_LIFE_MS, OkxRest, understanding
 from drivers.okx.streams import MarketStreams
 from drivers.okx.symbols import Contract, Contracts, arch, read_instrument
 from drivers.okx.wire import (
@@ -59,6 +59,7 @@ class OkxDriver(VenueDriver):
         self._groups: dict[str, str] = {}
         self._limiter = RateLimiter(self.venue, self.arch.rate_buckets, setup.clock, setup.store)
         self._rest = OkxRest(setup, self._limiter)
+        self.follow_health(self._limiter, self._rest.time, ORDER_LIFE_MS)
         self._feed = Feed(self._contracts)
         self._market = MarketStreams(self, self._rest, self._feed, lambda: self.streams.raw_heard)
         now_ms = self._rest.time.now_ms

@@ -21,7 +21,7 @@ from engine.kernel.account import Balance, CashTransfer, KeyRights, Position
 from engine.kernel.clock import Clock, Rng, VirtualClock
 from engine.kernel.errors import CtosError, InvalidOrder, OrderNotFound, Unsupported, VenueUnavailable
 from engine.kernel.instruments import Instrument, InstrumentKind
-from engine.kernel.links import LinkStatus
+from engine.kernel.links import LinkStatus, VenueHealth
 from engine.kernel.market import Bar, Levels, MarketEvent, Trade
 from engine.kernel.orderbook import OrderBook
 from engine.kernel.orders import Fill, OrderRequest, OrderType, OrderUpdate, Side, combined_order_type
@@ -151,6 +151,10 @@ class PaperDriver:
     def links(self) -> list[LinkStatus]:
         """Return nothing: there is no connection to lose."""
         return []
+
+    def health(self) -> VenueHealth:
+        """Return nothing: a simulated venue bans nobody and has no time of its own."""
+        return VenueHealth()
 
     def clock_offset_ms(self) -> float | None:
         """Return None: the paper venue goes by our clock."""

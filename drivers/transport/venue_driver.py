@@ -9,6 +9,8 @@ from typing import Any
 
 from drivers.transport.arch import Arch, venue_features
 from drivers.transport.gateway import TaskGateway
+from drivers.transport.rate_limits import RateLimiter
+from drivers.transport.server_clock import ServerClock
 from drivers.transport.setup import VenueSetup
 from drivers.transport.venue_calls import Topic, VenueCalls
 from drivers.transport.venue_streams import VenueStreams
@@ -16,6 +18,7 @@ from engine.kernel.account import CashTransfer
 from engine.kernel.clock import NS_PER_S
 from engine.kernel.errors import AuthError, CtosError, InvalidOrder, OrderNotFound, UnknownSymbol, Unsupported
 from engine.kernel.instruments import Instrument, InstrumentKind
+from engine.kernel.links import VenueHealth
 from engine.kernel.market import TIMEFRAME_MS, Bar, Trade
 from engine.kernel.orderbook import OrderBook
 from engine.kernel.orders import OrderRequest, OrderState, OrderType, OrderUpdate, Side, combined_order_type
@@ -61,10 +64,25 @@ class VenueDriver(VenueCalls):
         self.on_raw = self.streams.on_raw
         self.gateway = TaskGateway(self)
         self._tasks: set[asyncio.Task[object]] = set()
+        self._limiters: list[RateLimiter] = []
+        self._times: list[ServerClock] = []
+        self._window_ms = 0.0
 
     async def get_transfers(self, since: int) -> list[CashTransfer]:
         """Refuse: this venue does not tell every deposit, withdrawal and transfer."""
         raise Unsupported(f"{self.venue} does not tell every deposit, withdrawal and transfer")
+
+    def follow_health(self, limiter: RateLimiter, time: ServerClock, window_ms: float) -> None:
+        """Make a budget, a venue's time and the window in which it accepts a time stamp part of `health`."""
+        self._limiters.append(limiter)
+        self._times.append(time)
+        self._window_ms = window_ms
+
+    def health(self) -> VenueHealth:
+        """Return whether the venue serves us, and how well its time is known."""
+        bans = [until for limiter in self._limiters if (until := limiter.banned_until_ms) is not None]
+        errors = [time.uncertainty_ms for time in self._times]
+        return VenueHealth(max(bans, default=None), max(errors, default=None), self._window_ms / 2)
 
     async def cancel_all_after(self, seconds: int) -> None:
         """Refuse: the venue has no such timer, unless its driver says otherwise."""

@@ -34,6 +34,7 @@ class RiskConfig(FileModel):
         Decimal(3), gt=0, le=125, description="gross notional over equity, above 0 and up to 125"
     )
     daily_loss_pct: Share = Field(Decimal("0.03"), description="loss since 00:00 UTC that halts, a fraction of equity")
+    max_drawdown_pct: Share = Field(Decimal("0.25"), description="loss from the best equity that halts, a fraction")
     price_band_bp: Decimal = Field(Decimal(200), gt=0, le=10_000, description="furthest beyond the touch, basis points")
     max_open_orders: int = Field(200, ge=1, le=10_000, description="working orders at once")
     max_orders_per_min: int = Field(600, ge=1, le=60_000, description="order commands in 60 s")

@@ -17,6 +17,20 @@ class LinkState(StrEnum):
     DOWN = "down"
 
 
+class VenueHealth(msgspec.Struct, frozen=True):
+    """Whether a venue serves us at all, and how well its time is known.
+
+    Attributes:
+        banned_until_ms: Until when (UTC, ms) it answers nothing; None when it does.
+        clock_error_ms: Largest possible error of its time as we know it; None where it has no time of its own.
+        clock_limit_ms: Error at which it may refuse our orders as too old or too new.
+    """
+
+    banned_until_ms: int | None = None
+    clock_error_ms: float | None = None
+    clock_limit_ms: float = 0.0
+
+
 class LinkStatus(msgspec.Struct, frozen=True):
     """One connection to a venue.
 

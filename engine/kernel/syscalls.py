@@ -16,7 +16,7 @@ import msgspec
 from engine.kernel.account import AccountStream, Balance, CashTransfer, FundingPayment, KeyRights, Position
 from engine.kernel.errors import CtosError
 from engine.kernel.instruments import Instrument, InstrumentKind
-from engine.kernel.links import LinkStatus
+from engine.kernel.links import LinkStatus, VenueHealth
 from engine.kernel.market import (
     Bar,
     BookInvalid,
@@ -265,6 +265,9 @@ class Driver(Protocol):
 
     def links(self) -> list[LinkStatus]:
         """Return the state of every connection; empty where there is none to lose."""
+
+    def health(self) -> VenueHealth:
+        """Return whether the venue serves us, and how well its time is known."""
 
     def clock_offset_ms(self) -> float | None:
         """Return the venue's time less ours, in ms; None where it is not known, or the venue has no time of its own."""

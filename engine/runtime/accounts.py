@@ -28,6 +28,7 @@ class AccountLimits:
     max_order_usd: Decimal = Decimal(5_000)
     max_leverage: Decimal = Decimal(3)
     daily_loss_pct: Decimal = Decimal("0.03")
+    max_drawdown_pct: Decimal = Decimal("0.25")
     price_band_bp: Decimal = Decimal(200)
     max_open_orders: int = 200
     max_orders_per_min: int = 600
@@ -86,6 +87,7 @@ def account_of(entry: AccountEntry) -> Account:
             max_order_usd=limits.max_order_usd,
             max_leverage=limits.max_leverage,
             daily_loss_pct=limits.daily_loss_pct,
+            max_drawdown_pct=limits.max_drawdown_pct,
             price_band_bp=limits.price_band_bp,
             max_open_orders=limits.max_open_orders,
             max_orders_per_min=limits.max_orders_per_min,

@@ -183,6 +183,10 @@ class EngineCore:
         """Return the account's equity, USD."""
         return self.portfolio.equity()
 
+    def profit(self) -> Decimal | None:
+        """Return the account's profit over all its life, USD."""
+        return self.portfolio.profit()
+
     def day_profit(self) -> Decimal | None:
         """Return the account's profit since 00:00 UTC, USD."""
         return self.portfolio.day_profit()

@@ -24,6 +24,7 @@ from engine.runtime.accounts import MANUAL, Account
 from engine.runtime.booking import Booking
 from engine.runtime.client_ids import load_client_ids
 from engine.runtime.commands import OrderCommands
+from engine.runtime.conditions import Conditions
 from engine.runtime.core import EngineCore, OperationLog
 from engine.runtime.day import DayRoller
 from engine.runtime.desk import EngineDesk
@@ -64,6 +65,7 @@ class ExecutionEngine:
         on_halt: Called with the reason when the account halts, after the gate is closed.
         on_rearm: Called with (who, reason) when a person has released a halt.
         stream: Whether the account's stream can be trusted.
+        conditions: What restricts the account or halts it.
     """
 
     def __init__(
@@ -126,6 +128,7 @@ class ExecutionEngine:
         self._flattener = Flattener(core, self._reduce_by_hand, self.commands.cancel, shell)
         self._day = DayRoller(core)
         self._tripwires = Tripwires(core, lambda reason: self.panic_switch.halt("engine", reason))
+        self.conditions = Conditions(core, self.reconciler, lambda reason: self.panic_switch.halt("engine", reason))
         self._account_stream: Unsubscribe | None = None
         self._open_doubts: set[str] = set()
         self._started = False
@@ -172,6 +175,7 @@ class ExecutionEngine:
         self._day.start()
         self.risk.start()
         self.reconciler.start()
+        self.conditions.start()
         self.panic_switch.resume()
         self.oplog("Reconcile", det=f"{replayed} records replayed, {len(self._open_doubts)} orders in doubt")
 
@@ -181,6 +185,7 @@ class ExecutionEngine:
         self.reconciler.stop()
         self.resolver.stop()
         self._tripwires.stop()
+        self.conditions.stop()
         self._flattener.stop()
         self._day.stop()
         if self._account_stream is not None:
@@ -322,6 +327,7 @@ class ExecutionEngine:
         if self.core.obstacles:
             raise TradingHalted(f"cannot arm {self.account.name}: {'; '.join(self.core.obstacles)}")
         self.trading.arm(who, hand_s)
+        self.conditions.look()
 
     def disarm(self, who: str, reason: str = "") -> None:
         """Accept only cancels and reductions by hand."""
@@ -353,6 +359,7 @@ class ExecutionEngine:
         causes = self._why_not_rearm()
         if causes:
             raise CtosError(f"cannot rearm: {'; '.join(causes)}")
+        self.risk.losses.release_account()
         self.trading.rearm(who, reason)
         for handler in self.on_rearm:
             handler(who, reason)
@@ -372,7 +379,7 @@ class ExecutionEngine:
             found.append(f"{self.journal.failed}; it is being tried again now")
         if self.reconciler.last_error:
             found.append(f"the venue does not answer: {self.reconciler.last_error}")
-        return found
+        return [*found, *self.risk.losses.reached(), *self.conditions.causes(halting=True)]
 
     def on_journal_error(self, error: CtosError) -> None:
         """Halt because the journal cannot be written: no journal, no orders; cancels still pass."""

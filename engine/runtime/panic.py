@@ -19,6 +19,8 @@ from engine.runtime.shell import Shell
 from engine.runtime.trading_state import TradingMode
 
 LOOK_S = 2.0
+LONGEST_LOOK_S = 8.0
+"""Looks that fail become seldom, so that a venue that refuses everything is not asked without end."""
 CLEAR_LOOKS = 2
 WATCH_S = 60.0
 IN_FLIGHT_S = 5.0
@@ -112,6 +114,7 @@ class PanicSwitch:
         self._doubt = doubt
         self._shell = shell
         self._until_ns = 0
+        self._failures = 0
         core.bus.subscribe(OrderChanged, self._on_order)
 
     def halt(self, who: str, reason: str) -> PanicReport:
@@ -160,7 +163,8 @@ class PanicSwitch:
         if report is None or self._core.trading.mode is not TradingMode.HALTED:
             return
         order = event.order
-        if order.is_open and order.venue_order_id and _must_go(report, order):
+        is_new = order.label not in report.asked
+        if is_new and order.is_open and order.venue_order_id and _must_go(report, order):
             _note(report.asked, order)
             self._cancel(order.client_id)
         if order.label in report.asked:
@@ -197,6 +201,7 @@ class PanicSwitch:
 
         def found(updates: list[OrderUpdate]) -> None:
             report.error = ""
+            self._failures = 0
             resting = self._resting(report, updates)
             report.clear_looks = 0 if resting else report.clear_looks + 1
             for order in resting:
@@ -206,6 +211,7 @@ class PanicSwitch:
         def failed(error: CtosError) -> None:
             report.error = str(error)
             report.clear_looks = 0
+            self._failures += 1
             self._next_look(report)
 
         self._shell.run(self._core.driver.get_open_orders(), found, failed)
@@ -229,7 +235,8 @@ class PanicSwitch:
         if report.clear_looks == CLEAR_LOOKS:
             self._core.oplog("KillSwitch", who=report.who, det=report.text)
         if self._core.clock.now_ns() < self._until_ns or not report.confirmed:
-            self._core.clock.call_later(LOOK_S, self._look, report)
+            wait_s = min(LOOK_S * 2 ** min(self._failures, 10), LONGEST_LOOK_S)
+            self._core.clock.call_later(wait_s, self._look, report)
 
     def _is_current(self, report: PanicReport) -> bool:
         return report is self.report and self._core.trading.mode is TradingMode.HALTED

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from engine.kernel.account import Balance, Position
 from engine.kernel.clock import NS_PER_MS, NS_PER_S, TimerHandle
-from engine.kernel.errors import CtosError, VenueUnavailable
+from engine.kernel.errors import AuthError, CtosError, VenueUnavailable
 from engine.kernel.instruments import Instrument
 from engine.kernel.orders import Fill, Order, OrderState, OrderUpdate, Pending
 from engine.runtime.accounts import MANUAL
@@ -65,6 +65,11 @@ class Reconciler:
         booking: Takes in what is found.
         resolver: Looks for orders that the venue does not list.
         shell: Runs the queries.
+
+    Attributes:
+        last_error: Why the venue could not be asked; empty when the last look found an answer.
+        last_agreed_ns: Engine time of the last agreement about orders and fills.
+        refused: Why the venue refuses the account's key; empty while it takes it.
     """
 
     def __init__(self, core: EngineCore, booking: Booking, resolver: Resolver, shell: Shell) -> None:
@@ -79,6 +84,7 @@ class Reconciler:
         self._instruments_ns = core.clock.now_ns()
         self.last_error = ""
         self.last_agreed_ns = 0
+        self.refused = ""
         """When the venue was asked for what was last agreed on."""
 
     def start(self) -> None:
@@ -315,7 +321,7 @@ class Reconciler:
     def _agree(self, complete: bool, asked_ns: int) -> None:
         """Note that all is known up to when the venue was asked; a fill that has to wait is asked for again."""
         core = self._core
-        self.last_error = ""
+        self.last_error = self.refused = ""
         self.last_agreed_ns = asked_ns
         until = asked_ns // NS_PER_MS
         known = core.state.fills_until
@@ -354,6 +360,8 @@ class Reconciler:
         self._shell.run(ask(), answered, failed)
 
     def _failed(self, error: CtosError) -> None:
+        if isinstance(error, AuthError):
+            self.refused = str(error)
         if str(error) != self.last_error:
             self.last_error = str(error)
             self._core.alarm("reconcile", f"the venue could not be asked: {error}")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from engine.kernel.clock import NS_PER_S, TimerHandle
 from engine.kernel.orders import Order, OrderState
 from engine.runtime.accounts import MANUAL
+from engine.runtime.conditions import NEW_KEY
 from engine.runtime.core import EngineCore
 from engine.runtime.events import OrderChanged
 
@@ -44,7 +45,9 @@ class Tripwires:
 
     def _on_order(self, event: OrderChanged) -> None:
         order = event.order
-        if order.state is OrderState.REJECTED and order.instance != MANUAL and order.error not in HARMLESS_REJECTS:
+        if order.state is OrderState.REJECTED and order.error == "AuthError":
+            self._trip(f"the venue refuses the key: {order.reason}; {NEW_KEY}")
+        elif order.state is OrderState.REJECTED and order.instance != MANUAL and order.error not in HARMLESS_REJECTS:
             self._count_reject(order)
         elif order.state is OrderState.UNKNOWN:
             self._unknown_since.setdefault(order.client_id, self._core.clock.now_ns())

@@ -40,6 +40,7 @@ class View:
         self.profits: dict[str, Decimal | None] = {}
         self.equity_usd: Decimal | None = d(10_000)
         self.day_usd: Decimal | None = d(0)
+        self.profit_usd: Decimal | None = d(0)
         self.instruments_s = 0.0
         self.leverages: dict[str, Decimal | None] = {}
         self.free: Decimal | None = d(1_000_000)
@@ -104,6 +105,9 @@ class View:
 
     def equity(self) -> Decimal | None:
         return self.equity_usd
+
+    def profit(self) -> Decimal | None:
+        return self.profit_usd
 
     def day_profit(self) -> Decimal | None:
         return self.day_usd

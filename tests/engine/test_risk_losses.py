@@ -101,7 +101,7 @@ def test_the_accounts_daily_loss_halts_the_account_latched() -> None:
         gate.state.arm("ann")
 
 
-def test_blindness_restricts_after_30_s_and_halts_after_120_s() -> None:
+def test_blindness_is_told_at_once_and_halts_after_120_s() -> None:
     gate = watching()
     gate.view.profits["grid"] = None
     gate.clock.advance(300)
@@ -111,12 +111,9 @@ def test_blindness_restricts_after_30_s_and_halts_after_120_s() -> None:
     gate.view.profits["grid"] = d(0)
     gate.clock.advance(20)
     gate.view.profits["grid"] = None
-    gate.clock.advance(29)
-    assert gate.state.mode is TradingMode.ARMED, "it could see in between"
-    gate.clock.advance(3)
-    assert gate.state.mode is TradingMode.REDUCE_ONLY
-    gate.clock.advance(88)
-    assert not gate.halted
+    assert not gate.watcher.losses.is_blind, "it could see in between"
+    gate.clock.advance(119)
+    assert gate.watcher.losses.is_blind and not gate.halted
     gate.clock.advance(3)
     assert gate.halted == ["profit and loss could not be computed for 120 s with open positions"]
 
@@ -125,8 +122,25 @@ def test_unknown_equity_is_blindness_too() -> None:
     gate = watching()
     gate.view.held["grid", BTC] = d(1)
     gate.view.equity_usd = None
-    gate.clock.advance(35)
-    assert gate.state.mode is TradingMode.REDUCE_ONLY
+    gate.clock.advance(2)
+    assert gate.watcher.losses.is_blind
+
+
+def test_a_drawdown_from_the_best_profit_halts_and_is_measured_anew_by_whoever_releases_it() -> None:
+    gate = watching(limits=AccountLimits(max_drawdown_pct=d("0.1")))
+    gate.view.profit_usd = d(1000)
+    gate.clock.advance(2)
+    gate.view.profit_usd, gate.view.equity_usd = d(-99), d(9_000)
+    again = RiskWatcher(gate.clock, gate.watcher.limits, gate.view, TradingState(gate.clock), gate.halted.append)
+    again.restore(json.loads(json.dumps(gate.watcher.to_dict())))
+    assert again.losses.peak == 1000, "kept over a restart"
+    gate.clock.advance(2)
+    assert gate.halted == ["max_drawdown_pct: a loss of 1,099 USD reaches the limit 1,009.9 USD (10 %)"]
+    gate.halted.clear()
+    gate.watcher.losses.release_account()
+    gate.state.rearm("ann", "seen")
+    gate.clock.advance(2)
+    assert not gate.halted
 
 
 def test_watching_stops() -> None:

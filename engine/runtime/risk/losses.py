@@ -16,8 +16,9 @@ from engine.runtime.trading_state import TradingMode, TradingState
 ZERO = Decimal(0)
 MS_PER_DAY = 86_400_000
 EVALUATE_S = 1.0
-BLIND_RESTRICT_S = 30
 BLIND_HALT_S = 120
+PEAK_STEP = Decimal("0.001")
+"""A new best is saved when it is better by this share of the equity."""
 
 PEAK_STEP = Decimal("0.001")
 """A peak is kept when it has risen by this share of the capital."""
@@ -111,7 +112,7 @@ class LossWatch:
 class LossGuard:
     """Watches what instances and the account lose, once a second, and halts them at their limits.
 
-    While open exposure cannot be valued for 30 s the account becomes reduce-only, after 120 s it halts.
+    While open exposure cannot be valued for 120 s the account halts.
 
     Args:
         clock: The engine's clock.
@@ -144,6 +145,8 @@ class LossGuard:
         self._watches: dict[str, LossWatch] = {}
         self._instance_limits: dict[str, InstanceLimits] = {}
         self._blind_since_ns: int | None = None
+        self._peak: Decimal | None = None
+        self._saved_peak: Decimal | None = None
         self._timer: TimerHandle | None = None
 
     def start(self) -> None:
@@ -212,6 +215,7 @@ class LossGuard:
             blind = True
         else:
             self._check_account(equity, day_profit)
+            self._check_drawdown(equity)
         self._check_sight(blind)
 
     def account_usage(self) -> list[LimitUse]:
@@ -220,7 +224,25 @@ class LossGuard:
         if equity is None or day_profit is None:
             return []
         allowed = self._limits.daily_loss_pct * max(ZERO, equity - day_profit)
-        return [LimitUse("account", "daily_loss_pct", max(ZERO, -day_profit), allowed, "USD")]
+        found = [LimitUse("account", "daily_loss_pct", max(ZERO, -day_profit), allowed, "USD")]
+        lost = self._drawdown()
+        if lost is not None:
+            allowed = self._limits.max_drawdown_pct * max(ZERO, equity + lost)
+            found.append(LimitUse("account", "max_drawdown_pct", lost, allowed, "USD"))
+        return found
+
+    def reached(self) -> list[str]:
+        """Return the limits of the account that a person cannot release because they are reached still."""
+        equity, day_profit = self._view.equity(), self._view.day_profit()
+        if equity is None or day_profit is None:
+            return []
+        text = self._daily_loss(equity, day_profit)
+        return [f"{text}; the day ends at 00:00 UTC"] if text else []
+
+    def release_account(self) -> None:
+        """Measure the account's drawdown from here on: a person has released the halt."""
+        self._peak = self._saved_peak = self._view.profit()
+        self._on_change()
 
     def instance_usage(self, instance: str) -> list[LimitUse]:
         """Return how much of an instance's loss limits is used."""
@@ -233,12 +255,23 @@ class LossGuard:
             for rule, lost, whole, share in watch.losses(profit, limits)
         ]
 
+    @property
+    def is_blind(self) -> bool:
+        """Return whether the profit of what is held cannot be computed."""
+        return self._blind_since_ns is not None
+
+    @property
+    def peak(self) -> Decimal | None:
+        """Return the highest profit of the account that is saved, USD; None before the first look."""
+        return self._saved_peak
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         return {instance: watch.to_dict() for instance, watch in self._watches.items()}
 
-    def restore(self, body: dict[str, Any]) -> None:
-        """Take over what `to_dict` saved."""
+    def restore(self, body: dict[str, Any], peak: str | None) -> None:
+        """Take over what `to_dict` saved, and the peak."""
+        self._peak = self._saved_peak = None if peak is None else Decimal(peak)
         self._watches = {instance: LossWatch.from_dict(saved) for instance, saved in body.items()}
 
     def _tick(self) -> None:
@@ -246,10 +279,38 @@ class LossGuard:
         self.evaluate()
 
     def _check_account(self, equity: Decimal, day_profit: Decimal) -> None:
+        text = self._daily_loss(equity, day_profit)
+        if text:
+            self._halt(text)
+
+    def _daily_loss(self, equity: Decimal, day_profit: Decimal) -> str:
+        """Return that the daily limit is reached, in words; empty when it is not."""
         allowed = self._limits.daily_loss_pct * (equity - day_profit)
-        if day_profit < ZERO and -day_profit >= allowed:
-            share = percent(self._limits.daily_loss_pct)
-            self._halt(f"daily_loss_pct: a loss of {usd(-day_profit)} reaches the limit {usd(allowed)} ({share})")
+        if day_profit >= ZERO or -day_profit < allowed:
+            return ""
+        share = percent(self._limits.daily_loss_pct)
+        return f"daily_loss_pct: a loss of {usd(-day_profit)} reaches the limit {usd(allowed)} ({share})"
+
+    def _check_drawdown(self, equity: Decimal) -> None:
+        """Halt when too much of the best equity is lost; money that was moved in or out does not count."""
+        profit = self._view.profit()
+        if profit is None:
+            return
+        if self._peak is None:
+            self._peak = self._saved_peak = profit
+        if profit > self._peak:
+            self._peak = profit
+            if self._saved_peak is None or profit - self._saved_peak > PEAK_STEP * abs(equity):
+                self._saved_peak = profit
+                self._on_change()
+        lost, limit = self._peak - profit, self._limits.max_drawdown_pct
+        allowed = limit * (equity + lost)
+        if lost > ZERO and lost >= allowed:
+            self._halt(f"max_drawdown_pct: a loss of {usd(lost)} reaches the limit {usd(allowed)} ({percent(limit)})")
+
+    def _drawdown(self) -> Decimal | None:
+        profit = self._view.profit()
+        return None if profit is None or self._peak is None else max(ZERO, self._peak - profit)
 
     def _check_sight(self, blind: bool) -> None:
         if not blind or not any(True for _ in self._view.ledgers()):
@@ -258,11 +319,8 @@ class LossGuard:
         now_ns = self._clock.now_ns()
         if self._blind_since_ns is None:
             self._blind_since_ns = now_ns
-        blind_s = (now_ns - self._blind_since_ns) / NS_PER_S
-        if blind_s >= BLIND_HALT_S:
+        if now_ns - self._blind_since_ns >= BLIND_HALT_S * NS_PER_S:
             self._halt(f"profit and loss could not be computed for {BLIND_HALT_S} s with open positions")
-        elif blind_s >= BLIND_RESTRICT_S:
-            self._state.restrict("risk", f"profit and loss cannot be computed for {BLIND_RESTRICT_S} s")
 
     def _halt(self, reason: str) -> None:
         if self._state.mode is not TradingMode.HALTED:

@@ -60,6 +60,9 @@ class RiskView(Protocol):
     def equity(self) -> Decimal | None:
         """Return the account's equity, USD."""
 
+    def profit(self) -> Decimal | None:
+        """Return the account's profit over all its life, open profit included, USD."""
+
     def day_profit(self) -> Decimal | None:
         """Return the account's profit since 00:00 UTC, USD."""
 

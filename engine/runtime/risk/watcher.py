@@ -264,12 +264,17 @@ class RiskWatcher:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what must outlive a restart, as JSON values."""
-        return {"state": self.state.to_dict(), "losses": self.losses.to_dict()}
+        peak = self.losses.peak
+        return {
+            "state": self.state.to_dict(),
+            "losses": self.losses.to_dict(),
+            "peak": None if peak is None else str(peak),
+        }
 
     def restore(self, body: dict[str, Any]) -> None:
         """Take over what `to_dict` saved; call before `admit`."""
         self.state.restore(body["state"])
-        self.losses.restore(body["losses"])
+        self.losses.restore(body["losses"], body.get("peak"))
 
     def _check_rates(self, instance: str, limit: int, reserve: int) -> None:
         try:

@@ -1,0 +1,264 @@
+"""Conditions under which an account must not trade freely: each restricts it, and if it lasts, or is grave, halts it.
+
+A restriction of this kind ends by itself when its cause has been gone for a while: it is about not seeing, not
+reaching, or holding too much now, and every order is checked again anyway. A halt is for a person to release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from engine.kernel.clock import NS_PER_S, TimerHandle
+from engine.kernel.errors import CtosError
+from engine.kernel.links import LinkState
+from engine.runtime.core import EngineCore
+from engine.runtime.reconcile import Reconciler
+from engine.runtime.risk.limits import number, usd
+
+LOOK_S = 1.0
+CLEAR_S = 10
+"""How long a cause must be gone before what it restricted passes again."""
+LAG_NS = 2 * NS_PER_S
+SILENT_S = 25
+"""Working orders are compared every 10 s; after so long without an agreement the venue does not answer."""
+NOT_MARKET = ("private", "trade")
+WHO = "engine"
+NEW_KEY = "put a working key into accounts.yaml and start again"
+
+
+@dataclass(slots=True, frozen=True)
+class Rule:
+    """What a condition leads to.
+
+    Attributes:
+        kind: Its name.
+        check: Returns the condition in words while it lasts, else nothing.
+        restrict_s: After how many seconds the account only reduces.
+        halt_s: After how many seconds the account halts; None for never.
+    """
+
+    kind: str
+    check: Callable[[], str]
+    restrict_s: float = 0
+    halt_s: float | None = None
+
+
+@dataclass(slots=True)
+class _Cause:
+    text: str
+    since_ns: int
+    gone_ns: int | None = None
+
+
+class Conditions:
+    """Looks once a second.
+
+    Args:
+        core: The engine's shared parts.
+        reconciler: Knows whether the venue answers.
+        halt: Halts the account for a reason.
+    """
+
+    def __init__(self, core: EngineCore, reconciler: Reconciler, halt: Callable[[str], object]) -> None:
+        self._core = core
+        self._reconciler = reconciler
+        self._halt = halt
+        self._causes: dict[str, _Cause] = {}
+        self._reported: dict[str, str] = {}
+        self._timer: TimerHandle | None = None
+        self._looked_ns = self._watched_ns = 0
+        self._lag_s = 0.0
+        self._rules = (
+            Rule("limits", self._limits),
+            Rule("profit", self._profit, restrict_s=30),
+            Rule("data", self._data, restrict_s=20, halt_s=110),
+            Rule("venue", self._venue, restrict_s=5),
+            Rule("exposed", self._exposed_to_silence, restrict_s=5, halt_s=95),
+            Rule("clock", self._clock),
+            Rule("ban", self._ban),
+            Rule("banned_orders", self._ban_with_orders, halt_s=0),
+            Rule("key", self._key, halt_s=0),
+            Rule("mismatch", self._mismatch, restrict_s=30, halt_s=60),
+            Rule("lag", self._lag),
+            Rule("reported", lambda: "; ".join(self._reported.values())),
+        )
+
+    def start(self) -> None:
+        """Begin to look."""
+        self.stop()
+        self._note_time()
+        self._timer = self._core.clock.call_later(LOOK_S, self._tick)
+
+    def stop(self) -> None:
+        """End looking."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def report(self, kind: str, text: str) -> None:
+        """Take in a condition that somebody else watches, such as memory that runs out; an empty text ends it."""
+        if text:
+            self._reported[kind] = text
+        else:
+            self._reported.pop(kind, None)
+
+    def causes(self, *, halting: bool = False) -> list[str]:
+        """Return what holds now, in words; with `halting` only what would halt the account again at once."""
+        now_ns = self._core.clock.now_ns()
+        found = []
+        for rule in self._rules:
+            text = rule.check()
+            cause = self._causes.get(rule.kind)
+            lasted_s = 0.0 if cause is None else (now_ns - cause.since_ns) / NS_PER_S
+            if text and (not halting or (rule.halt_s is not None and lasted_s >= rule.halt_s)):
+                found.append(text)
+        return found
+
+    def look(self) -> None:
+        """Judge every condition now."""
+        now_ns = self._core.clock.now_ns()
+        restricting = []
+        for rule in self._rules:
+            cause = self._follow(rule.kind, rule.check(), now_ns)
+            if cause is None:
+                continue
+            lasted_s = (now_ns - cause.since_ns) / NS_PER_S
+            if rule.halt_s is not None and cause.gone_ns is None and lasted_s >= rule.halt_s:
+                if not self._core.risk.is_halted:
+                    self._halt(cause.text)
+                return
+            if lasted_s >= rule.restrict_s:
+                restricting.append(cause.text)
+        if restricting:
+            self._core.trading.restrict(WHO, "; ".join(dict.fromkeys(restricting)), lifts=True)
+        else:
+            self._core.trading.lift(WHO, "what restricted it is over")
+
+    def _follow(self, kind: str, text: str, now_ns: int) -> _Cause | None:
+        """Return a condition that holds, or held until a moment ago; its first words stay."""
+        cause = self._causes.get(kind)
+        if text:
+            if cause is None:
+                cause = self._causes[kind] = _Cause(text, now_ns)
+            cause.gone_ns = None
+            return cause
+        if cause is None:
+            return None
+        if cause.gone_ns is None:
+            cause.gone_ns = now_ns
+        if now_ns - cause.gone_ns >= CLEAR_S * NS_PER_S or now_ns == cause.since_ns:
+            del self._causes[kind]
+            return None
+        return cause if self._core.trading.status.lifts else None
+
+    def _tick(self) -> None:
+        self._timer = self._core.clock.call_later(LOOK_S, self._tick)
+        self._measure_lag()
+        self.look()
+        self._note_time()
+
+    def _note_time(self) -> None:
+        clock = self._core.clock
+        self._looked_ns, self._watched_ns = clock.now_ns(), clock.stopwatch_ns()
+
+    def _measure_lag(self) -> None:
+        """Notice that the loop stood still: what the venue said meanwhile is asked for before trading goes on."""
+        clock = self._core.clock
+        passed_ns = clock.now_ns() - self._looked_ns
+        late_ns = passed_ns - LOOK_S * NS_PER_S
+        real_ns = clock.stopwatch_ns() - self._watched_ns
+        # A paper market may run at another speed than the loop.
+        late_ns = late_ns * real_ns / passed_ns if passed_ns > 0 else 0
+        self._lag_s = late_ns / NS_PER_S if late_ns > LAG_NS else 0.0
+        if self._lag_s:
+            text = f"the program stood still for {self._lag_s:.1f} s; everything is compared with the venue"
+            self._core.alarm("loop_lag", text, severity="CRIT")
+            self._reconciler.look_at_orders()
+            self._reconciler.look_at_account()
+
+    def _limits(self) -> str:
+        """Tell that more is held than a limit allows: nothing is sold because of that, but nothing is added."""
+        book, limits = self._core.portfolio, self._core.account.limits
+        try:
+            gross = book.gross_notional()
+        except CtosError:
+            return ""  # Not computable: that is a condition of its own, told by the loss guard.
+        if gross > limits.max_notional_usd:
+            return f"max_notional_usd: {usd(gross)} is held, more than the limit {usd(limits.max_notional_usd)}"
+        leverage = book.leverage()
+        if leverage is not None and leverage > limits.max_leverage:
+            held = number(leverage.quantize(limits.max_leverage / 100))
+            return f"max_leverage: {held}x is held, more than the limit {number(limits.max_leverage)}x"
+        return ""
+
+    def _profit(self) -> str:
+        blind = self._core.risk.losses.is_blind
+        return "profit and loss of what is held cannot be computed: a price lacks" if blind else ""
+
+    def _data(self) -> str:
+        """Tell that prices of what is held do not arrive; a quiet market on a live connection is no such case."""
+        core = self._core
+        ill = [link for link in core.driver.links() if link.state is not LinkState.LIVE and _carries_market(link.name)]
+        if not ill:
+            return ""
+        stale = {symbol for _, symbol, _ in core.ledgers() if core.market.is_stale(symbol)}
+        if not stale:
+            return ""
+        return f"no prices of {', '.join(sorted(stale))}, which is held: {ill[0].name} {ill[0].state.value}"
+
+    def _venue(self) -> str:
+        silent_s = (self._core.clock.now_ns() - self._reconciler.last_agreed_ns) / NS_PER_S
+        if not self._reconciler.last_agreed_ns or silent_s <= SILENT_S:
+            return ""
+        return f"the venue does not answer: {self._reconciler.last_error or 'nothing was heard'}"
+
+    def _exposed_to_silence(self) -> str:
+        return self._venue() if any(True for _ in self._core.ledgers()) or self._core.tracker.working() else ""
+
+    def _clock(self) -> str:
+        health = self._core.driver.health()
+        error_ms, limit_ms = health.clock_error_ms, health.clock_limit_ms
+        if error_ms is None or error_ms <= limit_ms:
+            return ""
+        return f"the venue's time is known to {error_ms:.0f} ms only, orders need {limit_ms:.0f} ms"
+
+    def _ban(self) -> str:
+        health = self._core.driver.health()
+        if health.banned_until_ms is None:
+            return ""
+        until = datetime.fromtimestamp(health.banned_until_ms / 1000, UTC).strftime("%H:%M:%S UTC")
+        return f"the venue serves us nothing until {until}: too many requests"
+
+    def _ban_with_orders(self) -> str:
+        resting = [order for order in self._core.tracker.working() if not order.held and not order.external]
+        ban = self._ban() if resting else ""
+        return f"{ban}; {len(resting)} orders are at the venue" if ban else ""
+
+    def _key(self) -> str:
+        refused = self._reconciler.refused
+        return f"the venue refuses the key: {refused}; {NEW_KEY}" if refused else ""
+
+    def _mismatch(self) -> str:
+        """Tell that a position at the venue is not the sum of our ledgers, while the venue answers."""
+        core = self._core
+        if self._reconciler.last_error:
+            return ""
+        apart = []
+        positions = core.portfolio.venue_positions()
+        for symbol in sorted({*positions, *(name for _, name, _ in core.ledgers())}):
+            instrument = core.market.instruments.get(symbol)
+            if instrument is None or not instrument.is_perp:
+                continue
+            there = positions[symbol].quantity if symbol in positions else 0
+            if there != core.account_quantity(symbol):
+                apart.append(symbol)
+        return f"the venue's position is not ours: {', '.join(apart)}" if apart else ""
+
+    def _lag(self) -> str:
+        return f"the program stood still for {self._lag_s:.1f} s" if self._lag_s else ""
+
+
+def _carries_market(name: str) -> bool:
+    return not name.startswith("rest") and not name.startswith(NOT_MARKET)
