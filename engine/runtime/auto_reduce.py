@@ -8,6 +8,7 @@ from decimal import Decimal
 from engine.kernel.anomaly import AnomalyKind, Severity
 from engine.kernel.clock import NS_PER_S
 from engine.kernel.errors import CtosError
+from engine.runtime.accounts import MANUAL
 from engine.runtime.anomalies import Anomaly
 from engine.runtime.execution import ExecutionEngine
 from engine.runtime.portfolio import PositionRow
@@ -65,8 +66,10 @@ class AutoReduce:
         for instance, held in row.holders:
             if held * row.quantity <= 0:
                 continue
+            # By hand a share is one of the account's position, not of the operator's ledger.
+            share = SHARE * held / row.quantity if instance == MANUAL else SHARE
             try:
-                engine.close(instance, symbol, SHARE, soft=False)
+                engine.close(instance, symbol, min(Decimal(1), share), soft=False)
             except CtosError as error:
                 failures.append(f"{instance}: {error}")
         self._count[anomaly.id] = self._count.get(anomaly.id, 0) + 1
