@@ -84,10 +84,12 @@ class Face(Protocol):
     Attributes:
         where: The terminal, for people.
         environ: What its environment says about drawing.
+        front: The process in front, if its death is this process's death.
     """
 
     where: str
     environ: dict[str, str]
+    front: int | None
 
     def lend(self) -> TerminalDevice:
         """Return the terminal to draw on; whoever gets it closes it."""
@@ -122,14 +124,10 @@ class FrontFace:
     def __init__(self, link: Link, loop: asyncio.AbstractEventLoop) -> None:
         self.where = "the terminal it was started on"
         self.environ = drawing_variables()
+        self.front: int | None = link.front
         self._link = link
         self._loop = loop
         loop.add_reader(link.fileno(), link.die)
-
-    @property
-    def front(self) -> int:
-        """Return the front's process."""
-        return self._link.front
 
     def lend(self) -> TerminalDevice:
         """Return the terminal to draw on."""
@@ -182,6 +180,7 @@ class PeerFace:
     def __init__(self, asked: Asked[Attach]) -> None:
         self.where = f"{clean(asked.body.where)} ({asked.peer.who})"
         self.environ = asked.body.environ
+        self.front: int | None = None
         self._asked = asked
         self._is_there = True
         self._on_gone: Callable[[], None] = lambda: None

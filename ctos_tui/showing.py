@@ -24,6 +24,7 @@ from engine.boot.options import SystemOptions
 from engine.boot.system import System
 from engine.boot.winding_down import StopReport, loss_policy
 from engine.io.control_socket import Asked
+from engine.kernel.anomaly import Severity
 from engine.kernel.errors import CtosError
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ class Showing:
             raise
         screen = Screen(app, face)
         self.screen, self.face = screen, face
+        self._system.name_front(face.front)
         face.watch(screen)
         self._start(self._run(screen))
         return screen
@@ -203,6 +205,7 @@ class Showing:
             self._give_back(screen.face, f"the engine goes on as pid {os.getpid()}; {self._how_back}", code)
 
     def _give_back(self, face: Face, text: str, code: int = 0) -> None:
+        self._system.name_front(None)
         face.say(text)
         face.leave(code)
         self.face = None
@@ -244,6 +247,7 @@ class Showing:
         engine = self._system.engine
         engine.say(text, level)
         engine.oplog(op, who=face.where, det=text)
+        self._system.notifier.tell(text, severity=Severity.INFO if level == "info" else Severity.WARN)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

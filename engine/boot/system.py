@@ -257,6 +257,10 @@ class System:
             finally:
                 self.close()
 
+    def name_front(self, front: int | None) -> None:
+        """Let the lock file name the process in front of this one's terminal, too."""
+        self._lock.name_front(front)
+
     def close(self) -> None:
         """Store everything and release the state directory."""
         self.ready = False

@@ -34,17 +34,22 @@ class StateLock:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            holder = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            pid, _, front = os.pread(self._descriptor, 64, 0).decode("ascii", "replace").strip().partition("\n")
+            holder = f"{pid or 'unknown'}, whose terminal process {front} has," if front else pid or "unknown"
             os.close(self._descriptor)
             raise StateLocked(
                 f"{directory} is in use by process {holder} (lock file {self.path}); "
-                "stop that process, or choose another folder with --config"
+                "bring its console here with ctos-tui attach, stop that process, or choose another folder with --config"
             ) from error
         except OSError as error:
             os.close(self._descriptor)
             raise StorageError(f"cannot lock {self.path}: {error.strerror}; keep the state on a local disk") from error
+        self.name_front(None)
+
+    def name_front(self, front: int | None) -> None:
+        """Write down who holds the directory: this process, and the one in front of its terminal if that is another."""
         os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        os.pwrite(self._descriptor, f"{os.getpid()}\n{front or ''}".encode(), 0)
 
     def release(self) -> None:
         """Let the directory go; harmless when it is released already."""

@@ -33,7 +33,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
 def end_engine(config: Path) -> None:
     """End the engine that a test left running without a screen."""
     lock = config / "state" / "ctos.lock"
-    holder = lock.read_text().strip() if lock.exists() else ""
+    holder = lock.read_text().split() if lock.exists() else []
     if holder:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(int(holder), signal.SIGKILL)
+            os.kill(int(holder[0]), signal.SIGKILL)

@@ -248,7 +248,7 @@ class Terminal:
     @property
     def engine(self) -> int:
         """Return the process that runs the engine and draws; the process in front of it is `process`."""
-        return int((self.config / "state" / "ctos.lock").read_text())
+        return int((self.config / "state" / "ctos.lock").read_text().split()[0])
 
     def close(self) -> None:
         """End what is left of it."""
