@@ -18,7 +18,7 @@ from drivers.backpack.signer import Signer
 from drivers.backpack.symbols import arch
 from drivers.backpack.wire import BalanceEvent, Message, OrderEvent, PositionEvent, PrivateMessage, PublicMessage
 from drivers.backpack.ws import PrivateSocket, PublicSocket
-from drivers.transport.funding import FundingWatch
+from drivers.transport.funding import FundingWatch, after_each_hour
 from drivers.transport.http import HttpClient
 from drivers.transport.rate_limits import RateLimiter
 from drivers.transport.setup import VenueSetup
@@ -80,7 +80,7 @@ class BackpackDriver(VenueDriver):
             self._rest.clock.now_ms,
             self.on_account,
             lambda: self.streams.account_heard,
-            funding.until_next_look,
+            after_each_hour,
         )
         self._balances_due: TimerHandle | None = None
 

@@ -10,16 +10,6 @@ from engine.kernel.account import FundingPayment
 from engine.kernel.errors import UnknownSymbol, VenueUnavailable
 
 PAGE = 1000
-HOUR_S = 3600.0
-LOOKS_AFTER_S = (15.0, 120.0)
-"""Seconds after a full hour: every market pays at full hours, and the history may be late."""
-
-
-def until_next_look(now_ms: int) -> float:
-    """Return the seconds from a time to the next look."""
-    past_s = now_ms / 1000 % HOUR_S
-    wait_s = next((after - past_s for after in LOOKS_AFTER_S if after > past_s), HOUR_S + LOOKS_AFTER_S[0] - past_s)
-    return max(1.0, wait_s)
 
 
 async def payments(rest: Rest, log: Log, since: int) -> list[FundingPayment]:

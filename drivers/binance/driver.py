@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from drivers.binance import market_data
+from drivers.binance import funding, market_data
 from drivers.binance.fills import AccountFills, FillPages, TradedSymbols
 from drivers.binance.hosts import endpoints
 from drivers.binance.keyed import KeyedAccount
@@ -24,6 +24,7 @@ from drivers.binance.rest import Rest
 from drivers.binance.signer import RECV_WINDOW_MS, Params
 from drivers.binance.symbols import arch
 from drivers.binance.wire import ExchangeInfo, FundingInfoRow
+from drivers.transport.funding import FundingWatch, after_each_hour
 from drivers.transport.setup import VenueSetup
 from drivers.transport.venue_driver import Topic, VenueDriver
 from engine.kernel.account import Balance, KeyRights, Position
@@ -81,6 +82,16 @@ class BinanceDriver(VenueDriver):
             self.books.lose,
             self.in_background,
         )
+        self._funding = FundingWatch(
+            self.venue,
+            partial(funding.payments, self._rests[PERP], partial(self._listed, PERP)),
+            setup,
+            self._rests[PERP].time.now_ms,
+            self.on_account,
+            lambda: self.streams.account_heard,
+            after_each_hour,
+            reach_days=funding.REACH_DAYS,
+        )
         self._private = PrivateData(
             self._rests,
             addresses,
@@ -101,13 +112,13 @@ class BinanceDriver(VenueDriver):
         perp, spot = self._rests[PERP], self._rests[SPOT]
         await asyncio.gather(perp.http.start(), spot.http.start())
         listed = await perp.get("exchangeInfo", {}, ExchangeInfo, weight=1)
-        coins, funding = await asyncio.gather(
+        coins, periods = await asyncio.gather(
             spot.get("exchangeInfo", {"showPermissionSets": "false"}, ExchangeInfo, weight=20),
             perp.get("fundingInfo", {}, list[FundingInfoRow], weight=1, bucket="funding"),
         )
         perp.take_limits(listed.rateLimits)
         spot.take_limits(coins.rateLimits)
-        found = instruments(listed.symbols, PERP, funding_periods(funding)) + instruments(coins.symbols, SPOT, {})
+        found = instruments(listed.symbols, PERP, funding_periods(periods)) + instruments(coins.symbols, SPOT, {})
         self._by_native = {(each.kind, each.native): each for each in found}
         return found
 
@@ -128,6 +139,8 @@ class BinanceDriver(VenueDriver):
         for kind, rest in self._rests.items():
             listed = partial(self._listed, kind)
             self._orders[kind] = Orders(rest, self._notes, listed, self._private.trade_sockets.get(kind))
+        if PERP in kinds:
+            self.in_background(self._funding.run(), "funding payments")
 
     async def close(self) -> None:
         """Disconnect."""

@@ -222,6 +222,16 @@ class SymbolConfigRow(Struct):
     marginType: str = ""
 
 
+class IncomeRow(Struct):
+    """Money that came in or left on the futures account by something else than a trade."""
+
+    income: Decimal
+    asset: str
+    time: int
+    tranId: int
+    symbol: str = ""
+
+
 class LeverageReply(Struct):
     """Leverage as it was set."""
 

@@ -12,8 +12,18 @@ from engine.kernel.errors import CtosError, StorageError
 FIRST_S = 5.0
 OVERLAP_MS = 600_000
 """Payments may be listed late: each look reaches back so far before the last one."""
+HOUR_S = 3600.0
+LOOKS_AFTER_S = (15.0, 120.0)
+"""Seconds after a full hour at which venues that pay at full hours are asked; their history may be late."""
 _STORE_KEY = "funding_since"
 _DAY_MS, _HOUR_MS = 86_400_000, 3_600_000
+
+
+def after_each_hour(now_ms: int) -> float:
+    """Return the seconds from a time to the next look, where payments come at full hours."""
+    past_s = now_ms / 1000 % HOUR_S
+    wait_s = next((after - past_s for after in LOOKS_AFTER_S if after > past_s), HOUR_S + LOOKS_AFTER_S[0] - past_s)
+    return max(1.0, wait_s)
 
 
 class FundingWatch:

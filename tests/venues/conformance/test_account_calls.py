@@ -157,5 +157,12 @@ async def test_funding_is_told_where_the_stream_has_it(rig: Rig):
     assert truth < 0
     payments = [event for event in rig.events if isinstance(event, FundingPayment)]
     assert all(payment.amount == truth for payment in payments)
+    history = getattr(rig.driver, "_funding", None)
+    if history is None:
+        assert payments, "a venue without a history of payments streams them"
+    else:
+        listed = await rig.patiently(history._ask(due - 1))
+        assert [(payment.symbol, payment.amount) for payment in listed] == [(rig.perp, truth)]
+        assert listed == await rig.patiently(history._ask(due - 1)), "asked again it has the same id"
     balances = {b.currency: b.total for b in await rig.patiently(rig.driver.fetch_balance())}
     assert balances[rig.quote] == next(b.total for b in rig.balances() if b.currency == rig.quote)

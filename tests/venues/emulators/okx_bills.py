@@ -15,7 +15,7 @@ from tests.venues.emulators.okx_wire import Row, data, fmt, number
 if TYPE_CHECKING:
     from tests.venues.emulators.okx import OkxEmulator
 
-TRADE, FUNDING = "2", "8"
+TRANSFER, TRADE, FUNDING = "1", "2", "8"
 _EXPENSE, _INCOME = "173", "174"
 _DAYS = {"bills": 7, "bills-archive": 90}
 _DAY_MS = 86_400_000
@@ -43,6 +43,16 @@ class Bills:
     def __init__(self, emulator: OkxEmulator) -> None:
         self._emulator = emulator
         self._funding: list[_Paid] = []
+        self._transfers: list[Row] = []
+
+    def transfer(self, currency: str, amount: Decimal) -> None:
+        """Move money into the account (negative: out of it) and write its bill."""
+        account = self._emulator.exchange.account
+        account.deposit(currency, amount)
+        bill = _bill(str(self._emulator.desk.next_bill()), str(self._emulator.clock.now_ms()), TRANSFER)
+        sub_type = "11" if amount >= 0 else "12"
+        balance = fmt(account.cash(currency))
+        self._transfers.append({**bill, "subType": sub_type, "ccy": currency, "bal": balance, "balChg": fmt(amount)})
 
     def take_payment(self, payment: FundingPayment) -> None:
         """Write a bill for a funding payment."""
@@ -57,7 +67,7 @@ class Bills:
         """GET /account/bills (7 days) and /account/bills-archive (3 months)."""
         oldest = self._emulator.clock.now_ms() - _DAYS[kind] * _DAY_MS
         begin, end = number(parameters, "begin", zero=True), number(parameters, "end", zero=True)
-        rows = [self._funding_row(paid) for paid in self._funding]
+        rows = [*self._transfers, *(self._funding_row(paid) for paid in self._funding)]
         rows += [
             self._trade_row(order.fill_row(fill, trade, bill)) for order, fill, trade, bill in self._emulator.desk.fills
         ]
@@ -101,6 +111,20 @@ class Bills:
 
 
 def _bill(bill_id: str, ts: str, kind: str) -> Row:
-    blank = ("bal", "clOrdId", "execType", "fillTime", "from", "mgnMode", "notes", "ordId", "tag", "to", "tradeId")
+    blank = (
+        "instType",
+        "instId",
+        "bal",
+        "clOrdId",
+        "execType",
+        "fillTime",
+        "from",
+        "mgnMode",
+        "notes",
+        "ordId",
+        "tag",
+        "to",
+        "tradeId",
+    )
     zero = ("balChg", "fee", "interest", "pnl", "posBal", "posBalChg")
     return {**dict.fromkeys(blank, ""), **dict.fromkeys(zero, "0"), "billId": bill_id, "ts": ts, "type": kind}
