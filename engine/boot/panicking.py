@@ -129,7 +129,8 @@ class PanicFollower:
         if report.unconfirmed:
             return f"{len(report.unconfirmed)} of {len(report.asked)} orders may still rest at {report.venue}"
         if not report.confirmed:
-            return f"{report.venue} could not be asked twice whether any order rests ({report.error or 'no answer'})"
+            so_far = report.error or f"{report.clear_looks} clear look{'' if report.clear_looks == 1 else 's'} so far"
+            return f"{report.venue} could not be asked twice whether any order rests ({so_far})"
         return "positions are not closed"
 
     def _end(self, text: str, positions: list[str], confirmed: bool) -> None:
