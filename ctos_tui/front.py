@@ -45,6 +45,9 @@ def stand_in_front() -> socket.socket:
     child = os.fork()
     if child:
         theirs.close()
+        from engine.io.secrets import forget_environment  # the child goes on meanwhile
+
+        forget_environment()
         raise SystemExit(Front(child, ours).watch(numbers))
     ours.close()
     os.setsid()

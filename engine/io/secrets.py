@@ -99,6 +99,13 @@ def take_password() -> Secret | None:
     return Secret(password) if password else None
 
 
+def forget_environment() -> None:
+    """Take every variable away, as `TakenEnvironment` does: for a process that waits for another and needs none."""
+    for name in list(os.environ):
+        _wipe(name)
+        del os.environ[name]
+
+
 def _wipe(name: str) -> None:
     """Overwrite a variable where the kernel reads it: to remove it from the list of variables leaves its text there."""
     if sys.platform != "linux":
