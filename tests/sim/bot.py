@@ -11,6 +11,7 @@ from engine.kernel.errors import CtosError
 from engine.kernel.instruments import Instrument
 from engine.kernel.orders import OrderType, Side
 from engine.kernel.strategy import RiskParams
+from engine.runtime.accounts import MANUAL
 from engine.runtime.execution import ExecutionEngine
 
 NAME = "bot"
@@ -88,6 +89,8 @@ class Bot:
             (3, self._incremental),
             (3, self._target),
             (1, self._cancel_all),
+            (2, self._by_hand),
+            (1, self._flatten_by_hand),
         ]
         draw = self._rng.random() * sum(weight for weight, _ in actions)
         chosen = actions[-1][1]
@@ -165,6 +168,18 @@ class Bot:
 
     def _cancel_all(self) -> None:
         self._engine.cancel_all(instance=NAME)
+
+    def _by_hand(self) -> None:
+        """Give an order as the operator does."""
+        instrument, side = self._instrument(), self._side()
+        quote = self._engine.market.quote(instrument.symbol)
+        if quote is not None:
+            price = instrument.price_from_float(quote.bid if side is Side.BUY else quote.ask)
+            self._engine.submit(MANUAL, instrument.symbol, side, OrderType.LIMIT, self._quantity(instrument), price)
+
+    def _flatten_by_hand(self) -> None:
+        self._engine.cancel_all(instance=MANUAL)
+        self._engine.close(MANUAL, self._rng.choice(self._symbols), soft=False)
 
     def _flat(self) -> None:
         self._engine.close(NAME, self._rng.choice(self._symbols), soft=self._rng.random() < 0.5)

@@ -9,22 +9,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from drivers.transport.setup import Credentials, VenueSetup, choose_hosts
 from engine.boot.venues import JournalVenueStore
 from engine.io.journal import Journal
+from engine.io.settings import MonitorConfig
 from engine.io.writer import WriterThread
 from engine.kernel.clock import Rng
 from engine.kernel.errors import CtosError
 from engine.kernel.event_bus import EventBus
+from engine.kernel.scheduler import InstanceState
 from engine.kernel.secret import Secret
 from engine.kernel.syscalls import Driver
 from engine.runtime.accounts import Account, AccountLimits
+from engine.runtime.data import BarFeed
 from engine.runtime.events import EngineAlarm
 from engine.runtime.execution import ExecutionEngine
+from engine.runtime.monitor import SystemMonitor
 from engine.runtime.shell import LoopShell
+from engine.runtime.strategies import StrategyManager
 from engine.runtime.trading_state import TradingMode
+from engine.runtime.watchdog import HandlerWatch
+from strategies.dyn_grid import DynGrid
 from tests.sim.bot import Bot
 from tests.sim.loop import SimLoop
 from tests.sim.mortal import SimClock, SlowDisk
@@ -32,8 +39,18 @@ from tests.sim.trace import Trace
 from tests.sim.truth import Truth, Watch
 from tests.venues.emulators.core import Emulator
 
+GRID = "grid"
+GRID_PARAMS = {
+    "base_amount": "200",
+    "max_inventory": "2000",
+    "buy_grid_step": "0.998",
+    "sell_grid_step": "1.002",
+    "buy_move_step": "0.999",
+    "sell_move_step": "1.001",
+    "capital_usd": "5000",
+}
 LIMITS = AccountLimits(
-    max_notional_usd=Decimal(15_000), max_order_usd=Decimal(5_000), max_leverage=Decimal(20), daily_loss_pct=Decimal(1)
+    max_notional_usd=Decimal(13_000), max_order_usd=Decimal(5_000), max_leverage=Decimal(20), daily_loss_pct=Decimal(1)
 )
 
 
@@ -43,6 +60,8 @@ class Place:
 
     Attributes:
         symbols: What the bot trades.
+        perps: The perpetuals among them.
+        correction: Whether the monitor takes back what is held and not wanted.
         on_violation: Called with the text of a violation.
     """
 
@@ -55,7 +74,9 @@ class Place:
     venue: str
     quote: str
     symbols: list[str]
+    perps: list[str]
     pace_s: float
+    correction: Literal["off", "on"]
     counts: Counter[str]
     on_violation: Callable[[str], None]
 
@@ -107,7 +128,20 @@ class Life:
         self.engine = ExecutionEngine(
             account, self.driver, self.clock, rng.fork("engine"), self.bus, self.journal, self.shell
         )
-        self.engine.risk.check_entry = lambda instance, symbol: self.engine.stream.check()
+        self.monitor = SystemMonitor(
+            self.engine, MonitorConfig(correction=place.correction), self.writer, place.journal.parent / "logs"
+        )
+        self.engine.risk.check_entry = self._check_entry
+        self.bars = BarFeed(self.driver, self.clock, self.shell, self._on_query_error)
+        self.manager = StrategyManager(
+            self.engine,
+            self.bars,
+            {DynGrid.name: DynGrid},
+            rng.fork("strategies"),
+            place.symbols[:1],
+            self.monitor.raise_anomaly,
+            HandlerWatch(),
+        )
         self.watch = Watch(self.engine, place.truth, place.trace, self._violated)
         self.bus.subscribe(EngineAlarm, self._on_alarm)
         self.bot: Bot | None = None
@@ -136,19 +170,47 @@ class Life:
         """
         place = self._place
         await self.driver.start()
+        self.manager.restore()
         await self.engine.start()
+        self.manager.start_restored()
+        self.monitor.start_position_monitoring()
         for symbol in place.symbols:
             self.engine.market.watch(symbol)
         self.bot = Bot(self.engine, self.clock, self._rng.fork("bot"), place.symbols, place.pace_s, place.counts)
         if self.engine.trading.mode not in (TradingMode.HALTED, TradingMode.REDUCE_ONLY):
             self.engine.arm("simulation")
+        if GRID not in self.manager.instances:
+            self.manager.launch(DynGrid.name, GRID_PARAMS, place.perps[1], GRID)
+
+    def _check_entry(self, instance: str, symbol: str) -> None:
+        self.monitor.check_entry(instance, symbol)
+        self.engine.stream.check()
+
+    def rest(self) -> None:
+        """Give no more commands, by bot or strategy; what works goes on."""
+        assert self.bot is not None
+        self.bot.stop()
+        if self.manager.instances[GRID].life.state is InstanceState.RUNNING:
+            self.manager.pause(GRID, keep_orders=True)
+
+    def go_on(self) -> None:
+        """Trade again."""
+        assert self.bot is not None
+        self.bot.start()
+        state = self.manager.instances[GRID].life.state
+        self._place.counts[f"grid {state.value}"] += 1
+        if state not in (InstanceState.RUNNING, InstanceState.WARMUP):
+            self.manager.resume(GRID)
 
     async def end(self) -> None:
         """Stop in order, as `System.stop` does."""
         if self.bot is not None:
             self.bot.stop()
         await self.driver.stop()
+        self.manager.save_all()
+        self.monitor.stop_position_monitoring()
         self.shell.close()
+        self.bars.close()
         self.engine.stop()
         self.journal.close()
 
@@ -184,6 +246,9 @@ class Life:
         self._place.counts[f"alarm {alarm.kind}"] += 1
         if alarm.kind in ("overfill", "fill_conflict", "journal"):
             self._violated(f"alarm {alarm.kind}: {alarm.text}")
+
+    def _on_query_error(self, what: str, error: CtosError) -> None:
+        self._place.trace.note(f"{what}: {error}")
 
     def _on_handler_error(self, handler: Any, event: object, error: Exception) -> None:
         self._violated(f"{handler!r} failed on {type(event).__name__}: {error!r}")

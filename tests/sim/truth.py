@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 
 from drivers.paper.state import PaperOrder
-from engine.kernel.orders import Fill, Order, OrderRequest, OrderState, OrderUpdate
+from engine.kernel.orders import Fill, Order, OrderRequest, OrderState, OrderUpdate, Side
 from engine.kernel.syscalls import AccountEvent, OrderGateway, Reply
 from engine.runtime.events import FillBooked, OrderChanged
 from engine.runtime.execution import ExecutionEngine
@@ -42,6 +43,8 @@ class Truth:
         checked: (symbol, trade id) of every booked fill that a comparison has found to have happened.
         executed: Sum of executions by symbol, signed.
         accepted: Inner ids of the orders that the venue took.
+        foreign_ids: Inner ids of somebody else's orders.
+        foreign: Sum of their executions by symbol, signed.
         sent: Client ids that the engine sent, over all of its lives.
         durable_seq: Number of the newest record that the journal said is on the disk.
     """
@@ -59,6 +62,10 @@ class Truth:
         self.executed: dict[str, Decimal] = {}
         self.accepted: set[str] = set()
         self.sent: set[str] = set()
+        self.foreign_ids: set[str] = set()
+        self.foreign: dict[str, Decimal] = {}
+        self._foreign_terms: set[tuple[str, Side, Decimal]] = set()
+        self._is_stranger = False
         self._asked: set[str] = set()
         self.durable_seq = 0
         emulator.venue.subscribe_account(self._on_event)
@@ -69,8 +76,27 @@ class Truth:
         elif isinstance(event, Fill):
             self.fills += 1
             self.unchecked[_content(event)] += 1
-            self.executed[event.symbol] = self.executed.get(event.symbol, ZERO) + event.quantity * event.side.sign
+            self.executed[event.symbol] = self.executed.get(event.symbol, ZERO) + event.signed_quantity
+            if event.venue_order_id in self.foreign_ids:
+                self.foreign[event.symbol] = self.foreign.get(event.symbol, ZERO) + event.signed_quantity
             self._trace.note(f"venue fill {event.trade_id} {event.quantity} {event.price}")
+
+    @contextmanager
+    def by_stranger(self) -> Iterator[None]:
+        """Know orders that are placed meanwhile as somebody else's."""
+        self._is_stranger = True
+        try:
+            yield
+        finally:
+            self._is_stranger = False
+
+    def foreign_open(self) -> list[PaperOrder]:
+        """Return somebody else's working orders."""
+        return [order for order in self._emulator.exchange.registry.open.values() if order.id in self.foreign_ids]
+
+    def knows_foreign(self, order: Order) -> bool:
+        """Return whether an order that the engine takes for somebody else's is."""
+        return (order.symbol, order.side, order.quantity) in self._foreign_terms
 
     def on_request(self, seen: Seen) -> None:
         """Take a request down as it arrives; no placement may arrive twice."""
@@ -89,6 +115,11 @@ class Truth:
 
     def _on_order(self, update: OrderUpdate) -> None:
         self._trace.note(f"venue {update.venue_order_id} {update.state.value} {update.quantity} {update.filled}")
+        if self._is_stranger and update.venue_order_id not in self.accepted:
+            self.foreign_ids.add(update.venue_order_id)
+            self._foreign_terms.add((update.symbol, update.side, update.quantity))
+        if update.venue_order_id in self.foreign_ids:
+            return
         self.accepted.add(update.venue_order_id)
         if len(self.accepted) > len(self.sent):
             self._violated(f"I1: the venue has {len(self.accepted)} orders, the engine sent {len(self.sent)}")
@@ -97,11 +128,11 @@ class Truth:
     def _check_exposure(self) -> None:
         exchange = self._emulator.exchange
         total = ZERO
-        positions = {symbol: exchange.account.position(i) for symbol, i in exchange.instruments.items() if i.is_perp}
-        for symbol, held in positions.items():
+        for symbol, executed in self.executed.items():
+            held = executed - self.foreign.get(symbol, ZERO)
             buys = sells = ZERO
             for order in exchange.registry.open.values():
-                if order.symbol == symbol and not order.reduce_only:
+                if order.symbol == symbol and not order.reduce_only and order.id not in self.foreign_ids:
                     buys += order.remaining if order.side.sign > 0 else ZERO
                     sells += order.remaining if order.side.sign < 0 else ZERO
             worst = max(abs(held + buys), abs(held - sells))
@@ -141,13 +172,18 @@ class Watch:
             self._violated(f"I1: {request.client_id} is sent a second time")
         self._truth.sent.add(request.client_id)
         order = self._engine.tracker.get(request.client_id)
-        reduces = request.reduce_only or (order is not None and order.reduce_only)
+        reduces = request.reduce_only or (order is not None and order.reduce_only) or self._takes_away(request)
         if self._engine.trading.mode is TradingMode.HALTED and not reduces:
             self._violated(f"I7: {request.client_id} is sent although the account is halted")
         if self._engine.journal.failed is not None and not reduces:
             self._violated(f"I12: {request.client_id} is sent although the journal fails")
         self._trace.note(f"send {request.client_id} {request.side.value} {request.quantity} {request.price}")
         self._gateway.place(request, reply)
+
+    def _takes_away(self, request: OrderRequest) -> bool:
+        """Return whether an order can only make a position smaller: what is held is at least as much, the other way."""
+        held = self._engine.portfolio.quantity(request.symbol)
+        return held * request.side.sign < ZERO and request.quantity <= abs(held)
 
     def amend(self, client_id: str, symbol: str, price: Decimal | None, quantity: Decimal | None, reply: Reply) -> None:
         """Let an amendment leave."""
@@ -171,7 +207,7 @@ class Watch:
             return
         self._states[order.client_id] = now
         self._trace.note(f"order {order.client_id} {order.state.value} {order.filled}/{order.quantity} {order.reason}")
-        if order.external:
+        if order.external and not self._truth.knows_foreign(order):
             self._violated(f"I4: {order.client_id} counts as somebody else's order")
         if before is None:
             return
@@ -224,15 +260,13 @@ def differences(engine: ExecutionEngine, truth: Truth, emulator: Emulator) -> li
         truth.checked.update(_key(fill) for fill in new)
     exchange = emulator.exchange
     for symbol, instrument in exchange.instruments.items():
-        if not instrument.is_perp:
-            continue
-        real, known = exchange.account.position(instrument), engine.portfolio.quantity(symbol)
-        executed = truth.executed.get(symbol, ZERO)
+        known, executed = engine.portfolio.quantity(symbol), truth.executed.get(symbol, ZERO)
+        real = exchange.account.position(instrument) if instrument.is_perp else executed
         parts = sum((held for _, name, held in engine.portfolio.ledgers() if name == symbol), ZERO)
         if not real == known == executed == parts:
             found.append(f"I3: {symbol}: venue {real}, executed {executed}, engine {known}, ledgers {parts}")
-    resting = Counter(_terms(order) for order in exchange.registry.open.values())
-    working = Counter(_terms(order) for order in engine.tracker.working() if not order.held)
+    resting = Counter(terms_of(order) for order in exchange.registry.open.values())
+    working = Counter(terms_of(order) for order in engine.tracker.working() if not order.held)
     if ghosts := list((working - resting).elements()):
         found.append(f"I4: the engine works, the venue does not: {ghosts[:4]}")
     if orphans := list((resting - working).elements()):
@@ -249,9 +283,9 @@ def _key(fill: Fill) -> tuple[str, str]:
     return (fill.symbol, fill.trade_id)
 
 
-def _terms(order: Order | PaperOrder) -> tuple[str, str, Decimal | None, Decimal, Decimal]:
+def terms_of(order: Order | PaperOrder) -> tuple[str, str, Decimal | None, Decimal, Decimal]:
     """Return what an order is known by on both sides: ids have other forms at each venue."""
     return (order.symbol, order.side.value, order.price, order.quantity, order.filled)
 
 
-__all__ = ["Truth", "Watch", "differences", "settled"]
+__all__ = ["Truth", "Watch", "differences", "settled", "terms_of"]

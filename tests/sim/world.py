@@ -18,19 +18,21 @@ from drivers.paper.config import PaperConfig
 from engine.kernel.clock import NS_PER_S, Rng, sleep
 from engine.kernel.errors import CtosError
 from engine.kernel.orders import OrderState, OrderType, Side
+from engine.runtime.accounts import MANUAL
 from engine.runtime.state_digest import replay, state_digest
 from engine.runtime.trading_state import TradingMode
-from tests.sim.bot import MAX_NOTIONAL, NAME
+from tests.sim.bot import NAME
 from tests.sim.budget import Budget
 from tests.sim.chaos import Chaos
-from tests.sim.life import Life, Place
+from tests.sim.life import LIMITS, Life, Place
 from tests.sim.loop import OWNER, SimLoop, run
 from tests.sim.market import BASE_PRICES, SimMarket
 from tests.sim.mortal import SimClock
 from tests.sim.report import Report
 from tests.sim.server import LeanServer
+from tests.sim.stranger import Stranger
 from tests.sim.trace import Trace
-from tests.sim.truth import Truth, differences, settled
+from tests.sim.truth import Truth, differences, settled, terms_of
 from tests.venues.conformance.wire import WIRES
 from tests.venues.emulators import core
 from tests.venues.emulators.__main__ import emulator_class
@@ -60,6 +62,7 @@ class Plan:
         pace_s: Mean time between two commands of the bot.
         fault_s: Mean time between two faults.
         crash_s: Mean time between two crashes.
+        stranger_s: Mean time between two acts of somebody else on the account.
         halt: Chance of a halt in a round.
     """
 
@@ -69,6 +72,7 @@ class Plan:
     pace_s: float = 1.5
     fault_s: float = 6.0
     crash_s: float = 150.0
+    stranger_s: float = 40.0
     halt: float = 0.3
 
 
@@ -107,9 +111,11 @@ class World:
         quote = "USDC" if plan.venue == "backpack" else "USDT"
         config = PaperConfig(balances={quote: Decimal(200_000)}, latency_ms=1.0)
         self.emulator: Emulator = emulator_class(plan.venue)(clock=self._clock, config=config)
-        listed = [i for i in self.emulator.instruments.values() if i.is_perp and i.quote == quote]
+        listed = [i for i in self.emulator.instruments.values() if i.quote == quote]
         self._traded = [i for i in listed if i.base in BASE_PRICES]
-        self._truth = Truth(self.emulator, self._trace, MAX_NOTIONAL, self._violated)
+        limit = LIMITS.max_notional_usd
+        assert limit is not None
+        self._truth = Truth(self.emulator, self._trace, limit, self._violated)
         self._budget = Budget(self.emulator, self._clock, self._violated)
         self.emulator.requests = _Requests(self._on_request)
         chaos_rng = self._rng.fork("chaos")
@@ -133,7 +139,9 @@ class World:
             plan.venue,
             quote,
             [instrument.symbol for instrument in self._traded],
+            [instrument.symbol for instrument in self._traded if instrument.is_perp],
             plan.pace_s,
+            self._rng.fork("correction").choice(("off", "on")),
             self.result.counts,
             self._violated,
         )
@@ -143,12 +151,23 @@ class World:
     async def play(self) -> Report:
         """Carry the plan out, to its end or to the first violation."""
         await self.emulator.start()
+        self._stranger = Stranger(
+            self.emulator,
+            self._truth,
+            [instrument for instrument in self._traded if instrument.is_perp],
+            self._clock,
+            self._rng.fork("stranger"),
+            self._plan.stranger_s,
+            self.result.counts,
+            self._trace.note,
+        )
+        beside = self._loop.create_task(self._stranger.play())
         market = SimMarket(self.emulator, self._clock, self._rng.fork("market"), self._traded)
         playing = self._loop.create_task(market.play())
         work = self._loop.create_task(self._rounds())
-        await asyncio.wait([playing, work, self._stopped], return_when=asyncio.FIRST_COMPLETED)
-        failed = next((task for task in (playing, work) if task.done() and task.exception() is not None), None)
-        for task in (playing, work):
+        await asyncio.wait([playing, work, beside, self._stopped], return_when=asyncio.FIRST_COMPLETED)
+        failed = next((task for task in (playing, work, beside) if task.done() and task.exception() is not None), None)
+        for task in (playing, work, beside):
             task.cancel()
         if failed is not None:
             self._note_violation(f"the simulation failed: {failed.exception()!r}")
@@ -179,6 +198,7 @@ class World:
     async def _round(self, rng: Rng) -> None:
         """Trade among faults for a while, then compare everything in quiet."""
         until_ns = self._clock.now_ns() + int(FAULTS_S * NS_PER_S)
+        self._stranger.idle = False
         chaos = self._loop.create_task(self._chaos.play(until_ns))
         halt_ns = (
             self._clock.now_ns() + int(rng.uniform(0, FAULTS_S) * NS_PER_S) if rng.random() < self._plan.halt else 0
@@ -198,6 +218,7 @@ class World:
             chaos.cancel()
             await asyncio.wait([chaos])
             self._chaos.end()
+            self._stranger.idle = True
         await self._quiet(rng)
 
     async def _sleep_to(self, when_ns: int) -> None:
@@ -270,15 +291,18 @@ class World:
         """Stop the bot, wait until everything is known, and compare."""
         quiet_ns = self._clock.now_ns()
         life = await self._living(Rng(f"{rng.seed} quiet {self.result.rounds}"))
-        assert life.bot is not None
-        life.bot.stop()
+        contextvars_of(life).run(life.rest)
         engine = life.engine
         trouble = ["not looked yet"]
         while trouble:
             await sleep(self._clock, 1.0)
             waited_s = (self._clock.now_ns() - quiet_ns) / NS_PER_S
             open_work = [item.handle for item in engine.active_work()]
-            waiting = settled(engine, self._place.symbols) or (f"work {open_work[0]} goes on" if open_work else "")
+            waiting = (
+                settled(engine, self._place.symbols)
+                or (f"work {open_work[0]} goes on" if open_work else "")
+                or self._blocked(life)
+            )
             trouble = [f"I15: {waiting}"] if waiting else differences(engine, self._truth, self.emulator)
             if trouble and waited_s > SETTLE_S:
                 self._violated(f"{waited_s:.0f} s after the faults ended: {'; '.join(trouble)}")
@@ -290,8 +314,16 @@ class World:
         elif engine.trading.mode is not TradingMode.ARMED:
             self.result.counts[f"found {engine.trading.mode.value}"] += 1
             self._rearm(life)
-        await self._check_liveness(life)
-        contextvars_of(life).run(life.bot.start)
+        if blocked := life.monitor.entry_block(NAME, self._place.symbols[0]):
+            self.result.counts["blocked by the monitor"] += 1
+            self._trace.note(f"no order can be given: {blocked}")
+        else:
+            await self._check_liveness(life)
+        contextvars_of(life).run(life.go_on)
+
+    def _blocked(self, life: Life) -> str:
+        """Return why the monitor lets no order pass; where it may trade itself, that is a person's to decide."""
+        return life.monitor.entry_block(NAME, self._place.symbols[0]) if self._place.correction == "off" else ""
 
     def _check_replay(self, life: Life) -> None:
         """The journal alone must lead to the state that the engine has."""
@@ -304,8 +336,17 @@ class World:
             )
 
     def _check_halt(self, life: Life) -> None:
-        """Nothing of ours but protective stops may rest after a halt; then the operator releases it."""
-        resting = [order for order in self.emulator.exchange.registry.open.values() if order.type is not OrderType.STOP]
+        """Nothing of ours but stops and later reductions by hand may rest; then the operator releases the halt."""
+        since_ns = life.engine.trading.status.since_ns
+        by_hand = life.engine.tracker.working(instance=MANUAL)
+        reductions = [terms_of(order) for order in by_hand if order.created_ns >= since_ns]
+        resting = [
+            order
+            for order in self.emulator.exchange.registry.open.values()
+            if order.type is not OrderType.STOP
+            and order.id not in self._truth.foreign_ids
+            and terms_of(order) not in reductions
+        ]
         if resting:
             self._violated(f"I7: halted, but {resting[0].client_id} still rests")
         self._halted_ns = None
@@ -327,13 +368,14 @@ class World:
         if quote is None:
             self._violated(f"I15: {symbol} has no quote in quiet")
             return
-        price = instrument.price_from_float(quote.bid * 0.99)
+        side = Side.SELL if engine.portfolio.ledger(NAME, symbol).quantity > 0 else Side.BUY
+        price = instrument.price_from_float(quote.bid * 0.99 if side is Side.BUY else quote.ask * 1.01)
         lots = int(Decimal(100) / price / instrument.lot_size) + 1
         quantity = max(lots * instrument.lot_size, instrument.min_quantity)
 
         def place() -> str:
             engine.cancel_all(instance=NAME)
-            return engine.submit(NAME, symbol, Side.BUY, OrderType.LIMIT, quantity, price)
+            return engine.submit(NAME, symbol, side, OrderType.LIMIT, quantity, price)
 
         context = contextvars_of(life)
         try:
