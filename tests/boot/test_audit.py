@@ -38,7 +38,7 @@ async def test_x15_privileged_acts_are_audited_and_an_edit_is_found(tmp_path: Pa
     path = tmp_path / "state" / "logs" / "paper_Account0_audit.log"
     system = await begin(tmp_path)
     engine = system.engine
-    engine.arm("ann")
+    engine.arm("ann", 600)
     system.manager.launch("dyn_grid", {"base_amount": 200, "max_inventory": 1000}, symbols="btc", name="g")
     system.manager.amend("g", {"base_amount": 210}, "ann")
     engine.panic("ann", "looks odd")
@@ -53,6 +53,7 @@ async def test_x15_privileged_acts_are_audited_and_an_edit_is_found(tmp_path: Pa
         ("program_started", "operator"),
         ("limits_changed", "operator"),
         ("arm", "ann"),
+        ("hand_grant", "ann"),
         ("strategy_started", "operator"),
         ("strategy_parameters", "ann"),
         ("halt", "ann"),
