@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,10 +17,13 @@ from engine.kernel.errors import CtosError, RiskReject
 from engine.kernel.orders import OrderRequest, OrderState, OrderType
 from engine.kernel.scheduler import InstanceState
 from engine.kernel.syscalls import VenueFeatures
+from engine.runtime.data import BarFeed
 from engine.runtime.detectors import History
 from engine.runtime.events import EngineAlarm, InstanceChanged, LogLine, PositionChanged
 from engine.runtime.monitor import SystemMonitor
-from tests.engine.floor import BUY, MANUAL, PERP, SELL, Floor, d
+from engine.runtime.shell import ImmediateShell, run_to_end
+from engine.runtime.work.soft import SoftOrder
+from tests.engine.floor import BUY, MANUAL, PERP, ROOMY, SELL, Floor, d
 from tests.engine.monitor_desk import CALM, QUIET, Desk
 from tests.paper.venue import OTHER
 
@@ -181,19 +185,19 @@ def test_drift_is_raised_when_seen_twice_and_clears_when_the_quantities_agree(de
     (drift,) = desk.all()
     assert (drift.kind, drift.symbol, drift.severity, drift.value) == ("position_drift", PERP, Severity.WARN, "50")
     assert drift.data["drift"] == "0.500" or Decimal(drift.data["drift"]) == d("0.5")
-    desk.wait(30, 150.0)
+    desk.wait(15, 150.0)
     assert drift.severity is Severity.WARN, "a price alone made it worse"
     engine.booking.on_event(_position("12.5"))
     desk.wait(20, 150.0)
     assert drift.severity is Severity.CRIT and drift.action == "new entries blocked"
-    with pytest.raises(RiskReject, match="Position Value Anomaly"):
-        desk.floor.submit(BUY, 1, 99)
+    with pytest.raises(RiskReject, match=f"Position Value Anomaly #{drift.id}"):
+        desk.monitor.check_entry(MANUAL, PERP)
     desk.floor.order(SELL, 1, type=OrderType.MARKET, instance="g1")
     assert desk.floor.ledger("g1") == 9
     engine.booking.on_event(_position("9"))
     desk.wait(40, 150.0)
     assert not drift.is_active
-    assert desk.floor.order(BUY, 1, 99).state is OrderState.OPEN
+    desk.monitor.check_entry(MANUAL, PERP)
 
 
 def test_what_is_reported_but_not_booked_yet_is_no_drift(desk: Desk):
@@ -417,3 +421,89 @@ def test_what_is_no_longer_so_is_resolved(desk: Desk):
     assert desk.monitor.entry_block("g1", PERP).startswith("Disk Space #1: only 20 MB")
     desk.monitor.resolve("disk_space")
     assert desk.monitor.entry_block("g1", PERP) == "" and desk.active() == []
+
+
+def test_a_soft_order_that_outlives_its_deadline_is_stuck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    desk = Desk(tmp_path)
+    desk.wait(2, 100.0)
+    monkeypatch.setattr(SoftOrder, "_on_deadline", lambda work: None)
+    handle = desk.floor.engine.soft(MANUAL, PERP, BUY, d(1), deadline_s=60)
+    desk.wait(85, 100.0)
+    assert desk.kinds() == []
+    desk.wait(20, 100.0)
+    (stuck,) = desk.all()
+    assert (stuck.kind, stuck.severity) == ("order_stuck", Severity.WARN) and handle in stuck.text
+    desk.wait(20, 100.0)
+    assert stuck.severity is Severity.CRIT
+    desk.floor.engine.end(handle)
+    desk.wait(40, 100.0)
+    assert not stuck.is_active
+
+
+def test_a_candle_that_is_later_than_two_timeframes_is_stale_data(desk: Desk):
+    bars = BarFeed(desk.floor.driver, desk.floor.clock, ImmediateShell(), lambda what, error: None)
+    bars.watch(PERP, "1m", lambda bar: None)
+    desk.monitor.watch_bars(bars)
+    desk.wait(125, 100.0)
+    assert bars.bars(PERP, "1m") and desk.kinds() == []
+    bars._series[PERP, "1m"].unsubscribe()  # type: ignore[misc]  # the stream falls silent, ticks go on
+    desk.wait(190, 100.0)
+    (stale,) = desk.all()
+    assert (stale.kind, stale.symbol, stale.severity) == ("stale_data", PERP, Severity.WARN)
+    assert "no 1m candle has closed" in stale.text
+
+
+def test_a_critical_one_that_comes_back_soon_blocks_again_in_silence(tmp_path: Path):
+    desk = Desk(tmp_path, balance=1000, levels={**QUIET, "leverage": CALM["leverage"]})
+    desk.floor.hold(11, 100.0)
+    desk.wait(12, 100.0)
+    (large,) = [one for one in desk.all() if one.kind == "large_position"]
+    assert large.severity is Severity.CRIT
+    desk.floor.order(SELL, 8, type=OrderType.MARKET)
+    desk.wait(35, 100.0)
+    assert not large.is_active
+    desk.changes.clear()
+    desk.floor.order(BUY, 8, type=OrderType.MARKET)
+    desk.wait(3, 100.0)
+    assert large.is_active and large.count >= 2 and not any(notify for *_, notify in desk.changes)
+    with pytest.raises(RiskReject, match=f"#{large.id}"):
+        desk.floor.submit(BUY, 1, 99)
+
+
+def test_e16_orders_and_cancels_of_others_are_shown_and_counted_and_left_alone(tmp_path: Path):
+    desk = Desk(tmp_path)
+    floor, exchange = desk.floor, desk.floor.venue.exchange
+    floor.hold(2, 100.0, "g1")
+    ours = floor.order(BUY, 1, 95, instance="g1")
+    theirs = exchange.place(OrderRequest("", "", PERP, BUY, OrderType.LIMIT, d(3), d(90)))
+    floor.venue._commit()
+    desk.wait(15, 100.0)
+    (seen,) = [order for order in floor.engine.tracker.working() if order.external]
+    assert (seen.quantity, seen.price, seen.instance) == (3, 90, MANUAL)
+    exposed = floor.engine.risk.usage()[0].used
+    assert exposed == 2 * 100 + 1 * 95 + 3 * 90, "what others may still buy counts"
+    exchange.cancel(ours.venue_order_id, PERP)
+    floor.venue._commit()
+    desk.wait(15, 100.0)
+    assert ours.state is OrderState.CANCELED
+    floor.engine.cancel_all()
+    floor.engine.panic("ann")
+    desk.wait(90, 100.0)
+    assert [update.venue_order_id for update in exchange.open_orders()] == [theirs.venue_order_id]
+    floor.check_books()
+
+
+def test_e17_a_liquidation_is_booked_to_its_holders_and_halts(tmp_path: Path):
+    limits = replace(ROOMY, daily_loss_pct=Decimal(1))
+    desk = Desk(tmp_path, balance=250, floor={"limits": limits})
+    run_to_end(desk.floor.venue.set_leverage(PERP, d(20)))
+    desk.floor.hold(30, 100.0, "g1")
+    desk.wait(2, 100.0)
+    desk.floor.print(88.0)
+    engine = desk.floor.engine
+    assert engine.risk.is_halted and "the venue liquidated" in engine.trading.describe()
+    assert desk.floor.venue_quantity() == engine.portfolio.quantity(PERP) == desk.floor.ledger("g1") == 0
+    assert "liquidation" in desk.kinds() and "LedgerTransfer" in desk.floor.ops()
+    desk.floor = desk.floor.restart(tmp_path, armed=False)
+    assert desk.floor.engine.risk.is_halted, "the halt outlives a restart"
+    desk.floor.check_books()

@@ -282,3 +282,19 @@ def test_a_clock_that_differs_from_the_venues_is_told(desk: Desk, sign: int, mon
     offset_ms = 400.0
     desk.wait(35, 100.0)
     assert not skew.is_active
+
+
+def test_a_funding_payment_that_never_comes_is_told_and_forgotten_when_it_is_booked(tmp_path: Path):
+    desk, _ = funded(tmp_path, 0.0005)
+    desk.floor.driver.scramble = lambda event: () if isinstance(event, FundingPayment) else (event,)
+    held_back: list[AccountEvent] = []
+    desk.floor.driver._driver.subscribe_account(held_back.append)
+    desk.wait(19 * 60, 100.0)
+    assert desk.kinds() == [], "venues list payments late"
+    desk.wait(120, 100.0)
+    (surprise,) = [one for one in desk.all() if one.kind == "funding_surprise"]
+    assert surprise.is_active and "no funding was booked 20 min after it was due, -5.00 USD" in surprise.text
+    (payment,) = [event for event in held_back if isinstance(event, FundingPayment)]
+    desk.floor.engine.booking.on_funding(payment)
+    desk.wait(40, 100.0)
+    assert not surprise.is_active and desk.floor.engine.portfolio.ledger("g1", PERP).funding == -2
