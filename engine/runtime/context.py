@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from engine.kernel.account import Ledger
 from engine.kernel.clock import NS_PER_S, Rng
-from engine.kernel.errors import BelowMinimum, InvalidOrder, Paused
+from engine.kernel.errors import BelowMinimum, InvalidOrder, Paused, TradingHalted
 from engine.kernel.instruments import Instrument
 from engine.kernel.market import Bar, FundingRate, Quote
 from engine.kernel.orderbook import OrderBook
 from engine.kernel.orders import Order, OrderType, Side
+from engine.kernel.scheduler import InstanceState
 from engine.kernel.strategy import DeadlinePolicy, Purpose
+from engine.runtime.given import given_choice, given_number, given_seconds, given_symbol
 from engine.runtime.timers import InstanceTimers
 
 if TYPE_CHECKING:
@@ -91,6 +93,13 @@ class StrategyContext:
         purpose: Purpose,
         trigger_price: Decimal | None,
     ) -> str:
+        given_symbol(symbol)
+        given_choice(symbol, "type", type, OrderType)
+        given_choice(symbol, "purpose", purpose, Purpose)
+        numbers = {"quantity": quantity, "amount": amount, "price": price, "trigger price": trigger_price}
+        for what, value in numbers.items():
+            if value is not None:
+                given_number(symbol, what, value)
         if not reduce_only and type is not OrderType.STOP:
             self._check_entries(symbol)
         instrument = self.instrument(symbol)
@@ -115,8 +124,18 @@ class StrategyContext:
                 client_id=client_id,
             )
 
-        self.commands.append(lambda: self._owner.carry_out_order(send, client_id, symbol, side, type, size, price))
+        self._command(lambda: self._owner.carry_out_order(send, client_id, symbol, side, type, size, price))
         return client_id
+
+    def _command(self, call: Callable[[], None]) -> None:
+        """Keep a command until the handler has returned; what outlives its instance can give none.
+
+        Raises:
+            TradingHalted: The instance has stopped.
+        """
+        if self._owner.life.state is InstanceState.STOPPED:
+            raise TradingHalted(f"{self.instance} has stopped: it can send nothing any more")
+        self.commands.append(call)
 
     def _size(
         self,
@@ -159,6 +178,10 @@ class StrategyContext:
         purpose: Purpose = Purpose.ENTRY,
     ) -> str:
         """Work a quantity by a pegged post-only order."""
+        given_symbol(symbol)
+        given_choice(symbol, "side", side, Side)
+        given_number(symbol, "quantity", quantity)
+        self._check_work(symbol, deadline_s, policy)
         if not reduce_only:
             self._check_entries(symbol)
         return self._work(
@@ -181,6 +204,15 @@ class StrategyContext:
         deadline_s: float = 10800,
     ) -> str:
         """Work a quote amount in child orders."""
+        given_symbol(coin)
+        given_choice(coin, "side", side, Side)
+        given_number(coin, "amount", amount)
+        if max_child is not None:
+            given_number(coin, "max_child", max_child)
+        if not isinstance(n_children, int) or n_children < 1:
+            raise InvalidOrder(f"{coin}: n_children {n_children!r} must be a whole number of at least 1")
+        given_seconds(coin, "interval_s", interval_s)
+        self._check_work(coin, deadline_s, DeadlinePolicy.CANCEL)
         self._check_entries(coin)
         return self._work(
             coin,
@@ -200,6 +232,7 @@ class StrategyContext:
         policy: DeadlinePolicy = DeadlinePolicy.CANCEL,
     ) -> str:
         """Move the ledger to a signed target notional."""
+        self._check_work(symbol, deadline_s, policy)
         self._check_target(symbol, usd)
         return self._work(
             symbol,
@@ -209,7 +242,14 @@ class StrategyContext:
             ),
         )
 
+    def _check_work(self, symbol: str, deadline_s: float, policy: DeadlinePolicy) -> None:
+        given_symbol(symbol)
+        given_seconds(symbol, "deadline_s", deadline_s)
+        given_choice(symbol, "policy", policy, DeadlinePolicy)
+
     def _check_target(self, symbol: str, usd: Decimal) -> None:
+        given_symbol(symbol)
+        given_number(symbol, "usd", usd, signed=True)
         held = self.position(symbol).quantity
         if abs(usd) > abs(held * (self.price(symbol) or ZERO)) or held * usd < 0:
             self._check_entries(symbol)
@@ -224,9 +264,10 @@ class StrategyContext:
     ) -> dict[str, str]:
         """Move several ledgers: all reductions first, then increases."""
         for symbol, usd in targets.items():
+            self._check_work(symbol, deadline_s, policy)
             self._check_target(symbol, usd)
         handles = {symbol: self._engine.new_handle(self.instance) for symbol in targets}
-        self.commands.append(
+        self._command(
             lambda: self._owner.carry_out(
                 lambda: self._engine.set_positions(
                     self.instance, dict(targets), soft=soft, deadline_s=deadline_s, policy=policy, handles=handles
@@ -246,6 +287,8 @@ class StrategyContext:
         policy: DeadlinePolicy = DeadlinePolicy.CANCEL,
     ) -> str:
         """Close a fraction of the ledger, reduce-only."""
+        self._check_work(symbol, deadline_s, policy)
+        given_number(symbol, "fraction", fraction)
         return self._work(
             symbol,
             "target",
@@ -256,7 +299,7 @@ class StrategyContext:
 
     def _work(self, symbol: str, kind: str, start: Callable[[str], object]) -> str:
         handle = self._engine.new_handle(self.instance)
-        self.commands.append(lambda: self._owner.carry_out_work(start, handle, symbol, kind))
+        self._command(lambda: self._owner.carry_out_work(start, handle, symbol, kind))
         return handle
 
     def cancel(self, client_id: str) -> None:
@@ -268,11 +311,14 @@ class StrategyContext:
             else:
                 self._engine.end(client_id)
 
-        self.commands.append(lambda: self._owner.carry_out(send, "cancel"))
+        self._command(lambda: self._owner.carry_out(send, "cancel"))
 
     def amend(self, client_id: str, *, price: Decimal | None = None, quantity: Decimal | None = None) -> None:
         """Change price and/or total quantity of an own order."""
-        self.commands.append(
+        for what, value in (("price", price), ("quantity", quantity)):
+            if value is not None:
+                given_number(client_id, what, value, signed=what == "quantity")
+        self._command(
             lambda: self._owner.carry_out(
                 lambda: self._engine.amend(client_id, price=price, quantity=quantity), "amend"
             )

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from engine.kernel.clock import NS_PER_S, Clock
-from engine.kernel.errors import CtosError, OrderNotFound
+from engine.kernel.errors import CtosError, OrderNotFound, TradingHalted
 from engine.kernel.event_bus import EventBus
 from engine.kernel.instruments import Instrument
 from engine.kernel.market import Quote
@@ -99,6 +99,8 @@ class EngineCore:
     def refused(self, instance: str, symbol: str, error: CtosError, quiet: bool = False) -> None:
         """Tell everybody that a command was refused; `quiet` leaves it to the work that asked."""
         name = type(error).__name__
+        if not isinstance(error, TradingHalted):
+            self.risk.count_refusal(instance)
         self.oplog("RiskReject", instance=instance, symbol=symbol, error=name, det=str(error))
         if not quiet:
             self.bus.publish(CommandRefused(instance, symbol, name, str(error)))

@@ -8,6 +8,7 @@ from engine.kernel.errors import BelowMinimum, InvalidOrder
 from engine.kernel.instruments import Instrument, InstrumentStatus, ceil_step, floor_step
 from engine.kernel.market import Quote
 from engine.kernel.orders import OrderType, Side
+from engine.runtime.given import given_number
 
 ZERO = Decimal(0)
 BP = Decimal("0.0001")
@@ -73,8 +74,7 @@ def check_price_step(instrument: Instrument, side: Side, price: Decimal, what: s
     Raises:
         InvalidOrder: Names the price, the tick and the nearest price that would do.
     """
-    if not price.is_finite() or price <= ZERO:
-        raise InvalidOrder(f"{instrument.symbol}: {what} {price} must be a positive number")
+    given_number(instrument.symbol, what, price)
     _check_steps(instrument, what, price, instrument.tick_size)
     if price % instrument.tick_size:
         near = instrument.round_price(side, price)
@@ -89,8 +89,7 @@ def check_quantity_step(instrument: Instrument, quantity: Decimal) -> None:
     Raises:
         InvalidOrder: Names the quantity, the lot and the nearest quantity that would do.
     """
-    if not quantity.is_finite() or quantity <= ZERO:
-        raise InvalidOrder(f"{instrument.symbol}: quantity {quantity} must be a positive number of {instrument.base}")
+    given_number(instrument.symbol, "quantity", quantity)
     _check_steps(instrument, "quantity", quantity, instrument.lot_size)
     if quantity % instrument.lot_size:
         near = instrument.floor_quantity(quantity)

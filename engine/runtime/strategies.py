@@ -297,6 +297,9 @@ class StrategyManager:
         if instance.life.state in _ENDED:
             instance.say(f"error while stopping: {reason}", "error")
             return
+        if instance.life.state is InstanceState.HALTED:
+            instance.say(f"error while halted: {reason}", "error")
+            return
         self._cancel_restart(instance)
         delay = instance.life.fault(self._clock.now_ns(), reason)
         instance.context.timer.cancel_all()

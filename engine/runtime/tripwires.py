@@ -62,7 +62,7 @@ class Tripwires:
         if len(times) == REJECTS and now_ns - times[0] <= REJECTS_WITHIN_NS:
             times.clear()
             reason = f"{REJECTS} orders were refused within {REJECTS_WITHIN_NS // NS_PER_S} s, the last: {order.reason}"
-            self._core.risk.on_instance_halt(order.instance, reason)
+            self._core.risk.losses.halt(order.instance, reason)
 
     def _look(self) -> None:
         """Halt when too many orders are unknown, or one for too long; look again while there are any."""

@@ -287,7 +287,7 @@ def test_an_endless_handler_is_broken_off(rig):
 
 
 def test_answering_refusals_without_end_faults(rig, monkeypatch):
-    monkeypatch.setattr("engine.runtime.instance.MAX_EVENTS", 200)
+    monkeypatch.setattr("engine.runtime.instance.MAX_EVENTS", 50)
     instance = launch(rig, risk__max_order_usd=50)
     instance.strategy.on_order = lambda order: instance.context.buy(PERP, quantity=d(1), price=d(99))
     do(rig, buy())

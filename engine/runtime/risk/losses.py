@@ -186,8 +186,16 @@ class LossGuard:
             watch.rebase(self._view.instance_profit(instance) or ZERO, self._clock.now_ms())
             self._on_change()
 
+    def halt(self, instance: str, reason: str) -> None:
+        """Halt an instance: its entries are refused until a person releases it."""
+        watch = self._watches.get(instance)
+        if watch is not None and not watch.halted:
+            watch.halted = reason
+            self._on_change()
+            self.on_instance_halt(instance, reason)
+
     def halted(self, instance: str) -> str:
-        """Return why a loss limit halted an instance; empty when none did."""
+        """Return why a limit halted an instance; empty when none did."""
         watch = self._watches.get(instance)
         return "" if watch is None else watch.halted
 
@@ -207,9 +215,7 @@ class LossGuard:
                 self._on_change()
             reason = "" if watch.halted else watch.breach(profit, limits)
             if reason:
-                watch.halted = reason
-                self._on_change()
-                self.on_instance_halt(instance, reason)
+                self.halt(instance, reason)
         equity, day_profit = self._view.equity(), self._view.day_profit()
         if equity is None or day_profit is None:
             blind = True

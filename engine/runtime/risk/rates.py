@@ -12,7 +12,7 @@ from engine.kernel.orders import Order, OrderRequest
 WINDOW_S = 60
 REPEAT_S = 1
 STORM = 100
-"""Refusals for its rate, in a second, that halt a strategy: one that answers every event is far below."""
+"""Refusals in a second that halt a strategy: one that answers every event is far below."""
 
 
 class CommandRates:
@@ -64,7 +64,7 @@ def _trim(times: deque[int], now_ns: int) -> deque[int]:
 
 
 class StormGuard:
-    """Notices an instance that goes on sending although its budget is used up."""
+    """Notices an instance that goes on sending although it is refused."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

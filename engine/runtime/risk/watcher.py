@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any
 
 from engine.kernel.clock import Clock
-from engine.kernel.errors import RiskReject, TooManyCommands, TradingHalted
+from engine.kernel.errors import RiskReject, TradingHalted
 from engine.kernel.instruments import Instrument
 from engine.kernel.orders import Order, OrderRequest, OrderType, Pending, Side
 from engine.kernel.strategy import RiskParams
@@ -187,7 +187,7 @@ class RiskWatcher:
             self._check_open_orders(request.instance, limits.max_open_orders * reserve, reserve, orders)
         if is_decision:
             self._duplicates.check(request)
-        self._check_rates(request.instance, limits.max_cmds_per_min * reserve, reserve)
+        self._rates.check(request.instance, limits.max_cmds_per_min * reserve, self.limits.max_orders_per_min * reserve)
         if not dry:
             self._rates.count(request.instance)
             if is_decision:
@@ -251,6 +251,11 @@ class RiskWatcher:
         """Count a cancel; it is never refused."""
         self._rates.count(instance)
 
+    def count_refusal(self, instance: str) -> None:
+        """Count a command of a strategy that was refused; one that goes on and on is halted."""
+        if instance != MANUAL and self._storms.count(instance):
+            self.losses.halt(instance, f"order storm: {STORM} commands were refused within a second")
+
     def usage(self) -> list[LimitUse]:
         """Return how far the limits are used, the account's first; what cannot be computed is left out."""
         orders, exposures = self._view.working(), self._known_exposures()
@@ -275,14 +280,6 @@ class RiskWatcher:
         """Take over what `to_dict` saved; call before `admit`."""
         self.state.restore(body["state"])
         self.losses.restore(body["losses"], body.get("peak"))
-
-    def _check_rates(self, instance: str, limit: int, reserve: int) -> None:
-        try:
-            self._rates.check(instance, limit, self.limits.max_orders_per_min * reserve)
-        except TooManyCommands:
-            if instance != MANUAL and self._storms.count(instance):
-                self.losses.on_instance_halt(instance, f"order storm: {STORM} commands refused within 1 s")
-            raise
 
     def _check_gate(self, instance: str, reduces: bool, parent: str) -> None:
         mode = self.state.mode

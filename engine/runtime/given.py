@@ -1,0 +1,63 @@
+"""What a strategy hands in, before anything is reckoned with it: a wrong value is refused by name, with a reason."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import Enum
+from typing import TypeVar
+
+from engine.kernel.errors import InvalidOrder, UnknownSymbol
+
+LARGEST = Decimal("1e15")
+"""Far more than any price, quantity or amount."""
+
+LONGEST_S = 1e9
+"""Thirty years."""
+
+E = TypeVar("E", bound=Enum)
+
+
+def given_symbol(symbol: object) -> None:
+    """Refuse what is no text; whether the venue lists it is asked elsewhere.
+
+    Raises:
+        UnknownSymbol: It is no text.
+    """
+    if not isinstance(symbol, str):
+        raise UnknownSymbol(f"{symbol!r} is no symbol; names look like BTC-USDT-PERP")
+
+
+def given_number(symbol: str, what: str, value: object, *, signed: bool = False) -> None:
+    """Refuse what is no exact, finite number above zero (with `signed`, of any sign).
+
+    Raises:
+        InvalidOrder: Names the value.
+    """
+    if not isinstance(value, Decimal):
+        raise InvalidOrder(f"{symbol}: {what} {value!r} must be a Decimal, not a {type(value).__name__}")
+    if not value.is_finite() or abs(value) > LARGEST:
+        raise InvalidOrder(f"{symbol}: {what} {value} must be a finite number of at most {LARGEST:.0e}")
+    if not signed and value <= 0:
+        raise InvalidOrder(f"{symbol}: {what} {value} must be above zero")
+
+
+def given_choice(symbol: str, what: str, value: object, kind: type[E]) -> None:
+    """Refuse what is no member of an enumeration.
+
+    Raises:
+        InvalidOrder: Names the value and the choices.
+    """
+    if not isinstance(value, kind):
+        names = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
+        raise InvalidOrder(f"{symbol}: {what} {value!r} must be one of {names}")
+
+
+def given_seconds(symbol: str, what: str, value: object) -> None:
+    """Refuse what is no time from zero to thirty years.
+
+    Raises:
+        InvalidOrder: Names the value.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= LONGEST_S:  # type: ignore[operator]
+        raise InvalidOrder(f"{symbol}: {what} {value!r} must be a number of seconds from 0 to {LONGEST_S:.0e}")
