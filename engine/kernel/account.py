@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 
+from engine.kernel.amounts import check_amounts
 from engine.kernel.orders import Fill
 
 ZERO = Decimal(0)
@@ -19,6 +20,10 @@ class Balance:
     total: Decimal
     free: Decimal
     locked: Decimal = ZERO
+
+    def __post_init__(self) -> None:
+        """Refuse what is no amount, with `ValueError`."""
+        check_amounts(self.total, self.free, self.locked)
 
 
 @dataclass(slots=True, frozen=True)
@@ -36,6 +41,11 @@ class Position:
     fees: Decimal = ZERO
     funding: Decimal = ZERO
 
+    def __post_init__(self) -> None:
+        """Refuse what is no amount, with `ValueError`."""
+        check_amounts(self.quantity, self.entry_price, self.mark_price, self.unrealised, self.leverage)
+        check_amounts(self.liquidation_price, self.realised, self.fees, self.funding)
+
 
 @dataclass(slots=True, frozen=True)
 class FundingPayment:
@@ -47,6 +57,10 @@ class FundingPayment:
     currency: str
     rate: Decimal
     id: str
+
+    def __post_init__(self) -> None:
+        """Refuse what is no amount, with `ValueError`."""
+        check_amounts(self.amount, self.rate)
 
 
 @dataclass(slots=True, frozen=True)

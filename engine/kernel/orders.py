@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
+from engine.kernel.amounts import check_amounts
 from engine.kernel.errors import InvalidOrder
 
 ZERO = Decimal(0)
@@ -312,6 +313,10 @@ class Fill:
     ts: int
     liquidation: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse what is no amount, with `ValueError`."""
+        check_amounts(self.price, self.quantity, self.fee)
+
     @property
     def signed_quantity(self) -> Decimal:
         """Return the quantity, negative for a sell."""
@@ -346,3 +351,7 @@ class OrderUpdate:
     average_price: Decimal | None = None
     reason: str = ""
     error: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no amount, with `ValueError`."""
+        check_amounts(self.quantity, self.price, self.filled, self.trigger_price, self.average_price)

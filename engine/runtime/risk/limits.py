@@ -77,17 +77,17 @@ def instance_limits(instance: str, params: RiskParams, account: AccountLimits) -
     )
 
 
-def number(value: Decimal) -> str:
-    """Return a figure with thousands separators and no useless zeros."""
-    text = f"{value:,f}"
+def number(value: Decimal, places: int | None = None) -> str:
+    """Return a figure with thousands separators and no useless zeros, rounded to `places` if given."""
+    text = f"{value:,f}" if places is None else f"{value:,.{places}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def usd(value: Decimal) -> str:
     """Return an amount rounded to cents, such as `5,000 USD`."""
-    return f"{number(value.quantize(Decimal('0.01')))} USD"
+    return f"{number(value, 2)} USD"
 
 
 def percent(fraction: Decimal) -> str:
     """Return a fraction in per cent, such as `3 %`."""
-    return f"{number((fraction * 100).quantize(Decimal('0.01')))} %"
+    return f"{number(fraction * 100, 2)} %"
