@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from engine.boot.trading import Choice
 from engine.io.notify import TargetThread
 from engine.io.notify_urls import NotifyTarget, open_targets
 from engine.io.secrets import process_environment, process_redactor, take_password
 from engine.kernel.anomaly import Severity
+from engine.kernel.clock import TimerHandle
 from engine.runtime.execution import ExecutionEngine
 from engine.runtime.notice_outbox import Outbox
 from engine.runtime.notices import Alarms, Notices
@@ -28,6 +30,10 @@ def configured_targets(choice: Choice) -> list[NotifyTarget]:
     if not written:
         return []
     return open_targets(written, choice.paths.config_file, process_environment, take_password(), process_redactor)
+
+
+PREPARE_S = 10.0
+"""How long after the start the library is loaded: neither while the screen fills, nor first when something is wrong."""
 
 
 class Notifier:
@@ -53,6 +59,7 @@ class Notifier:
         self._tells_life = tells_life
         self._notices = Notices(engine, alarms, process_redactor.clean)
         self._threads = [TargetThread(target, loop) for target in targets] if loop is not None else []
+        self._prepare_timer: TimerHandle | None = None
         self._is_told = False
         self._finished = False
 
@@ -68,6 +75,8 @@ class Notifier:
     def started(self) -> None:
         """Tell that the engine runs."""
         self._notices.settle()
+        if self._threads:
+            self._prepare_timer = self._engine.clock.call_later(PREPARE_S, self._prepare)
         if self._tells_life:
             self._is_told = True
             self.tell("engine started", self._engine.trading.describe())
@@ -100,7 +109,17 @@ class Notifier:
         """Give up what has not gone; nobody is told anything afterwards."""
         if not self._finished:
             self._finished = True
+            if self._prepare_timer is not None:
+                self._prepare_timer.cancel()
             self._notices.close()
             self._notices.stop()
             for thread in self._threads:
                 thread.close()
+
+    def _prepare(self) -> None:
+        for thread in self._threads:
+            thread.prepare(partial(self._prepared, thread.target.name))
+
+    def _prepared(self, name: str, problem: str) -> None:
+        if problem and not self._finished:
+            self._notices.on_trouble(name, problem)

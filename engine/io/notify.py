@@ -33,16 +33,23 @@ class TargetThread:
     def __init__(self, target: NotifyTarget, loop: asyncio.AbstractEventLoop) -> None:
         self.target = target
         self._loop = loop
-        self._jobs: SimpleQueue[tuple[str, str, Severity, Done] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[tuple[Callable[[], str], Done] | None] = SimpleQueue()
         self._thread: Thread | None = None
+
+    def prepare(self, done: Done) -> None:
+        """Load the library and look at the address before anything is to be sent; `done` is told what is wrong."""
+        self._do(lambda: target_problem(self.target), done)
 
     def send(self, title: str, body: str, severity: Severity, done: Done) -> None:
         """Send a message; `done` is called on the loop."""
+        self._do(lambda: deliver(self.target, title, body, severity), done)
+
+    def _do(self, work: Callable[[], str], done: Done) -> None:
         if self._thread is None:
             # A daemon: a service that does not answer cannot keep the program from ending.
             self._thread = Thread(target=self._run, name=f"ctos-notify-{self.target.name}", daemon=True)
             self._thread.start()
-        self._jobs.put((title, body, severity, done))
+        self._jobs.put((work, done))
 
     def close(self) -> None:
         """Let the thread end after what it has begun; nobody waits for it."""
@@ -51,8 +58,8 @@ class TargetThread:
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            title, body, severity, done = job
-            failure = deliver(self.target, title, body, severity)
+            work, done = job
+            failure = work()
             if self._loop.is_closed():
                 return
             try:
@@ -63,11 +70,11 @@ class TargetThread:
 
 def deliver(target: NotifyTarget, title: str, body: str, severity: Severity) -> str:
     """Send one message and wait for it; return why it failed, nothing when it went. Takes seconds: not for the loop."""
-    service = _service(target)
-    if service is None:
-        return _NOT_COMPLETE.format(scheme=target.scheme)
     with _Complaints() as complaints:
         try:
+            service = _service(target)
+            if service is None:
+                return _NOT_COMPLETE.format(scheme=target.scheme)
             went = service.notify(body=body, title=title, notify_type=_TYPES[severity], body_format="text")
         except Exception as error:  # whatever a service's own module raises: it is told, and tried again
             return process_redactor.clean(f"{type(error).__name__}: {error}")[:300]

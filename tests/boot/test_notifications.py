@@ -173,6 +173,18 @@ async def test_x01_the_token_of_an_address_is_in_no_file_and_no_line(home: Path)
         assert not any(form in text for text in texts), form
 
 
+async def test_an_address_that_its_service_cannot_read_is_told_soon_after_the_start(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.boot.notifying.PREPARE_S", 0.1)
+    options = options_for(home, 1)
+    (home / "ctos.yaml").write_text("notifications: [{url: 'slack://canary-8'}]\n")
+    async with running(options) as system:
+        await until(lambda: any(a.kind == "notification" for a in system.monitor.anomalies.active()), 10)
+        (found,) = [a for a in system.monitor.anomalies.active() if a.kind == "notification"]
+        assert "slack-1: the slack:// address is not complete" in found.text and "canary" not in found.text
+
+
 @pytest.mark.parametrize(
     ("written", "text"),
     [
