@@ -35,10 +35,9 @@ def given_number(symbol: str, what: str, value: object, *, signed: bool = False)
     """
     if not isinstance(value, Decimal):
         raise InvalidOrder(f"{symbol}: {what} {value!r} must be a Decimal, not a {type(value).__name__}")
-    if not value.is_finite() or abs(value) > LARGEST:
-        raise InvalidOrder(f"{symbol}: {what} {value} must be a finite number of at most {LARGEST:.0e}")
-    if not signed and value <= 0:
-        raise InvalidOrder(f"{symbol}: {what} {value} must be above zero")
+    if not value.is_finite() or abs(value) > LARGEST or (not signed and value <= 0):
+        kind = "finite" if signed else "positive"
+        raise InvalidOrder(f"{symbol}: {what} {value} must be a {kind} number of at most {LARGEST:.0e}")
 
 
 def given_choice(symbol: str, what: str, value: object, kind: type[E]) -> None:
