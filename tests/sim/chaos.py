@@ -201,9 +201,9 @@ class Chaos:
         self._faults.drop_message("*book*")
 
     def _ban(self) -> None:
-        """Serve nothing for a while that ends with the faults."""
+        """Serve nothing for a while that ends with the faults; not longer than was said to who asked."""
         left_s = (self._ends_ns - self._clock.now_ns()) / NS_PER_S - _BAN_S[0]
-        if left_s > _BAN_S[0]:
+        if left_s > _BAN_S[0] and not self._faults.banned_s:
             self._faults.ban(self._rng.uniform(_BAN_S[0], min(_BAN_S[1], left_s)))
 
 

@@ -55,13 +55,40 @@ LIMITS = AccountLimits(
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """What runs beside the bot: not the same in every seed, because what is always there hides what it prevents.
+
+    Attributes:
+        strategy: A grid.
+        monitor: The system monitor.
+        correction: Whether the monitor takes back what is held and not wanted.
+        spot: The bot trades a spot market, too.
+        stranger: Somebody else trades on the account.
+    """
+
+    strategy: bool
+    monitor: bool
+    correction: Literal["off", "on"]
+    spot: bool
+    stranger: bool
+
+    @staticmethod
+    def draw(rng: Rng) -> Beside:
+        """Return what a seed has."""
+        chances = [rng.random() for _ in range(5)]
+        return Beside(
+            chances[0] < 0.5, chances[1] < 0.5, "on" if chances[2] < 0.5 else "off", chances[3] < 0.4, chances[4] < 0.5
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where and on what lives are led.
 
     Attributes:
         symbols: What the bot trades.
         perps: The perpetuals among them.
-        correction: Whether the monitor takes back what is held and not wanted.
+        beside: What runs beside the bot.
         on_violation: Called with the text of a violation.
     """
 
@@ -76,7 +103,7 @@ class Place:
     symbols: list[str]
     perps: list[str]
     pace_s: float
-    correction: Literal["off", "on"]
+    beside: Beside
     counts: Counter[str]
     on_violation: Callable[[str], None]
 
@@ -129,7 +156,7 @@ class Life:
             account, self.driver, self.clock, rng.fork("engine"), self.bus, self.journal, self.shell
         )
         self.monitor = SystemMonitor(
-            self.engine, MonitorConfig(correction=place.correction), self.writer, place.journal.parent / "logs"
+            self.engine, MonitorConfig(correction=place.beside.correction), self.writer, place.journal.parent / "logs"
         )
         self.engine.risk.check_entry = self._check_entry
         self.bars = BarFeed(self.driver, self.clock, self.shell, self._on_query_error)
@@ -173,13 +200,14 @@ class Life:
         self.manager.restore()
         await self.engine.start()
         self.manager.start_restored()
-        self.monitor.start_position_monitoring()
+        if place.beside.monitor:
+            self.monitor.start_position_monitoring()
         for symbol in place.symbols:
             self.engine.market.watch(symbol)
         self.bot = Bot(self.engine, self.clock, self._rng.fork("bot"), place.symbols, place.pace_s, place.counts)
         if self.engine.trading.mode not in (TradingMode.HALTED, TradingMode.REDUCE_ONLY):
             self.engine.arm("simulation")
-        if GRID not in self.manager.instances:
+        if place.beside.strategy and GRID not in self.manager.instances:
             self.manager.launch(DynGrid.name, GRID_PARAMS, place.perps[1], GRID)
 
     def _check_entry(self, instance: str, symbol: str) -> None:
@@ -190,17 +218,19 @@ class Life:
         """Give no more commands, by bot or strategy; what works goes on."""
         assert self.bot is not None
         self.bot.stop()
-        if self.manager.instances[GRID].life.state is InstanceState.RUNNING:
-            self.manager.pause(GRID, keep_orders=True)
+        for name, instance in self.manager.instances.items():
+            if instance.life.state is InstanceState.RUNNING:
+                self.manager.pause(name, keep_orders=True)
 
     def go_on(self) -> None:
         """Trade again."""
         assert self.bot is not None
         self.bot.start()
-        state = self.manager.instances[GRID].life.state
-        self._place.counts[f"grid {state.value}"] += 1
-        if state not in (InstanceState.RUNNING, InstanceState.WARMUP):
-            self.manager.resume(GRID)
+        for name, instance in self.manager.instances.items():
+            state = instance.life.state
+            self._place.counts[f"{name} {state.value}"] += 1
+            if state not in (InstanceState.RUNNING, InstanceState.WARMUP):
+                self.manager.resume(name)
 
     async def end(self) -> None:
         """Stop in order, as `System.stop` does."""

@@ -24,7 +24,7 @@ from engine.runtime.trading_state import TradingMode
 from tests.sim.bot import NAME
 from tests.sim.budget import Budget
 from tests.sim.chaos import Chaos
-from tests.sim.life import LIMITS, Life, Place
+from tests.sim.life import LIMITS, Beside, Life, Place
 from tests.sim.loop import OWNER, SimLoop, run
 from tests.sim.market import BASE_PRICES, SimMarket
 from tests.sim.mortal import SimClock
@@ -112,7 +112,10 @@ class World:
         config = PaperConfig(balances={quote: Decimal(200_000)}, latency_ms=1.0)
         self.emulator: Emulator = emulator_class(plan.venue)(clock=self._clock, config=config)
         listed = [i for i in self.emulator.instruments.values() if i.quote == quote]
-        self._traded = [i for i in listed if i.base in BASE_PRICES]
+        self._beside = Beside.draw(self._rng.fork("beside"))
+        self._traded = [i for i in listed if i.is_perp and i.base in BASE_PRICES]
+        if self._beside.spot:
+            self._traded.append(next(i for i in listed if not i.is_perp and i.base in BASE_PRICES))
         limit = LIMITS.max_notional_usd
         assert limit is not None
         self._truth = Truth(self.emulator, self._trace, limit, self._violated)
@@ -141,7 +144,7 @@ class World:
             [instrument.symbol for instrument in self._traded],
             [instrument.symbol for instrument in self._traded if instrument.is_perp],
             plan.pace_s,
-            self._rng.fork("correction").choice(("off", "on")),
+            self._beside,
             self.result.counts,
             self._violated,
         )
@@ -198,7 +201,7 @@ class World:
     async def _round(self, rng: Rng) -> None:
         """Trade among faults for a while, then compare everything in quiet."""
         until_ns = self._clock.now_ns() + int(FAULTS_S * NS_PER_S)
-        self._stranger.idle = False
+        self._stranger.idle = not self._beside.stranger
         chaos = self._loop.create_task(self._chaos.play(until_ns))
         halt_ns = (
             self._clock.now_ns() + int(rng.uniform(0, FAULTS_S) * NS_PER_S) if rng.random() < self._plan.halt else 0
@@ -323,7 +326,7 @@ class World:
 
     def _blocked(self, life: Life) -> str:
         """Return why the monitor lets no order pass; where it may trade itself, that is a person's to decide."""
-        return life.monitor.entry_block(NAME, self._place.symbols[0]) if self._place.correction == "off" else ""
+        return life.monitor.entry_block(NAME, self._place.symbols[0]) if self._beside.correction == "off" else ""
 
     def _check_replay(self, life: Life) -> None:
         """The journal alone must lead to the state that the engine has."""
@@ -361,9 +364,10 @@ class World:
             self._violated(f"I15: it cannot be armed again: {error}")
 
     async def _check_liveness(self, life: Life) -> None:
-        """An order must reach the venue and go again."""
+        """An order, far from the touch, must reach the venue and go again."""
         engine = life.engine
-        symbol = self._place.symbols[0]
+        held = {symbol: abs(engine.portfolio.ledger(NAME, symbol).cost) for symbol in self._place.perps}
+        symbol = max(self._place.perps, key=lambda name: held[name])  # what is full there can still be reduced
         instrument, quote = engine.instrument(symbol), engine.market.quote(symbol)
         if quote is None:
             self._violated(f"I15: {symbol} has no quote in quiet")
