@@ -363,7 +363,10 @@ class System:
         self._report(f"{what}: {error}")
 
     def _on_storage_error(self, error: CtosError) -> None:
-        self._report(f"a file cannot be written: {error}")
+        if self.ready:
+            self.monitor.note_unwritten(error)
+        else:
+            self._report(f"a file cannot be written: {error}")
 
     def _on_journal_error(self, error: CtosError) -> None:
         self.engine.on_journal_error(error)

@@ -54,6 +54,7 @@ BACKUP_S = 60.0
 BACKUP_GENERATIONS = 5
 MUTE_S = 600.0
 TABLE = "anomalies"
+UNWRITTEN = "file_not_written"
 
 _LOG_LEVELS = {Severity.INFO: "info", Severity.WARN: "warn", Severity.CRIT: "error"}
 
@@ -173,6 +174,10 @@ class SystemMonitor:
         except ValueError:
             raise CtosError(f"no severity {severity!r}; there are INFO, WARN and CRIT") from None
         self.anomalies.report(kind, symbol, instance, level, str(value), str(threshold), text)
+
+    def note_unwritten(self, error: CtosError) -> None:
+        """Take in that a log or report cannot be written; all of them are one anomaly, and trading goes on."""
+        self.raise_anomaly(UNWRITTEN, "", "", "", "", f"{error}; trading goes on without that file")
 
     def resolve(self, kind: str, symbol: str = "", instance: str = "") -> None:
         """Clear what was reported and is no longer so; harmless when it is not active."""
@@ -346,7 +351,7 @@ class SystemMonitor:
 
     def _not_written(self, error: CtosError) -> None:
         if self.is_monitoring:
-            self.raise_anomaly("report_not_written", "", "", "", "", str(error))
+            self.note_unwritten(error)
         else:
             self._engine.say(f"a last report could not be written: {error}", "error")
 

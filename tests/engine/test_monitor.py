@@ -197,7 +197,7 @@ def test_drift_is_raised_when_seen_twice_and_clears_when_the_quantities_agree(de
     engine.booking.on_event(_position("9"))
     desk.wait(40, 150.0)
     assert not drift.is_active
-    desk.monitor.check_entry(MANUAL, PERP)
+    assert "Position Value" not in desk.monitor.entry_block(MANUAL, PERP)
 
 
 def test_what_is_reported_but_not_booked_yet_is_no_drift(desk: Desk):
@@ -410,8 +410,8 @@ def test_a_report_that_cannot_be_written_is_told_once(desk: Desk):
     desk.floor.hold(1, 100.0)
     desk.wait(70, 100.0)
     (anomaly,) = desk.all()
-    assert anomaly.kind == "report_not_written" and str(report) in anomaly.text
-    assert [line for line in lines if "WARN" in line] == [f"WARN Report Not Written: {anomaly.text}"]
+    assert anomaly.kind == "file_not_written" and str(report) in anomaly.text
+    assert [line for line in lines if "WARN" in line] == [f"WARN File Not Written: {anomaly.text}"]
     desk.monitor.stop_position_monitoring()
     assert desk.all() == [anomaly] and anomaly.count == 1
 
