@@ -26,6 +26,8 @@ GAP_S = 0.25
 class Pulse(Thread):
     """Asks the engine for its status all the time: the longest answer is the longest gap in its loop.
 
+    What the engine or this thread waited for a core does not count: other work on this machine took it.
+
     Args:
         folder: Its state folder.
     """
@@ -40,9 +42,14 @@ class Pulse(Thread):
     def run(self) -> None:
         with ControlClient(self._folder) as client:
             while not self._over.wait(0.01):
-                began = time.monotonic()
+                began, waited = time.monotonic(), self._waited(client.hello.pid)
                 (self.last,) = client.ask("status", Nothing(), Status, 10)
-                self.gaps.append(time.monotonic() - began)
+                self.gaps.append(time.monotonic() - began - (self._waited(client.hello.pid) - waited))
+
+    def _waited(self, pid: int) -> float:
+        """Return for how long engine and this thread have waited for a core, seconds."""
+        tasks = (Path(f"/proc/{pid}/task/{pid}/schedstat"), Path("/proc/thread-self/schedstat"))
+        return sum(int(task.read_text().split()[1]) for task in tasks) / 1e9
 
     def stop(self) -> float:
         """Return the longest gap."""
@@ -57,8 +64,10 @@ def pulse(config: Path) -> Iterator[None]:
     """Hold that the engine is never held up inside the block."""
     measured = Pulse(config / "state")
     measured.start()
-    yield
-    longest = measured.stop()
+    try:
+        yield
+    finally:
+        longest = measured.stop()
     assert longest <= GAP_S, f"the engine stood still for {longest:.3f} s"
 
 
@@ -166,3 +175,116 @@ def test_p05_the_stop_policy_ends_the_program_in_good_order(start: Start, tmp_pa
     assert first.finish(5) == 0
     assert not is_alive(engine)
     assert not (tmp_path / "state" / "control.sock").exists()
+
+
+def test_attach_takes_over_and_the_other_terminal_is_restored_and_told(start: Start, tmp_path: Path) -> None:
+    first = start()
+    with pulse(tmp_path):
+        second = attach(start, tmp_path)
+        second.wait_for("LADDER BTC-PERP")
+        assert first.finish() == 0
+        assert first.terminal_restored
+        assert "taken over by attach from /dev/pts/" in first.text
+        third, fourth = attach(start, tmp_path), attach(start, tmp_path)
+        second.finish()
+        wait_until(
+            lambda: (
+                (third.pump(0.05), fourth.pump(0.05), third.process.poll(), fourth.process.poll())[2:] != (None, None)
+            )
+        )
+    left, gone = (third, fourth) if third.process.poll() is None else (fourth, third)
+    assert gone.finish() == 0 and gone.terminal_restored
+    left.wait_for("LADDER BTC-PERP")
+    left.resize(80, 24)
+    left.wait_for(lambda: left.lines[0].strip().startswith("PAPER") and "LADDER" in left.lines[1])
+    left.leave()
+
+
+def test_p06_a_stalled_terminal_holds_nothing_up_and_can_be_taken_over(start: Start, tmp_path: Path) -> None:
+    first = start()
+    with pulse(tmp_path):
+        Event().wait(8)  # nobody reads: the client is frozen
+        second = attach(start, tmp_path)
+        second.wait_for("LADDER BTC-PERP")
+        assert first.finish() == 0 and first.terminal_restored
+        assert "taken over by attach" in first.text
+        Event().wait(3)
+        second.wait_for("LADDER BTC-PERP")
+        second.press("6")
+        second.wait_for("ORDERS")
+
+
+def test_p09_the_process_in_front_stops_and_the_engine_does_not(start: Start, tmp_path: Path) -> None:
+    start().press("ctrl+d")
+    client = attach(start, tmp_path)
+    client.wait_for("LADDER BTC-PERP")
+    resident = lambda: int(Path(f"/proc/{client.engine}/statm").read_text().split()[1])  # noqa: E731
+    with pulse(tmp_path):
+        before = resident()
+        client.signal(signal.SIGSTOP)
+        Event().wait(5)
+        assert resident() - before < 3000, "pages"
+        client.signal(signal.SIGCONT)
+        client.press("6")
+        client.wait_for("ORDERS")
+
+
+def test_a_killed_client_is_a_lost_terminal_and_a_killed_front_is_the_end(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "ctos.yaml").write_text(DETACH)
+    first = start()
+    engine = first.engine
+    client = attach(start, tmp_path)
+    client.wait_for("LADDER BTC-PERP")
+    client.signal(signal.SIGKILL)
+    wait_until(lambda: not holds_a_terminal(engine), 5)
+    assert is_alive(engine)
+    again = attach(start, tmp_path)
+    again.wait_for("LADDER BTC-PERP")
+    again.signal(signal.SIGTERM)
+    assert again.finish() == 0 and again.terminal_restored
+    assert is_alive(engine)
+    os.kill(engine, signal.SIGTERM)
+    wait_until(lambda: not is_alive(engine))
+    whole = start()
+    whole.signal(signal.SIGKILL)
+    wait_until(lambda: not is_alive(whole.engine), 3)
+
+
+def test_a_killed_engine_leaves_the_terminal_usable(start: Start) -> None:
+    first = start()
+    os.kill(first.engine, signal.SIGKILL)
+    assert first.finish() == 128 + signal.SIGKILL
+    assert first.terminal_restored
+    assert "the program was ended by SIGKILL" in first.text
+
+
+def test_attach_says_why_it_cannot(start: Start, tmp_path: Path) -> None:
+    nobody = attach(start, tmp_path)
+    assert nobody.finish() == 1
+    assert "nothing to attach to; start it with: ctos-tui" in nobody.text.replace("\n", "")
+    start()
+    other = start(ready=False, command=("attach", "--config", str(tmp_path), "--account", "7"))
+    assert other.finish() == 2
+    dumb = attach(start, tmp_path, environment={"TERM": "dumb"})
+    assert dumb.finish() == 2 and "TERM='dumb'" in dumb.text
+
+
+def test_attach_to_a_run_without_a_screen(start: Start, tmp_path: Path) -> None:
+    run = start(ready=False, command=("run", "--config", str(tmp_path), "--market", "synthetic:3"))
+    wait_until(lambda: (run.pump(0.05), (tmp_path / "state" / "control.sock").exists())[1])
+    wait_until(lambda: (run.pump(0.05), '"armed"' in run.text)[1])
+    with pulse(tmp_path):
+        client = attach(start, tmp_path)
+        client.wait_for("LADDER BTC-PERP", 20)
+        client.command("run dyn_grid btc base_amount=200 max_inventory=1000 as g1")
+        client.wait_for("ORDERS 2")
+        client.press("ctrl+d")
+        assert client.finish() == 0
+    run.wait_for('"g1"')
+    again = attach(start, tmp_path)
+    again.wait_for("ORDERS 2")
+    run.signal(signal.SIGTERM)
+    assert again.finish() == 0
+    assert "stopped with on_stop: keep" in again.text and again.terminal_restored
+    assert run.finish() == 0
+    assert '"type": "summary"' in run.text.replace("\n", "")
