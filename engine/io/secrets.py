@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from engine.kernel.clock import system_random_bytes
 from engine.kernel.errors import ConfigError
-from engine.kernel.secret import MASK, Secret
+from engine.kernel.secret import MASK, Secret, mask_with
 
 SHORTEST_MASKED = 4
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s:@\"']*:[^/\s@\"']*(?=@)")
@@ -209,6 +209,8 @@ class Redactor:
 
 process_redactor = Redactor()
 """Knows every secret that this process has resolved; whatever leaves the process as text passes through it."""
+
+mask_with(process_redactor.clean)
 
 
 def _base64_forms(raw: bytes) -> set[str]:

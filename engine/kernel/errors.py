@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from engine.kernel.secret import masked
+
 
 class CtosError(Exception):
     """Base of all errors of this system.
@@ -14,7 +16,7 @@ class CtosError(Exception):
     Args:
         message: One sentence for a person: what is wrong, where, and how to mend it.
         code: The venue's own error code, if the error came from a venue.
-        venue_text: The venue's own words, if any.
+        venue_text: The venue's own words, if any; secrets in them are masked.
         request: Short description of the request that failed, without secrets.
         unsent: Whether it is certain that the request never left for the venue.
     """
@@ -25,7 +27,7 @@ class CtosError(Exception):
         super().__init__(message)
         self.message = message
         self.code = code
-        self.venue_text = venue_text
+        self.venue_text = masked(venue_text) if venue_text else ""
         self.request = request
         self.unsent = unsent
 

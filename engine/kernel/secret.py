@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NoReturn
 
 MASK = "***"
@@ -29,3 +30,17 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a secret cannot be pickled")
+
+
+_mask: Callable[[str], str] = str
+
+
+def mask_with(mask: Callable[[str], str]) -> None:
+    """Have `masked` pass text through this function from now on; called by what knows every secret of the process."""
+    global _mask
+    _mask = mask
+
+
+def masked(text: str) -> str:
+    """Return text from outside with every secret of this process masked: a venue may echo what it was sent."""
+    return _mask(text)
