@@ -55,6 +55,9 @@ def instance_limits(instance: str, params: RiskParams, account: AccountLimits) -
         )
     if params.max_order_usd is not None and params.max_order_usd > account.max_order_usd:
         raise RiskConfigConflict(f"{instance} max_order_usd", usd(params.max_order_usd), usd(account.max_order_usd))
+    largest, whole = params.max_order_usd, params.max_notional_usd
+    if largest is not None and whole is not None and largest > whole:
+        raise RiskConfigConflict(f"{instance} max_order_usd, at most its max_notional_usd", usd(largest), usd(whole))
     asked = params.model_fields_set
     if "max_open_orders" in asked and params.max_open_orders > account.max_open_orders:
         raise RiskConfigConflict(f"{instance} max_open_orders", params.max_open_orders, account.max_open_orders)
