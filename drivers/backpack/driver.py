@@ -18,6 +18,7 @@ from drivers.backpack.signer import Signer
 from drivers.backpack.symbols import arch
 from drivers.backpack.wire import BalanceEvent, Message, OrderEvent, PositionEvent, PrivateMessage, PublicMessage
 from drivers.backpack.ws import PrivateSocket, PublicSocket
+from drivers.transport.asking import asking
 from drivers.transport.funding import FundingWatch, after_each_hour
 from drivers.transport.http import HttpClient
 from drivers.transport.rate_limits import RateLimiter
@@ -86,6 +87,7 @@ class BackpackDriver(VenueDriver):
 
     # Life.
 
+    @asking
     async def load_instruments(self) -> list[Instrument]:
         """Ask for the visible markets; fees are the account's own when there are keys."""
         await self._http.start()
@@ -152,6 +154,7 @@ class BackpackDriver(VenueDriver):
         self.require_keys()
         return await self._orders.withdraw(order_id, self.instrument(symbol))
 
+    @asking
     async def look_up(self, order_id: str, symbol: str) -> OrderUpdate:
         """Return what became of an order; see `OrderCalls`."""
         self.require_keys()
@@ -163,10 +166,12 @@ class BackpackDriver(VenueDriver):
 
     # Market queries.
 
+    @asking
     async def server_time(self) -> int:
         """Return the venue's time in ms."""
         return await self._rest.time_ms()
 
+    @asking
     async def get_price_now(self, symbol: str) -> PriceNow:
         """Return the current prices; the venue's ticker has no bid or ask, they come from the book."""
         instrument = self.instrument(symbol)
@@ -185,6 +190,7 @@ class BackpackDriver(VenueDriver):
             mark.markPrice / by if mark is not None else None,
         )
 
+    @asking
     async def get_orderbook(self, symbol: str, level: int = 20) -> BookLevels:
         """Return the best `level` levels of each side, at most 1000."""
         if level < 1:
@@ -203,6 +209,7 @@ class BackpackDriver(VenueDriver):
             [(exact(price), Decimal(repr(size))) for price, size in asks if size],
         )
 
+    @asking
     async def get_klines(
         self,
         symbol: str,
@@ -214,6 +221,7 @@ class BackpackDriver(VenueDriver):
         """Return candles, oldest first; with a start the first `limit`, else the last."""
         return await history.klines(self._rest, self.instrument(symbol), timeframe, limit, start_time, end_time)
 
+    @asking
     async def fees(self, symbol: str) -> Fees:
         """Return fees (the account's own when there are keys) and funding."""
         instrument = self.instrument(symbol)
@@ -227,27 +235,32 @@ class BackpackDriver(VenueDriver):
 
     # The account.
 
+    @asking
     async def get_open_orders(self, symbol: str | None = None) -> list[OrderUpdate]:
         """Return the resting orders of spot and perpetuals, oldest first."""
         self.require_keys()
         return await self._money.open_orders(self._native(symbol))
 
+    @asking
     async def get_fills(self, symbol: str | None = None, since: int | None = None) -> list[Fill]:
         """Return executions, oldest first; `since` in ms. Liquidations are among them, and marked."""
         self.require_keys()
         return await self._money.fills(self._native(symbol), since)
 
+    @asking
     async def fetch_balance(self, currency: str | None = None) -> list[Balance]:
         """Return balances. What is lent automatically counts as free: it backs positions and is called back."""
         self.require_keys()
         return [balance for balance in await self._money.balances() if currency in (None, balance.currency)]
 
+    @asking
     async def get_position(self, symbol: str | None = None) -> list[Position]:
         """Return open positions; there is one a market, long or short, with cross margin."""
         self.require_keys()
         self._native(symbol)
         return await self._money.positions(symbol)
 
+    @asking
     async def set_leverage(self, symbol: str, leverage: Decimal) -> Decimal:
         """Set and return the leverage limit OF THE WHOLE ACCOUNT: the venue has none for an instrument alone."""
         self.require_keys()
@@ -266,11 +279,13 @@ class BackpackDriver(VenueDriver):
         limit = self._money.leverage
         return min(limit, instrument.max_leverage) if limit is not None else None
 
+    @asking
     async def check_account(self) -> list[str]:
         """Return what forbids to trade: a key that is refused, an account that is blocked or being liquidated."""
         self.require_keys()
         return await self._money.obstacles()
 
+    @asking
     async def key_rights(self) -> KeyRights:
         """Return that nothing is known: the venue has no call that tells."""
         self.require_keys()

@@ -23,7 +23,7 @@ from drivers.backpack.wire import (
     StreamReply,
     decode,
 )
-from drivers.transport.line_decoder import Undecodable, unparsed
+from drivers.transport.line_decoder import NONSENSE, Undecodable, reason_of, unparsed
 from drivers.transport.websocket import Send, WsClient, WsPolicy
 from engine.kernel.account import AccountStream, unreadable
 from engine.kernel.clock import sleep
@@ -121,10 +121,8 @@ class PublicSocket:
             if isinstance(message, StreamReply):
                 self._on_reply(message)
             self._on_message(payload, stream, message)
-        except Undecodable as error:
-            self._on_problem(unparsed(payload, error.reason))
-        except UnknownSymbol as error:
-            self._on_problem(unparsed(payload, error.message))
+        except (Undecodable, UnknownSymbol, *NONSENSE) as error:
+            self._on_problem(unparsed(payload, reason_of(error)))
 
     def on_lost(self, reason: str) -> None:
         """Tell that market data broke off."""
@@ -234,10 +232,10 @@ class PrivateSocket:
                     self._on_refusal(message.error)
             elif isinstance(message, OrderEvent | PositionEvent | BalanceEvent):
                 self._on_message(message)
-        except Undecodable as error:
-            self._on_problem(unparsed(payload, error.reason))
+        except (Undecodable, *NONSENSE) as error:
+            self._on_problem(unparsed(payload, reason_of(error)))
             if self._live:
-                self._on_stream(unreadable(error.reason))
+                self._on_stream(unreadable(reason_of(error)))
         except UnknownSymbol as error:
             self._on_problem(unparsed(payload, error.message))
 

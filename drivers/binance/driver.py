@@ -24,6 +24,7 @@ from drivers.binance.rest import Rest
 from drivers.binance.signer import RECV_WINDOW_MS, Params
 from drivers.binance.symbols import arch
 from drivers.binance.wire import ExchangeInfo, FundingInfoRow
+from drivers.transport.asking import asking
 from drivers.transport.funding import FundingWatch, after_each_hour
 from drivers.transport.setup import VenueSetup
 from drivers.transport.venue_driver import Topic, VenueDriver
@@ -107,6 +108,7 @@ class BinanceDriver(VenueDriver):
 
     # Connecting.
 
+    @asking
     async def load_instruments(self) -> list[Instrument]:
         """Ask both interfaces for what they list, and for their request budgets."""
         perp, spot = self._rests[PERP], self._rests[SPOT]
@@ -177,16 +179,19 @@ class BinanceDriver(VenueDriver):
 
     # Questions about the market.
 
+    @asking
     async def get_price_now(self, symbol: str) -> PriceNow:
         """Return the current prices."""
         instrument = self.instrument(symbol)
         return await market_data.price_now(self._rests[instrument.kind], instrument)
 
+    @asking
     async def get_orderbook(self, symbol: str, level: int = 20) -> BookLevels:
         """Return the best `level` levels of each side."""
         instrument = self.instrument(symbol)
         return await market_data.order_book(self._rests[instrument.kind], instrument, level)
 
+    @asking
     async def get_klines(
         self,
         symbol: str,
@@ -200,6 +205,7 @@ class BinanceDriver(VenueDriver):
         rest = self._rests[instrument.kind]
         return await market_data.klines(rest, instrument, timeframe, limit, start_time, end_time)
 
+    @asking
     async def fees(self, symbol: str) -> Fees:
         """Return fees, the account's own where there are keys, and funding."""
         instrument = self.instrument(symbol)
@@ -212,6 +218,7 @@ class BinanceDriver(VenueDriver):
         per_hour = None if rate is None else rate / period_h
         return Fees(symbol, maker, taker, rate, per_hour, period_h, told.nextFundingTime or None)
 
+    @asking
     async def server_time(self) -> int:
         """Return the futures interface's time in ms."""
         return await self._rests[PERP].server_time()
@@ -235,11 +242,13 @@ class BinanceDriver(VenueDriver):
         instrument = self.instrument(symbol)
         return await self._orders_of(instrument.kind).withdraw(instrument, order_id)
 
+    @asking
     async def look_up(self, order_id: str, symbol: str) -> OrderUpdate:
         """Return what became of an order, open or closed."""
         instrument = self.instrument(symbol)
         return await self._orders_of(instrument.kind).look_up(instrument, order_id)
 
+    @asking
     async def get_open_orders(self, symbol: str | None = None) -> list[OrderUpdate]:
         """Return the working orders, oldest first."""
         if symbol is not None:
@@ -266,6 +275,7 @@ class BinanceDriver(VenueDriver):
 
     # The account.
 
+    @asking
     async def get_fills(self, symbol: str | None = None, since: int | None = None) -> list[Fill]:
         """Return executions, oldest first; `since` in ms. The venue keeps six months."""
         if symbol is not None:
@@ -284,11 +294,13 @@ class BinanceDriver(VenueDriver):
         self._coins_asked_ns = now_ns
         return [f"{coin}-{quote}" for coin in self._account.wallets.coins(SPOT) for quote in _COIN_QUOTES]
 
+    @asking
     async def fetch_balance(self, currency: str | None = None) -> list[Balance]:
         """Return balances over both wallets, in order of currency."""
         balances = await self._account.balances()
         return [balance for balance in balances if currency is None or balance.currency == currency]
 
+    @asking
     async def get_position(self, symbol: str | None = None) -> list[Position]:
         """Return open positions, in order of name."""
         instrument = None if symbol is None else self.instrument(symbol)
@@ -301,6 +313,7 @@ class BinanceDriver(VenueDriver):
             self._fills.is_active(position.symbol)
         return found
 
+    @asking
     async def set_leverage(self, symbol: str, leverage: Decimal) -> Decimal:
         """Set and return the leverage of a perpetual."""
         instrument = self.instrument(symbol)
@@ -312,10 +325,12 @@ class BinanceDriver(VenueDriver):
         """Return the leverage of an instrument as last heard of, 1 on spot."""
         return self._account.leverages.get(symbol) if self.instrument(symbol).is_perp else Decimal(1)
 
+    @asking
     async def check_account(self) -> list[str]:
         """Return what forbids trading on this account, with remedies."""
         return await self._account.obstacles()
 
+    @asking
     async def key_rights(self) -> KeyRights:
         """Return what the venue says the key may do; the answer is good for some minutes."""
         return await self._account.rights()

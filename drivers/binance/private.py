@@ -17,9 +17,10 @@ from drivers.binance.orders import OrderNotes
 from drivers.binance.rest import Rest
 from drivers.binance.streams import MAX_AGE_S
 from drivers.binance.trade_socket import SocketCalls, TradeSocket
+from drivers.transport.line_decoder import NONSENSE, Undecodable, reason_of
 from drivers.transport.setup import VenueSetup
 from drivers.transport.websocket import WsClient, WsHandler, WsPolicy
-from engine.kernel.account import Balance
+from engine.kernel.account import Balance, unreadable
 from engine.kernel.errors import UnknownSymbol
 from engine.kernel.instruments import Instrument, InstrumentKind
 from engine.kernel.links import LinkStatus
@@ -137,6 +138,10 @@ class PrivateData:
             if error.message not in self._strange:
                 self._strange.add(error.message)
                 self._setup.log("warning", f"binance: news about what cannot be traded here: {error.message}")
+            return
+        except (Undecodable, *NONSENSE) as error:
+            self._setup.log("error", f"binance: an account message could not be understood: {reason_of(error)}")
+            self._publish(unreadable(reason_of(error)))
             return
         kind = PERP if isinstance(message, AccountUpdate | OrderTradeUpdate) else SPOT
         for event in told:

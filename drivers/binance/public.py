@@ -15,7 +15,7 @@ from drivers.binance.rest import Rest
 from drivers.binance.signer import Params
 from drivers.binance.streams import MARKET, PUBLIC, SPOT, StreamPool, depth_native, quotes_native, streams_of
 from drivers.binance.wire import BookTickerRow
-from drivers.transport.line_decoder import Undecodable, unparsed
+from drivers.transport.line_decoder import NONSENSE, Undecodable, reason_of, unparsed
 from drivers.transport.rate_limits import Urgency
 from drivers.transport.setup import VenueSetup
 from drivers.transport.venue_driver import Topic
@@ -122,10 +122,8 @@ class PublicData:
         self._on_raw(payload)
         try:
             events = self._messages[kind].take(payload, None)[1]
-        except Undecodable as error:
-            events = [unparsed(payload, error.reason)]
-        except UnknownSymbol as error:
-            events = [unparsed(payload, error.message)]
+        except (Undecodable, UnknownSymbol, *NONSENSE) as error:
+            events = [unparsed(payload, reason_of(error))]
         if events:
             self._on_market(events)
 
@@ -162,8 +160,8 @@ class PublicData:
             events = self._messages[instrument.kind].take_snapshot(instrument.native, reply.body)
         except VenueError as error:
             self._on_book_lost(instrument.symbol, f"the book could not be fetched: {error}")
-        except Undecodable as error:
-            self._on_book_lost(instrument.symbol, f"the book could not be read: {error.reason}")
+        except (Undecodable, *NONSENSE) as error:
+            self._on_book_lost(instrument.symbol, f"the book could not be read: {reason_of(error)}")
         else:
             self._on_market(events)
         finally:

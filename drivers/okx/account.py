@@ -6,9 +6,10 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from drivers.okx import codec
-from drivers.okx.rest import OkxRest, understanding
+from drivers.okx.rest import OkxRest
 from drivers.okx.symbols import Contract, arch
 from drivers.okx.wire import AccountRow, ConfigRow, FeeRow, LeverageRow, PositionRow
+from drivers.transport.line_decoder import understanding
 from drivers.transport.rate_limits import Urgency
 from engine.kernel.account import Balance, KeyRights, Position
 from engine.kernel.errors import InvalidOrder, Unsupported, VenueUnavailable
@@ -74,7 +75,7 @@ class Account:
         config = await self.load_config()
         found = []
         rows = await self._position_rows(None)
-        with understanding("positions"):
+        with understanding("okx: positions"):
             isolated = [r.instId for r in rows if r.mgnMode == "isolated" and codec.optional(r.pos, "pos")]
         if isolated:
             found.append(
@@ -111,14 +112,14 @@ class Account:
         rows = await self._rest.get(
             "/account/balance", AccountRow, "balance", private=True, urgency=Urgency.RECONCILE, ccy=currency
         )
-        with understanding("balances"):
+        with understanding("okx: balances"):
             found = [balance for row in rows for balance in codec.balances(row)]
         return sorted((b for b in found if currency in (None, b.currency)), key=lambda balance: balance.currency)
 
     async def positions(self, contract: Contract | None) -> list[Position]:
         """Return open positions in swaps, in order of name."""
         rows = await self._position_rows(contract)
-        with understanding("positions"):
+        with understanding("okx: positions"):
             found = [codec.position(row, known) for row in rows if (known := self._known(row.instId)) is not None]
         for position in found:
             self.note(position)
@@ -142,7 +143,7 @@ class Account:
             rows = await self._rest.get(
                 "/account/leverage-info", LeverageRow, "leverage_info", private=True, instId=names, mgnMode="cross"
             )
-            with understanding("leverage"):
+            with understanding("okx: leverage"):
                 for row in rows:
                     known = self._known(row.instId)
                     if known is not None and row.posSide in ("", "net") and row.lever:
@@ -160,7 +161,7 @@ class Account:
         rows = await self._rest.post("/account/set-leverage", body, LeverageRow, "set_leverage", Urgency.QUERY)
         if not rows:
             raise VenueUnavailable(f"okx: leverage of {contract.symbol}: an answer without a result; ask for it")
-        with understanding("leverage"):
+        with understanding("okx: leverage"):
             self.leverages[contract.symbol] = codec.decimal(rows[0].lever, "lever")
         return self.leverages[contract.symbol]
 
@@ -168,7 +169,7 @@ class Account:
         """Ask for the account's fee rates."""
         for kind, inst_type in ((InstrumentKind.SPOT, "SPOT"), (InstrumentKind.PERP, "SWAP")):
             rows = await self._rest.get("/account/trade-fee", FeeRow, "trade_fee", private=True, instType=inst_type)
-            with understanding("fee rates"):
+            with understanding("okx: fee rates"):
                 for row in rows:
                     self._take_rates(kind, row)
 

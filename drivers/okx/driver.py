@@ -15,7 +15,7 @@ from drivers.okx.feed import Feed
 from drivers.okx.history import History
 from drivers.okx.orders import Orders
 from drivers.okx.private import PrivateSocket
-from drivers.okx.rest import ORDER_LIFE_MS, OkxRest, understanding
+from drivers.okx.rest import ORDER_LIFE_MS, OkxRest
 from drivers.okx.streams import MarketStreams
 from drivers.okx.symbols import Contract, Contracts, arch, read_instrument
 from drivers.okx.wire import (
@@ -28,8 +28,9 @@ from drivers.okx.wire import (
     Push,
     TickerRow,
 )
+from drivers.transport.asking import asking
 from drivers.transport.funding import FundingWatch
-from drivers.transport.line_decoder import Undecodable
+from drivers.transport.line_decoder import NONSENSE, Undecodable, reason_of, understanding
 from drivers.transport.rate_limits import RateLimiter, Urgency
 from drivers.transport.setup import VenueSetup
 from drivers.transport.venue_driver import Topic, VenueDriver
@@ -89,6 +90,7 @@ class OkxDriver(VenueDriver):
 
     # Connecting.
 
+    @asking
     async def load_instruments(self) -> list[Instrument]:
         """Ask for swaps and spot pairs."""
         await self._rest.http.start()
@@ -182,10 +184,12 @@ class OkxDriver(VenueDriver):
 
     # Public queries.
 
+    @asking
     async def server_time(self) -> int:
         """Return the venue's time in ms."""
         return await self._rest.server_time()
 
+    @asking
     async def get_price_now(self, symbol: str) -> PriceNow:
         """Return the current prices."""
         contract = self._contract(symbol)
@@ -198,10 +202,11 @@ class OkxDriver(VenueDriver):
                 "/public/mark-price", MarkRow, "mark_price", instType="SWAP", instId=contract.native
             )
             mark = Decimal(repr(marks[0].markPx)) if marks else None
-        with understanding(f"ticker of {symbol}"):
+        with understanding(f"okx: ticker of {symbol}"):
             bid, ask, last = (codec.optional(text, "price") for text in (row.bidPx, row.askPx, row.last))
         return PriceNow(symbol, row.ts, bid or None, ask or None, last or None, mark)
 
+    @asking
     async def get_orderbook(self, symbol: str, level: int = 20) -> BookLevels:
         """Return the best `level` levels of each side, as many as the venue shows (400)."""
         if level < 1:
@@ -212,13 +217,14 @@ class OkxDriver(VenueDriver):
         if not rows:
             raise VenueUnavailable(f"okx: {symbol} has no book now; try again")
         book = rows[0]
-        with understanding(f"book of {symbol}"):
+        with understanding(f"okx: book of {symbol}"):
             bids, asks = (
                 [(codec.decimal(price, "px"), codec.decimal(size, "sz") * contract.coins) for price, size, *_ in side]
                 for side in (book.bids, book.asks)
             )
             return BookLevels(symbol, codec.time_ms(book.ts), bids, asks)
 
+    @asking
     async def get_klines(
         self,
         symbol: str,
@@ -230,6 +236,7 @@ class OkxDriver(VenueDriver):
         """Return candles in UTC, oldest first; with a start the first `limit`, else the last."""
         return await self._history.candles(self._contract(symbol), timeframe, limit, start_time, end_time)
 
+    @asking
     async def fees(self, symbol: str) -> Fees:
         """Return the account's fees (without keys, the public ones) and funding."""
         contract, instrument = self._contract(symbol), self.instrument(symbol)
@@ -240,7 +247,7 @@ class OkxDriver(VenueDriver):
         rows = await self._rest.get("/public/funding-rate", FundingRow, bucket, instId=contract.native)
         if not rows:
             raise VenueUnavailable(f"okx: {symbol} has no funding rate now; try again")
-        with understanding(f"funding of {symbol}"):
+        with understanding(f"okx: funding of {symbol}"):
             told = codec.funding(rows[0], contract, self.arch.extra["funding_period_h"])
             rate = codec.decimal(rows[0].fundingRate, "fundingRate")
         return msgspec.structs.replace(
@@ -268,6 +275,7 @@ class OkxDriver(VenueDriver):
         self.require_keys()
         return await self._orders.withdraw(order_id, symbol)
 
+    @asking
     async def look_up(self, order_id: str, symbol: str) -> OrderUpdate:
         """Return what became of an order."""
         self.require_keys()
@@ -290,26 +298,31 @@ class OkxDriver(VenueDriver):
 
     # The account.
 
+    @asking
     async def get_open_orders(self, symbol: str | None = None) -> list[OrderUpdate]:
         """Return the working orders, oldest first."""
         self.require_keys()
         return await self._history.open_orders(self._contract(symbol) if symbol is not None else None)
 
+    @asking
     async def get_fills(self, symbol: str | None = None, since: int | None = None) -> list[Fill]:
         """Return executions, oldest first: of the last three days, or since a time up to three months ago."""
         self.require_keys()
         return await self._history.fills(self._contract(symbol) if symbol is not None else None, since)
 
+    @asking
     async def fetch_balance(self, currency: str | None = None) -> list[Balance]:
         """Return the balances of the trading account."""
         self.require_keys()
         return await self._account.balances(currency)
 
+    @asking
     async def get_transfers(self, since: int) -> list[CashTransfer]:
         """Return deposits, withdrawals and transfers since a time within the last seven days, oldest first."""
         self.require_keys()
         return await self._history.transfers(since)
 
+    @asking
     async def get_position(self, symbol: str | None = None) -> list[Position]:
         """Return open positions in swaps."""
         self.require_keys()
@@ -318,6 +331,7 @@ class OkxDriver(VenueDriver):
             return []
         return await self._account.positions(contract)
 
+    @asking
     async def set_leverage(self, symbol: str, leverage: Decimal) -> Decimal:
         """Set the leverage of a swap, cross margin."""
         self.require_keys()
@@ -333,11 +347,13 @@ class OkxDriver(VenueDriver):
             self.in_background(self._ask_leverages([symbol]), f"leverage of {symbol}")
         return known
 
+    @asking
     async def check_account(self) -> list[str]:
         """Return what forbids trading on this account."""
         self.require_keys()
         return await self._account.obstacles()
 
+    @asking
     async def key_rights(self) -> KeyRights:
         """Return what the key may do."""
         self.require_keys()
@@ -367,9 +383,9 @@ class OkxDriver(VenueDriver):
             except UnknownSymbol as error:
                 self.log("warning", f"okx: the account's stream: {error}")
                 continue
-            except Undecodable as error:
-                self.log("error", f"okx: the account's stream: {error.reason}: {payload[:200]!r}")
-                self.on_account(unreadable(error.reason))
+            except (Undecodable, *NONSENSE) as error:
+                self.log("error", f"okx: the account's stream: {reason_of(error)}: {payload[:200]!r}")
+                self.on_account(unreadable(reason_of(error)))
                 continue
             for event in events:
                 if isinstance(event, OrderUpdate) and isinstance(row, OrderRow):

@@ -114,7 +114,9 @@ class Feed:
         handler = self._handlers[channel]
         events: list[DecodedEvent] = []
         for row in push.data:
-            native = push.arg.instId or row.instId
+            native = push.arg.instId or getattr(row, "instId", "")
+            if not native:
+                raise Undecodable(f"{channel}: a message without instId")
             events += handler(row, self.contracts.get(native), received_ms)
         return events
 

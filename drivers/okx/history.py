@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 from drivers.okx import codec
-from drivers.okx.rest import OkxRest, understanding
+from drivers.okx.rest import OkxRest
 from drivers.okx.symbols import Contract, Contracts, arch
 from drivers.okx.wire import BARS, BillRow, CandleRow, FillRow, FundingHistoryRow, OrderRow
 from drivers.transport.gateway import is_venue_id
+from drivers.transport.line_decoder import understanding
 from drivers.transport.rate_limits import Urgency
 from engine.kernel.account import CashTransfer, FundingPayment
 from engine.kernel.errors import InvalidOrder, OrderNotFound, UnknownSymbol
@@ -84,7 +85,7 @@ class History:
                 return order
         row = await self._in_history(order_id, contract)
         if row is not None:
-            with understanding(f"order {order_id}"):
+            with understanding(f"okx: order {order_id}"):
                 return codec.order_update(row, contract)
         filled = await self._in_fills(order_id, contract)
         if filled is not None:
@@ -105,7 +106,7 @@ class History:
             for path, bucket in ways:
                 for row in await self._fill_pages(path, bucket, inst_type, contract, begin):
                     rows[row.instId, row.tradeId] = row
-        with understanding("fills"):
+        with understanding("okx: fills"):
             found = [(row.billId, codec.fill(row, known)) for row in rows.values() if (known := self.known(row.instId))]
         ordered = sorted(found, key=lambda each: (each[1].ts, len(each[0]), each[0]))
         return [fill for _, fill in ordered if since is None or fill.ts >= since]
@@ -145,7 +146,7 @@ class History:
         bills: list[BillRow] = []
         query: dict[str, str | int | None] = {"instType": "SWAP", "type": FUNDING_BILLS, "begin": since}
         async for rows in self._pages("/account/bills", BillRow, "bills", "billId", **query):
-            with understanding("funding bills"):
+            with understanding("okx: funding bills"):
                 bills += [row for row in rows if row.type == FUNDING_BILLS and codec.time_ms(row.ts) >= since]
                 if rows and codec.time_ms(rows[-1].ts) < since:
                     break
@@ -159,7 +160,7 @@ class History:
                 rates[bill.instId] = await self._rest.get(
                     "/public/funding-rate-history", FundingHistoryRow, "funding_history", instId=bill.instId
                 )
-            with understanding("funding bills"):
+            with understanding("okx: funding bills"):
                 found.append(codec.funding_payment(bill, rates[bill.instId], known))
         found.sort(key=lambda payment: (payment.ts, payment.id))
         return found
@@ -169,7 +170,7 @@ class History:
         found: list[CashTransfer] = []
         query: dict[str, str | int | None] = {"type": TRANSFER_BILLS, "begin": since}
         async for rows in self._pages("/account/bills", BillRow, "bills", "billId", **query):
-            with understanding("transfer bills"):
+            with understanding("okx: transfer bills"):
                 found += [
                     codec.cash_transfer(row)
                     for row in rows
@@ -198,7 +199,7 @@ class History:
             return None
 
     def _updates(self, rows: list[OrderRow]) -> list[OrderUpdate]:
-        with understanding("working orders"):
+        with understanding("okx: working orders"):
             return [codec.order_update(row, known) for row in rows if (known := self.known(row.instId))]
 
     async def _ask_order(self, contract: Contract, venue_id: str | None, order_id: str) -> OrderUpdate:
@@ -208,7 +209,7 @@ class History:
         )  # fmt: skip
         if not rows:
             raise OrderNotFound(f"okx: {contract.symbol}: no order {order_id}", request=f"query {order_id}")
-        with understanding(f"order {order_id}"):
+        with understanding(f"okx: order {order_id}"):
             return codec.order_update(rows[0], contract)
 
     async def _in_history(self, order_id: str, contract: Contract) -> OrderRow | None:
@@ -239,7 +240,7 @@ class History:
         query = {"instType": inst_type, "instId": contract.native if contract else None, "begin": begin}
         async for rows in self._pages(path, FillRow, bucket, "billId", **query):
             found += rows
-            with understanding("fills"):
+            with understanding("okx: fills"):
                 if rows and codec.time_ms(rows[-1].fillTime or rows[-1].ts) < begin:
                     break
         return found

@@ -17,10 +17,11 @@ from drivers.okx import codec
 from drivers.okx.errors import error_from, order_error_from
 from drivers.okx.history import History
 from drivers.okx.private import PrivateSocket
-from drivers.okx.rest import OkxRest, understanding
+from drivers.okx.rest import OkxRest
 from drivers.okx.symbols import Contract
 from drivers.okx.wire import Ack, OrderRow
 from drivers.transport.gateway import is_venue_id
+from drivers.transport.line_decoder import understanding
 from drivers.transport.rate_limits import Cost, Urgency
 from engine.kernel.clock import Clock
 from engine.kernel.errors import ClockSkew, CtosError, OrderNotFound, UnknownOutcome, VenueError, VenueUnavailable
@@ -246,5 +247,5 @@ def _amended(row: OrderRow, contract: Contract, what: str) -> OrderUpdate:
     """Return the order after an amendment; -1 says that it failed and the order stands as it was."""
     if row.amendResult == "-1":
         raise order_error_from(row.code, row.msg, what)
-    with understanding(what):
+    with understanding(f"okx: {what}"):
         return codec.order_update(row, contract)

@@ -5,8 +5,6 @@ Most refusals arrive with HTTP 200 and a code; those of orders have it in each i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
@@ -17,22 +15,12 @@ from drivers.okx.errors import error_from, order_error_from
 from drivers.okx.signer import rest_headers
 from drivers.okx.wire import Ack, Reply, TimeRow
 from drivers.transport.http import ORDER_START_S, HttpClient, HttpReply, WireRequest, retry_after_s
-from drivers.transport.line_decoder import Undecodable
+from drivers.transport.line_decoder import understanding
 from drivers.transport.rate_limits import Cost, RateLimiter, Urgency
 from drivers.transport.server_clock import ServerClock
 from drivers.transport.setup import VenueSetup
 from engine.kernel.clock import NS_PER_S
 from engine.kernel.errors import AuthError, ClockSkew, RateLimited, UnknownOutcome, VenueError, VenueUnavailable
-
-
-@contextmanager
-def understanding(what: str) -> Iterator[None]:
-    """Turn a row without sensible values into `VenueUnavailable`: a query whose answer makes no sense has failed."""
-    try:
-        yield
-    except Undecodable as error:
-        raise VenueUnavailable(f"okx: {what}: the answer cannot be understood: {error.reason}") from error
-
 
 API = "/api/v5"
 CANCEL_WAIT_S = 5.0
@@ -79,7 +67,8 @@ class OkxRest:
     async def server_time(self) -> int:
         """Return the venue's time in ms."""
         rows = await self.get("/public/time", TimeRow, "time")
-        return int(rows[0].ts)
+        with understanding("okx: time"):
+            return int(rows[0].ts)
 
     async def get(
         self,

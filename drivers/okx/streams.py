@@ -10,7 +10,7 @@ from drivers.okx.public import PublicSocket
 from drivers.okx.rest import OkxRest
 from drivers.okx.symbols import native_symbol
 from drivers.okx.wire import BARS, Arg, BookRow, Push
-from drivers.transport.line_decoder import Undecodable, unparsed
+from drivers.transport.line_decoder import NONSENSE, Undecodable, reason_of, unparsed
 from drivers.transport.setup import join_ws
 from drivers.transport.venue_driver import Topic, VenueDriver
 from engine.kernel.clock import NS_PER_S, TimerHandle
@@ -103,8 +103,8 @@ class MarketStreams:
             self._record(payload, push.arg.instId)
         try:
             events = self._feed.events(push, driver.clock.now_ms())
-        except (Undecodable, UnknownSymbol) as error:
-            driver.on_market([unparsed(payload, str(error), driver.clock.now_ms())])
+        except (Undecodable, UnknownSymbol, *NONSENSE) as error:
+            driver.on_market([unparsed(payload, reason_of(error), driver.clock.now_ms())])
             return
         driver.on_market(events)  # type: ignore[arg-type]  # public channels lead to market events only
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from codecs import BOM_UTF8
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from engine.kernel.account import Balance, Position
 from engine.kernel.clock import NS_PER_MS
-from engine.kernel.errors import UnknownSymbol
+from engine.kernel.errors import UnknownSymbol, VenueUnavailable
 from engine.kernel.market import MarketEvent, Unparsed
 from engine.kernel.orders import Fill, OrderUpdate
 
@@ -31,6 +33,30 @@ class Undecodable(Exception):
         super().__init__(reason)
         self.reason = reason
         self.symbol = symbol
+
+
+NONSENSE = (ArithmeticError, LookupError, TypeError, ValueError)
+"""What a field without sense leads to where nothing foresaw it."""
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a message could not be understood, in words."""
+    if isinstance(error, Undecodable):
+        return error.reason
+    return error.message if isinstance(error, UnknownSymbol) else f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def understanding(what: str) -> Iterator[None]:
+    """Turn rows without sensible values into `VenueUnavailable`: a query whose answer makes no sense has failed.
+
+    Args:
+        what: Venue and question, for the message.
+    """
+    try:
+        yield
+    except (Undecodable, *NONSENSE) as error:
+        raise VenueUnavailable(f"{what}: the answer cannot be understood: {reason_of(error)}") from error
 
 
 def unparsed(payload: bytes, reason: str, ts: int | None = None, symbol: str | None = None) -> Unparsed:
@@ -88,8 +114,8 @@ class LineDecoder:
             name, events = self._take(payload, self._received_ms)
         except Undecodable as error:
             return [self._unparsed(line, error.reason, error.symbol)]
-        except UnknownSymbol as error:
-            return [self._unparsed(line, error.message, None)]
+        except (UnknownSymbol, *NONSENSE) as error:
+            return [self._unparsed(line, reason_of(error), None)]
         self.counts[name] += 1
         if self._received_ms is None and events:
             self.ts_ns = (getattr(events[-1], "ts", 0) or 0) * NS_PER_MS or self.ts_ns

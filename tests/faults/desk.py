@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
@@ -105,7 +106,7 @@ class Desk:
 
     async def open_venue(self) -> None:
         """Start venue, market and proxy."""
-        self.loop.set_exception_handler(lambda loop, context: self.failures.append(repr(context)))
+        self.loop.set_exception_handler(lambda loop, context: self.failures.append(_told(context)))
         await self.emulator.start()
         self.proxy = ChaosProxy(self.emulator._server.port)
         await self.proxy.start()
@@ -308,6 +309,13 @@ class Desk:
             if engine.portfolio.quantity(symbol) != held:
                 found.append(f"{symbol}: {engine.portfolio.quantity(symbol)} here, {held} there")
         return found
+
+
+def _told(context: dict[str, Any]) -> str:
+    """Return what failed unheard, with the place."""
+    error = context.get("exception")
+    place = "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else ""
+    return f"{context.get('message')}\n{place}"
 
 
 Story = Callable[[Desk], Awaitable[None]]
