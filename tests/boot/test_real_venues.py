@@ -369,7 +369,7 @@ class TestHosts:
 class TestSecrets:
     FORMS = ("canary-key-4711", "canary-secret-0815", "canary pass+phrase/", "canary%20pass", "63616e617279")
 
-    async def test_no_file_and_no_child_sees_a_key(
+    async def test_x01_no_file_and_no_child_sees_a_key(
         self, venue: Behaviour, home: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("CANARY", "canary-secret-0815")
