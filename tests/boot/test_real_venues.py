@@ -162,7 +162,7 @@ class TestLive:
             await quoted(system)
             with pytest.raises(TradingHalted):
                 system.engine.submit(MANUAL, PERP, Side.BUY, OrderType.MARKET, d("0.01"))
-            system.engine.arm("operator")
+            system.engine.arm("operator", 60)
             system.engine.submit(MANUAL, PERP, Side.BUY, OrderType.MARKET, d("0.01"))
             await until(lambda: system.engine.portfolio.quantity(PERP) == d("0.01"))
             closing = summary(system, Tally(system.bus))
@@ -232,10 +232,10 @@ class TestLive:
                 "2199" in more and not says
             )
             if not says:
-                system.engine.arm("operator")
+                system.engine.arm("operator", 60)
                 return
             with pytest.raises(TradingHalted, match=says):
-                system.engine.arm("operator")
+                system.engine.arm("operator", 60)
 
     @pytest.mark.parametrize(
         ("rights", "more", "ok", "says"),
@@ -260,7 +260,7 @@ class TestLive:
         async with running(options(home)) as system:
             driver, probe = driver_of(system), Probe(system.engine)
             await quoted(system)
-            system.engine.arm("operator")
+            system.engine.arm("operator", 60)
 
             def entry() -> str:
                 return system.engine.submit(MANUAL, PERP, Side.BUY, OrderType.LIMIT, d("0.01"), bid)
@@ -291,7 +291,7 @@ class TestLive:
             system.bus.subscribe(LogLine, lambda line: lines.append(line.text))
             await quoted(system)
             assert driver.timers == []
-            system.engine.arm("operator")
+            system.engine.arm("operator", 60)
             await until(lambda: driver.timers == [60] and dead_man.is_set)
             system.engine.submit(MANUAL, PERP, Side.BUY, OrderType.MARKET, d("0.01"))
             await until(lambda: system.engine.portfolio.quantity(PERP))
@@ -381,7 +381,7 @@ class TestSecrets:
             driver.setup.log("error", "the venue echoed canary-secret-0815 and Y2FuYXJ5LXNlY3JldC0wODE1")
             system.logs.operation("Error", det="canary-key-4711")
             await quoted(system)
-            system.engine.arm("operator")
+            system.engine.arm("operator", 60)
             system.engine.submit(MANUAL, PERP, Side.BUY, OrderType.MARKET, d("0.01"))
             await until(lambda: system.engine.portfolio.quantity(PERP))
             child = await asyncio.create_subprocess_exec(
