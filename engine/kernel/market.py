@@ -5,6 +5,8 @@ They become money only through the rounding of an `Instrument`.
 
 from __future__ import annotations
 
+from math import inf
+
 import msgspec
 
 from engine.kernel.orders import Side
@@ -33,6 +35,11 @@ class Quote(msgspec.Struct, gc=False):
     bid_size: float
     ask: float
     ask_size: float
+
+    def __post_init__(self) -> None:
+        """Refuse what is no price, with `ValueError`."""
+        if not (0.0 <= self.bid < inf and 0.0 <= self.ask < inf):
+            raise ValueError(f"bid {self.bid} and ask {self.ask} are no prices")
 
     @property
     def mid(self) -> float:
@@ -73,6 +80,11 @@ class MarkPrice(msgspec.Struct, gc=False):
     mark: float
     index: float
 
+    def __post_init__(self) -> None:
+        """Refuse what is no price, with `ValueError`: money is reckoned with it."""
+        if not (0.0 <= self.mark < inf and 0.0 <= self.index < inf):
+            raise ValueError(f"mark {self.mark} and index {self.index} are no prices")
+
 
 class FundingRate(msgspec.Struct, gc=False):
     """Predicted funding rate per period and the time (ms) at which it is paid."""
@@ -82,6 +94,11 @@ class FundingRate(msgspec.Struct, gc=False):
     rate: float
     period_h: int
     next_time: int
+
+    def __post_init__(self) -> None:
+        """Refuse what is no rate, with `ValueError`."""
+        if not -1.0 < self.rate < 1.0:
+            raise ValueError(f"{self.rate} is no funding rate")
 
 
 class Ticker(msgspec.Struct, gc=False):

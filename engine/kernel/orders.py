@@ -316,6 +316,8 @@ class Fill:
     def __post_init__(self) -> None:
         """Refuse what is no amount, with `ValueError`."""
         check_amounts(self.price, self.quantity, self.fee)
+        if self.quantity <= 0 or self.price < 0:
+            raise ValueError(f"nothing can be filled for {self.quantity} at {self.price}")
 
     @property
     def signed_quantity(self) -> Decimal:
@@ -355,3 +357,5 @@ class OrderUpdate:
     def __post_init__(self) -> None:
         """Refuse what is no amount, with `ValueError`."""
         check_amounts(self.quantity, self.price, self.filled, self.trigger_price, self.average_price)
+        if self.quantity < 0 or self.filled < 0:
+            raise ValueError(f"no order is for {self.quantity}, or filled {self.filled}")
