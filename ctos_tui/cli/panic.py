@@ -20,13 +20,18 @@ from engine.boot.panicking import LIMIT_S, PanicFollower, PanicNews, PanicOrder
 from engine.boot.reaching import require_account
 from engine.boot.system import build_system
 from engine.io.control_client import ANSWER_S, ControlClient
-from engine.io.control_wire import NoAnswer, NotRunning, user_name
+from engine.io.control_wire import NoAnswer, NotRunning, PeerLeft, user_name
 from engine.io.paths import find_paths
+from engine.kernel.clock import LoopClock, sleep
 from engine.kernel.errors import CtosError, StateLocked
 from engine.runtime.halt_mark import leave_mark
 
 _GRACE_S = 10.0
 """How much longer than the engine the command waits for the last word."""
+
+_TRY_AGAIN_S = 0.5
+_TRIES = 40
+"""A process that ends takes at most 20 s for it."""
 
 
 @click.command("panic", help="Halt the account at once and cancel its orders; exit 1 when that is not confirmed.")
@@ -42,54 +47,73 @@ def command(context: click.Context, reason: str, flatten: bool, **options: Any) 
     state = find_paths(chosen.config, os.environ).state
     order = PanicOrder(reason, flatten)
     try:
-        is_confirmed = _through_socket(state, order, chosen if names_account else None)
-    except NotRunning:
-        is_confirmed = _without_engine(state, order, chosen)
+        is_confirmed = _panic(state, order, chosen, names_account)
+    except (NoAnswer, StateLocked) as error:
+        _tell(PanicNews(str(error), "error"))
+        is_confirmed = _leave_mark(state, order)
     sys.exit(0 if is_confirmed else 1)
+
+
+def _panic(state: Path, order: PanicOrder, options: SystemOptions, names_account: bool) -> bool:
+    """Halt the engine that runs, else start one that comes up halted; return whether the venue has confirmed.
+
+    Raises:
+        NoAnswer: An engine runs and is frozen.
+        StateLocked: A process holds the state that can neither be asked nor ends.
+        CtosError: Another account runs, the engine refused, or a file is wrong.
+    """
+    for tries_left in range(_TRIES, -1, -1):
+        try:
+            return _through_socket(state, order, options if names_account else None)
+        except PeerLeft as error:
+            _tell(PanicNews(f"{error} before the venue had confirmed; once more", "error"))
+        except NotRunning:
+            try:
+                return asyncio.run(_start_and_halt(order, options))
+            except StateLocked:
+                if not tries_left:
+                    raise
+        asyncio.run(_rest())
+    return False
+
+
+async def _rest() -> None:
+    """Give a process that is just starting or ending a moment."""
+    await sleep(LoopClock(asyncio.get_running_loop()), _TRY_AGAIN_S)
 
 
 def _through_socket(state: Path, order: PanicOrder, account: SystemOptions | None) -> bool:
     """Let the engine that runs do it; whoever types no account means the one that runs.
 
     Raises:
-        NotRunning: No engine runs, or it ended while it was asked.
+        NotRunning: No engine runs.
+        PeerLeft: It ended while it was asked.
+        NoAnswer: It is frozen.
         CtosError: Another account runs, or the engine refused.
     """
     begun = False
-    try:
-        with ControlClient(state) as client:
-            if account is not None:
-                require_account(client.hello, account)
-            _tell(PanicNews(f"halting {client.hello.text}"))
-            number = client.send("panic", order)
-            while True:
-                reply = client.read(LIMIT_S + _GRACE_S if begun else ANSWER_S)
-                if reply is None:
-                    raise NoAnswer(f"{client.hello.text} does not answer")
-                if reply.number == number:
-                    begun = True
-                    news = reply.decode(PanicNews)
-                    _tell(news)
-                    if not reply.more:
-                        return news.confirmed
-    except NoAnswer as error:
-        _tell(PanicNews(str(error), "error"))
-        return _leave_mark(state, order)
-
-
-def _without_engine(state: Path, order: PanicOrder, options: SystemOptions) -> bool:
-    _tell(PanicNews(f"no engine runs on {state}; starting one without a screen, halted"))
-    try:
-        return asyncio.run(_start_and_halt(order, options))
-    except StateLocked as error:
-        _tell(PanicNews(f"{error}; it cannot be asked", "error"))
-        return _leave_mark(state, order)
+    with ControlClient(state) as client:
+        if account is not None:
+            require_account(client.hello, account)
+        _tell(PanicNews(f"halting {client.hello.text}"))
+        number = client.send("panic", order)
+        while True:
+            reply = client.read(LIMIT_S + _GRACE_S if begun else ANSWER_S)
+            if reply is None:
+                raise NoAnswer(f"{client.hello.text} does not answer")
+            if reply.number == number:
+                begun = True
+                news = reply.decode(PanicNews)
+                _tell(news)
+                if not reply.more:
+                    return news.confirmed
 
 
 async def _start_and_halt(order: PanicOrder, options: SystemOptions) -> bool:
     """Start a system that comes up halted, follow until the venue has confirmed, and stop it."""
     loop = asyncio.get_running_loop()
     system = build_system(options, loop, "panic")
+    _tell(PanicNews(f"no engine runs on {system.paths.state}; starting one without a screen, halted"))
     outcome: asyncio.Future[PanicNews] = loop.create_future()
     follower = PanicFollower(system, _tell, outcome.set_result)
     mark = leave_mark(system.paths.state, _who(), order.reason or "panic")

@@ -6,22 +6,21 @@ from engine.boot.choosing import find_entry
 from engine.boot.markets import market_label, market_spec
 from engine.boot.options import SystemOptions
 from engine.io.control_wire import Hello
-from engine.kernel.errors import ConfigError, StateLocked
+from engine.kernel.errors import ConfigError
 
 
 def require_account(hello: Hello, options: SystemOptions) -> None:
     """Let pass only what means the account, mode and market that runs.
 
     Raises:
-        StateLocked: Another account runs.
-        ConfigError: Another mode or market of it runs.
+        ConfigError: Another account runs, or another mode or market of it.
     """
     _, config, _, entry = find_entry(options)
     running, _, market = hello.account.partition("@")
     meant = f"{entry.venue}:{entry.name}"
     if running != meant:
         venue, _, name = running.partition(":")
-        raise StateLocked(
+        raise ConfigError(
             f"account {meant} does not run: {hello.text} holds the state; say --exchange {venue} --account {name} for "
             "that one, or choose another folder with --config"
         )

@@ -22,6 +22,7 @@ from engine.io.control_wire import (
     Lines,
     NoAnswer,
     NotRunning,
+    PeerLeft,
     Reply,
     Request,
     at_socket,
@@ -105,7 +106,7 @@ class ControlClient:
         """Return the next reply, None when none comes in time; a reply that failed is raised.
 
         Raises:
-            NoAnswer: The process ended the connection.
+            PeerLeft: The process ended the connection.
             CtosError: The request failed, with the error's own class.
         """
         line = self._line(timeout_s)
@@ -158,10 +159,10 @@ class ControlClient:
             try:
                 data, fds = receive(self._socket)
             except OSError as error:
-                raise NoAnswer(f"{self._name} ended the connection: {error.strerror}") from error
+                raise PeerLeft(f"{self._name} ended the connection: {error.strerror}") from error
             close_all(fds)
             if not data:
-                raise NoAnswer(f"{self._name} ended the connection")
+                raise PeerLeft(f"{self._name} ended the connection")
             self._waiting.extend(self._lines.feed(data))
         return self._waiting.popleft()
 

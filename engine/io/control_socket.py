@@ -33,6 +33,8 @@ connection and are told to `on_refused`. What a client does not read waits in me
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import os
 import socket
 import stat
@@ -142,6 +144,11 @@ class Peer:
     def who(self) -> str:
         """Return the client's user and process, for people and for the audit."""
         return self.identity.who
+
+    @property
+    def is_served(self) -> bool:
+        """Return whether later requests of this connection have handlers of their own."""
+        return bool(self._handlers)
 
     def handle(self, kind: str, body: type[T], handler: Handler[T]) -> None:
         """Let a handler of this connection only answer its later requests of this kind."""
@@ -277,6 +284,7 @@ class ControlServer:
         self._folder = folder
         self._folder_fd = -1
         self._listener: socket.socket | None = None
+        self._spare = -1
         self._peers: list[Peer] = []
 
     def handle(self, kind: str, body: type[T], handler: Handler[T]) -> None:
@@ -310,6 +318,7 @@ class ControlServer:
             raise
         listener.setblocking(False)
         self._listener = listener
+        self._keep_spare()
         loop.add_reader(listener, self._on_connection)
 
     def close(self) -> None:
@@ -321,6 +330,9 @@ class ControlServer:
         self._listener = None
         for peer in list(self._peers):
             peer.close()
+        if self._spare >= 0:
+            os.close(self._spare)
+            self._spare = -1
         try:
             os.unlink(SOCKET_NAME, dir_fd=self._folder_fd)
         except FileNotFoundError:
@@ -341,14 +353,13 @@ class ControlServer:
     def _on_connection(self) -> None:
         assert self._listener is not None
         try:
-            connection, _ = self._listener.accept()
+            connection = self._accept(self._listener)
         except (BlockingIOError, ConnectionAbortedError):
             return
-        except OSError as error:
+        except OSError:
             # Out of descriptors or memory: the listener stays readable, so look again later instead of spinning.
             self.loop.remove_reader(self._listener)
             self.loop.call_later(_ACCEPT_AGAIN_S, self._accept_again)
-            self.on_refused("a client", f"its connection cannot be taken: {error.strerror}")
             return
         connection.setblocking(False)
         try:
@@ -362,10 +373,28 @@ class ControlServer:
             self.on_refused(identity.who, "a connection of another user")
             return
         if len(self._peers) >= MAX_PEERS:
-            self._peers[0].close()  # whoever came first has had the longest time to ask
+            # Whoever came first has had the longest time to ask; one that is being served, such as a terminal, stays.
+            next((peer for peer in self._peers if not peer.is_served), self._peers[0]).close()
         peer = Peer(self, connection, identity)
         self._peers.append(peer)
         peer._open(self.hello)
+
+    def _accept(self, listener: socket.socket) -> socket.socket:
+        """Take a connection; when no descriptor is free, with the one that is kept for that."""
+        try:
+            return listener.accept()[0]
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE) or self._spare < 0:
+                raise
+        os.close(self._spare)
+        self._spare = -1
+        return listener.accept()[0]
+
+    def _keep_spare(self) -> None:
+        """Keep a descriptor for the next client when there is none left, which may be the one that halts the engine."""
+        if self._spare < 0:
+            with contextlib.suppress(OSError):  # none is free yet; the end of the next connection frees one
+                self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def _accept_again(self) -> None:
         if self._listener is not None:
@@ -373,3 +402,5 @@ class ControlServer:
 
     def _forget(self, peer: Peer) -> None:
         self._peers.remove(peer)
+        if self._listener is not None:
+            self._keep_spare()

@@ -42,7 +42,11 @@ class NotRunning(CtosError):
 
 
 class NoAnswer(CtosError):
-    """The process that serves the state directory does not answer, or left in the middle of an answer."""
+    """The process that serves the state directory does not answer."""
+
+
+class PeerLeft(NoAnswer):
+    """The process ended the connection, or itself, before it had answered."""
 
 
 class ControlRefused(CtosError):

@@ -17,7 +17,7 @@ from engine.boot.panicking import PanicOrder
 from engine.boot.system import System, build_system
 from engine.io.control_client import ControlClient
 from engine.io.control_wire import SOCKET_NAME
-from engine.kernel.errors import RiskReject, StateLocked, VenueUnavailable
+from engine.kernel.errors import ConfigError, RiskReject, VenueUnavailable
 from engine.kernel.syscalls import Reply
 from engine.runtime.trading_state import TradingMode
 from tests.boot.test_real_venues import until
@@ -54,7 +54,7 @@ async def test_call_goes_through_the_process_that_holds_the_state(system: System
     shown = await command(system, "call", "get_open_orders")
     assert [row["client_id"] for row in json.loads(shown.stdout)] == [working.client_id]
     other = await command(system, "call", "get_open_orders", "--exchange", "okx")
-    assert isinstance(other.exception, StateLocked)
+    assert isinstance(other.exception, ConfigError)
     assert "paper:paper" in str(other.exception) and "pid" in str(other.exception)
     await command(system, "call", "cancel_all")
     assert not system.engine.tracker.working()

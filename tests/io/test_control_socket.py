@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import socket
 import stat
 import threading
@@ -260,6 +261,39 @@ def test_the_oldest_connection_gives_way_to_a_new_one(service: Service) -> None:
         list(clients[0].ask("echo", Text(), Text, 5))
     for client in clients:
         client.close()
+
+
+def test_a_terminal_that_is_served_does_not_give_way(service: Service) -> None:
+    terminal = ControlClient(service.folder)
+    list(terminal.ask("talk", Text("tty"), Text, 5))
+    others = [ControlClient(service.folder) for _ in range(control_socket.MAX_PEERS)]
+    assert [part.text for part in terminal.ask("more", Text("still"), Text, 5)] == ["tty and still"]
+    for client in (terminal, *others):
+        client.close()
+
+
+def test_p13_without_a_free_descriptor_one_client_gets_in_all_the_same(service: Service) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    clients = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(2)]
+    taken: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        clients[0].settimeout(5)
+        clients[0].connect(str(service.folder / SOCKET_NAME))
+        assert b'"nonce"' in clients[0].recv(4096)
+        clients[1].settimeout(5)
+        clients[1].connect(str(service.folder / SOCKET_NAME))  # waits in the listener's queue
+        clients[0].close()
+        assert b'"nonce"' in clients[1].recv(4096)
+    finally:
+        for fd in taken:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for client in clients:
+            client.close()
 
 
 def test_p17_a_dead_holders_socket_is_replaced_and_ours_removed_at_the_end(folder: Path) -> None:

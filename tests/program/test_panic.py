@@ -155,4 +155,22 @@ def test_panic_means_the_account_that_runs_unless_another_is_named(config: Path,
     assert f"pid {running.process.pid}" in other.stderr
     assert "account okx:paper does not run" in other.stderr
     assert not is_halted(running.events)
+    assert not (config / "state" / "KILL").exists()
     running.end()
+
+
+def test_p17_an_engine_that_dies_in_the_middle_of_a_panic_is_replaced(config: Path, run: Callable[..., Run]) -> None:
+    dying = run("--strategy", GRID)
+    dying.until(lambda events: len(resting(events)) == 2)
+    command = [sys.executable, "-m", "ctos_tui", "panic", "--config", str(config)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as panic:
+        assert panic.stdout is not None
+        assert "halting run of" in panic.stdout.readline()
+        assert "gate closed" in panic.stdout.readline()
+        dying.end(signal.SIGKILL)
+        out, error = panic.communicate(timeout=60)
+    assert (panic.returncode, error) == (0, "")
+    assert "ended the connection before the venue had confirmed; once more" in out
+    assert "no engine runs" in out
+    assert out.splitlines()[-1].startswith("confirmed: none of our orders rests")
+    assert ctos("call", "--config", str(config), "get_open_orders").stdout == "[]\n"
