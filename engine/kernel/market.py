@@ -112,6 +112,11 @@ class Ticker(msgspec.Struct, gc=False):
     low_24h: float
     quote_volume_24h: float
 
+    def __post_init__(self) -> None:
+        """Refuse what is no price or volume, with `ValueError`."""
+        if not abs(self.last + self.open_24h + self.high_24h + self.low_24h + self.quote_volume_24h) < inf:
+            raise ValueError(f"{self.symbol}: a ticker with numbers that are none")
+
 
 class Bar(msgspec.Struct, gc=False):
     """One candle. `open_time` in ms; `missing` marks a hole that was not filled with invented data.
