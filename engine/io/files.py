@@ -28,7 +28,17 @@ def make_private_dir(path: Path) -> None:
     except OSError as error:
         raise StorageError(f"cannot make the folder {path}: {error.strerror}; choose another with --config") from error
     if not os.access(path, os.W_OK | os.X_OK):
-        raise StorageError(f"cannot write in {path}; run: chmod u+rwx {path}")
+        raise StorageError(f"cannot write in {path}: {_why_not(path)}, or choose another folder with --config")
+
+
+def _why_not(path: Path) -> str:
+    """Return why a folder cannot be written, and what to do about it."""
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        return "its disk is mounted read-only; mount it for writing"
+    owner = path.stat().st_uid
+    if owner != os.geteuid():
+        return f"it belongs to user {owner} and this is user {os.geteuid()}; run: sudo chown -R {os.geteuid()} {path}"
+    return f"run: chmod u+rwx {path}"
 
 
 def write_atomic(path: Path, content: bytes, mode: int = PRIVATE_FILE) -> None:
