@@ -32,7 +32,7 @@ from engine.runtime.strategies import StrategyManager
 from engine.runtime.trading_state import TradingMode
 from engine.runtime.watchdog import HandlerWatch
 from strategies.dyn_grid import DynGrid
-from tests.sim.bot import Bot
+from tests.sim.bot import NAME, Bot
 from tests.sim.loop import SimLoop
 from tests.sim.mortal import SimClock, SlowDisk
 from tests.sim.trace import Trace
@@ -221,6 +221,12 @@ class Life:
         for name, instance in self.manager.instances.items():
             if instance.life.state is InstanceState.RUNNING:
                 self.manager.pause(name, keep_orders=True)
+
+    def release(self) -> None:
+        """Let the bot trade again that a limit of its own has halted."""
+        if self.engine.risk.losses.halted(NAME):
+            self._place.counts["bot halted"] += 1
+            self.engine.risk.release_instance(NAME)
 
     def go_on(self) -> None:
         """Trade again."""

@@ -1,4 +1,4 @@
-"""A seeded market of two perpetuals that walks within one per cent: books, prints and marks, every three seconds."""
+"""A seeded market of two perpetuals that walks within one per cent: books, prints and marks, every four seconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.venues.emulators.core import Emulator
 BASE_PRICES = {"BTC": 60_000.0, "ETH": 3_000.0}
 RANGE = 0.01
 """How far a price strays from its base, as a share."""
-STEP_S = 3.0
+STEP_S = 4.0
 _LEVELS = 3
 _GAP_TICKS = 5
 _CLIP_USD = 3_000.0
@@ -48,7 +48,7 @@ class SimMarket:
     def _step(self, instrument: Instrument) -> None:
         rng, symbol = self._rng, instrument.symbol
         base, middle = BASE_PRICES[instrument.base], self._middle[symbol]
-        middle += rng.gauss(0.0, 0.0003) * base + (base - middle) * 0.01
+        middle += rng.gauss(0.0, 0.00035) * base + (base - middle) * 0.01
         middle = self._middle[symbol] = min(max(middle, base * (1 - RANGE)), base * (1 + RANGE))
         tick = float(instrument.tick_size)
         bid = int(middle / tick)
@@ -57,7 +57,7 @@ class SimMarket:
             (round((bid + 1 + depth * _GAP_TICKS) * tick, 8), self._size(middle)) for depth in range(_LEVELS)
         ]
         self._emulator.book(symbol, bids, asks)
-        if rng.random() < 0.5:
+        if rng.random() < 0.65:
             side = rng.choice((Side.BUY, Side.SELL))
             self._emulator.print(symbol, (asks if side is Side.BUY else bids)[0][0], self._size(middle), side)
         if rng.random() < 0.3:
