@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 from drivers.paper.driver import PaperDriver
 from engine.boot.auditing import Auditor
@@ -45,6 +46,8 @@ from engine.runtime.watchdog import HandlerWatch
 
 NEVER_ARMED = "only a person arms a live account, in the console, by typing its name; reductions and cancels pass"
 
+VENUE_STOP_S = 3.0
+"""So long each of the venue's last answers is waited for: the whole stop has 20 s."""
 CHECK_LIMIT_S = 20.0
 """So long a start waits for the verdict on a large journal."""
 
@@ -249,13 +252,22 @@ class System:
         self.vitals.stopping()
         try:
             if self.dead_man is not None:
-                await self.dead_man.stop()
-            await self.driver.stop()
+                await self._within(self.dead_man.stop(), "its cancel timer is still on and may cancel what rests")
+            await self._within(self.driver.stop(), "its connections were not closed in good order")
         finally:
             try:
                 await self.notifier.finish()
             finally:
                 self.close()
+
+    async def _within(self, step: Coroutine[Any, Any, None], otherwise: str) -> None:
+        """Do one step of the end; a venue that does not answer must not keep it from ending."""
+        try:
+            async with asyncio.timeout(VENUE_STOP_S):
+                await step
+        except TimeoutError:
+            venue = self.account.venue
+            self.engine.say(f"{venue} has not answered within {VENUE_STOP_S:g} s of the stop: {otherwise}", "error")
 
     def name_front(self, front: int | None) -> None:
         """Let the lock file name the process in front of this one's terminal, too."""
