@@ -113,7 +113,7 @@ class BackpackDriver(VenueDriver):
             self._http.keep_warm(self._rest.time_ms)
             await self._private.client.wait_live(LIVE_S)
             await self._money.balances()
-            self.in_background(self._funding.run(), "funding payments")
+            self.lasting(self._funding.run, "funding payments")
         await self._public.client.wait_live(LIVE_S)
 
     async def close(self) -> None:

@@ -142,7 +142,7 @@ class BinanceDriver(VenueDriver):
             listed = partial(self._listed, kind)
             self._orders[kind] = Orders(rest, self._notes, listed, self._private.trade_sockets.get(kind))
         if PERP in kinds:
-            self.in_background(self._funding.run(), "funding payments")
+            self.lasting(self._funding.run, "funding payments")
 
     async def close(self) -> None:
         """Disconnect."""

@@ -24,7 +24,7 @@ async def payments(rest: Rest, listed: Callable[[str], Instrument | None], since
     found: dict[str, FundingPayment] = {}
     start = since
     while True:
-        asked = {"incomeType": FUNDING_FEE, "startTime": start, "limit": PAGE}
+        asked: dict[str, str | int] = {"incomeType": FUNDING_FEE, "startTime": start, "limit": PAGE}
         page = await rest.signed("GET", "income", asked, list[IncomeRow], weight=INCOME_WEIGHT)
         for row in page:
             instrument = listed(row.symbol)

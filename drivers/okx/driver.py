@@ -143,7 +143,7 @@ class OkxDriver(VenueDriver):
             await self._ask_leverages([each.symbol for each in self.instruments.values() if each.is_perp])
         await self._private.client.wait_live(LIVE_WAIT_S)
         self._rest.http.keep_warm(self._rest.server_time)
-        self.in_background(self._funding.run(), "funding payments")
+        self.lasting(self._funding.run, "funding payments")
 
     async def close(self) -> None:
         """Disconnect."""

@@ -17,6 +17,7 @@ from drivers.paper.markets.model import MarketModel
 from drivers.paper.pump import MarketPump
 from drivers.paper.state import decode, encode
 from drivers.paper.streams import Streams
+from drivers.transport.lasting import LastingTask
 from engine.kernel.account import Balance, CashTransfer, KeyRights, Position
 from engine.kernel.clock import Clock, Rng, VirtualClock
 from engine.kernel.errors import CtosError, InvalidOrder, OrderNotFound, Unsupported, VenueUnavailable
@@ -66,7 +67,7 @@ class PaperDriver:
         self._streams = Streams(self._channels, self._candles, clock)
         self._feed = MarketFeed(self.exchange, self._channels, self._commit, self._streams.on_unparsed)
         self._pump = MarketPump(model, self._feed, clock, config.speed)
-        self._task: asyncio.Task[None] | None = None
+        self._playing = LastingTask("paper market", self._pump.play, clock, may_return=True)
         self.gateway = PaperGateway(self.exchange, clock, rng, config, self._pump.pump_now, self._commit)
         if listed := model.instruments():
             self._open([config.with_fees(instrument) for instrument in listed])
@@ -84,16 +85,11 @@ class PaperDriver:
 
     async def start(self) -> None:
         """Begin to play the market as the clock goes."""
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._pump.play(), name="paper market")
-            self._task.add_done_callback(_report_failure)
+        self._playing.start()
 
     async def stop(self) -> None:
         """Stop playing and keep the account."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+        await self._playing.stop()
         self._store.save(encode(self.exchange.state()))
 
     def next_event_ns(self) -> int | None:
@@ -398,10 +394,3 @@ class PaperDriver:
 
         self.gateway.submit(operation, reply)
         return await future
-
-
-def _report_failure(task: asyncio.Task[None]) -> None:
-    """Tell the loop at once when the market stopped with an error."""
-    error = None if task.cancelled() else task.exception()
-    if error is not None:
-        task.get_loop().call_exception_handler({"message": "the paper market stopped", "exception": error})

@@ -9,6 +9,7 @@ from typing import Any
 
 from drivers.transport.arch import Arch, venue_features
 from drivers.transport.gateway import TaskGateway
+from drivers.transport.lasting import LastingTask
 from drivers.transport.rate_limits import RateLimiter
 from drivers.transport.server_clock import ServerClock
 from drivers.transport.setup import VenueSetup
@@ -64,6 +65,7 @@ class VenueDriver(VenueCalls):
         self.on_raw = self.streams.on_raw
         self.gateway = TaskGateway(self)
         self._tasks: set[asyncio.Task[object]] = set()
+        self._lasting: list[LastingTask] = []
         self._limiters: list[RateLimiter] = []
         self._times: list[ServerClock] = []
         self._window_ms = 0.0
@@ -104,6 +106,9 @@ class VenueDriver(VenueCalls):
     async def stop(self) -> None:
         """Give up what is in flight and disconnect."""
         await self.gateway.stop()
+        lasting, self._lasting = self._lasting, []
+        for each in lasting:
+            await each.stop()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -292,6 +297,12 @@ class VenueDriver(VenueCalls):
         self._tasks.add(task)
         task.add_done_callback(self._background_done)
         return task
+
+    def lasting(self, make: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        """Run a coroutine that has no end beside everything else, until `stop`; when it ends it begins anew."""
+        task = LastingTask(f"{self.venue} {name}", make, self.clock)
+        self._lasting.append(task)
+        task.start()
 
     def _background_done(self, task: asyncio.Task[object]) -> None:
         self._tasks.discard(task)

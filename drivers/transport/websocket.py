@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from websockets.exceptions import ConnectionClosed
 
+from drivers.transport.lasting import LastingTask
 from drivers.transport.setup import Log, log_to_python
 from drivers.transport.ws_link import Link, WsPolicy, close_words, open_socket, shut
 from engine.kernel.clock import NS_PER_MS, NS_PER_S, Clock, Rng, TimerHandle, sleep
@@ -85,7 +86,7 @@ class WsClient:
         self._link: Link | None = None
         self._told_lost = True
         self._failures = 0
-        self._task: asyncio.Task[None] | None = None
+        self._task = LastingTask(f"websocket {name}", self._run, clock, lambda: self._lose("its task ended"))
         self._closing: set[asyncio.Task[None]] = set()
         self._watch: TimerHandle | None = None
         self._waiters: set[asyncio.Future[None]] = set()
@@ -99,16 +100,11 @@ class WsClient:
 
     def start(self) -> None:
         """Begin to connect; does nothing when that was done."""
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run(), name=f"websocket {self._name}")
-            self._task.add_done_callback(_report_failure)
+        self._task.start()
 
     async def stop(self) -> None:
         """Close the connection and stay closed; wins over everything else."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+        await self._task.stop()
         self._told_lost = True
         self._lose("stopped")
         if self._closing:
@@ -430,9 +426,3 @@ def _set(future: asyncio.Future[None]) -> None:
 
 async def _first(*futures: asyncio.Future[Any]) -> None:
     await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
-
-
-def _report_failure(task: asyncio.Task[None]) -> None:
-    error = None if task.cancelled() else task.exception()
-    if error is not None:
-        task.get_loop().call_exception_handler({"message": f"{task.get_name()} stopped", "exception": error})

@@ -25,17 +25,19 @@ class DayRoller:
         """Begin the day if it has not begun, and wait for the next."""
         self.stop()
         core = self._core
+        # Set first: whatever goes wrong below is looked at again.
+        self._timer = core.clock.call_later(_RETRY_S, self.start)
         now_ns = core.clock.now_ns()
         day = now_ns // DAY_NS
         anchor = core.portfolio.anchor
-        if anchor is None or anchor.day != day:
+        # A clock that was set back across midnight does not begin the day again.
+        if anchor is None or not day <= anchor.day <= day + 1:
             profit = core.portfolio.profit()
             equity = core.portfolio.equity()
             if profit is None or equity is None:
-                # What is held has no price yet: the day begins as soon as it can be valued.
-                self._timer = core.clock.call_later(_RETRY_S, self.start)
-                return
+                return  # What is held has no price yet: the day begins as soon as it can be valued.
             core.write(DayAnchor(int(day), equity, profit, core.clock.now_ms()))
+        self._timer.cancel()
         self._timer = core.clock.call_at((day + 1) * DAY_NS, self.start)
 
     def stop(self) -> None:

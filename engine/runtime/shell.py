@@ -28,15 +28,26 @@ class LoopShell:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     def run(self, work: Coroutine[Any, Any, T], on_result: Callable[[T], None], on_error: OnError) -> None:
-        """Start `work` as a task; errors that are no `CtosError` go to the loop's exception handler."""
+        """Start `work` as a task; errors that are no `CtosError` also go to the loop's exception handler.
+
+        Whoever asked hears of every end, so that no question stays open for ever.
+        """
 
         async def carry_out() -> None:
             try:
                 result = await work
             except CtosError as error:
                 on_error(error)
+            except asyncio.CancelledError:
+                if not self._closed:
+                    on_error(CtosError("the query was cancelled before it was answered"))
+                raise
+            except Exception as error:
+                on_error(CtosError(f"the query failed: {type(error).__name__}: {error}"))
+                raise
             else:
                 on_result(result)
 
@@ -52,6 +63,7 @@ class LoopShell:
 
     def close(self) -> None:
         """Cancel the tasks that are still running."""
+        self._closed = True
         for task in self._tasks:
             task.cancel()
 

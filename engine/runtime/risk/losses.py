@@ -59,7 +59,7 @@ class LossWatch:
         A crash must not forget a peak, from which the drawdown is measured.
         """
         day = now_ms // MS_PER_DAY
-        new_day = day != self.day
+        new_day = not day <= self.day <= day + 1  # a clock set back across midnight begins no day again
         if new_day:
             self.day, self.day_profit = day, profit
         self.peak = max(self.peak, self.capital + profit)
