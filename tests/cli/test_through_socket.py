@@ -81,7 +81,7 @@ async def test_panic_with_flatten_ends_without_orders_and_positions(system: Syst
     assert system.engine.trading.mode is TradingMode.HALTED
 
 
-async def test_o03_panic_names_each_order_that_could_not_be_confirmed(
+async def test_panic_names_each_order_that_could_not_be_confirmed(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     price = f"{system.engine.market.quote(BTC).bid * 0.99:.0f}"

@@ -272,7 +272,7 @@ def test_a_terminal_that_is_served_does_not_give_way(service: Service) -> None:
         client.close()
 
 
-def test_p13_without_a_free_descriptor_one_client_gets_in_all_the_same(service: Service) -> None:
+def test_without_a_free_descriptor_one_client_gets_in_all_the_same(service: Service) -> None:
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     clients = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(2)]
     taken: list[int] = []

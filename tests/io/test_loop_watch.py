@@ -70,23 +70,23 @@ def test_the_newest_stack_of_the_loops_thread_counts() -> None:
     library = os.__file__
     dump = f"""Timeout (0:00:01)!
 Thread 0x00000000000000aa (most recent call first):
-  File "/home/ann/old.py", line 1 in old
+  File "/srv/ann/old.py", line 1 in old
 
 Timeout (0:00:01)!
 Thread 0x00000000000000bb (most recent call first):
-  File "/home/ann/other.py", line 2 in other
+  File "/srv/ann/other.py", line 2 in other
 
 Thread 0x00000000000000aa (most recent call first):
   File "{library}", line 300 in walk
-  File "/home/ann/strategies/mine.py", line 12 in on_tick
-  File "/home/ann/engine.py", line 5 in run
+  File "/srv/ann/strategies/mine.py", line 12 in on_tick
+  File "/srv/ann/engine.py", line 5 in run
 """
-    assert place_of(dump, 0xAA) == f"in on_tick, /home/ann/strategies/mine.py:12 (in walk, {library}:300)"
+    assert place_of(dump, 0xAA) == f"in on_tick, /srv/ann/strategies/mine.py:12 (in walk, {library}:300)"
     assert place_of(dump, 0xCC) == UNKNOWN
     assert place_of("", 0xAA) == UNKNOWN
 
 
-def test_p11_a_process_that_was_stopped_does_not_blame_its_code(tmp_path: Path) -> None:
+def test_a_process_that_was_stopped_does_not_blame_its_code(tmp_path: Path) -> None:
     code = f"""
 import asyncio, sys
 sys.path.insert(0, {str(ROOT)!r})

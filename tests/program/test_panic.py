@@ -90,7 +90,7 @@ def is_halted(events: list[dict[str, Any]]) -> bool:
     return [event["state"] for event in events if event["type"] == "trading"][-1:] == ["halted"]
 
 
-def test_o01_panic_halts_a_running_engine_and_the_halt_outlives_it(config: Path, run: Callable[..., Run]) -> None:
+def test_panic_halts_a_running_engine_and_the_halt_outlives_it(config: Path, run: Callable[..., Run]) -> None:
     first = run("--strategy", GRID)
     first.until(lambda events: len(resting(events)) == 2)
     done = ctos("panic", "--config", str(config), "--reason", "looks odd")
