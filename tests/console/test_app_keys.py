@@ -253,7 +253,7 @@ async def test_leaving_a_live_account_says_that_orders_can_fill_meanwhile():
         assert "can fill while the console is closed" in text and "meet the market" not in text
 
 
-async def test_live_starts_disarmed_and_is_armed_by_the_typed_name():
+async def test_o05_live_starts_disarmed_and_is_armed_by_the_typed_name():
     port = busy_port(mode=Mode.LIVE)
     app = console(port)
     async with opened(app) as pilot:
