@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import importlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 from drivers.transport.setup import Credentials, VenueSetup, choose_hosts
 from engine.boot.venues import JournalVenueStore
@@ -33,11 +34,13 @@ from engine.runtime.trading_state import TradingMode
 from engine.runtime.watchdog import HandlerWatch
 from strategies.dyn_grid import DynGrid
 from tests.sim.bot import NAME, Bot
-from tests.sim.loop import SimLoop
+from tests.sim.loop import OWNER, SimLoop
 from tests.sim.mortal import SimClock, SlowDisk
 from tests.sim.trace import Trace
 from tests.sim.truth import Truth, Watch
 from tests.venues.emulators.core import Emulator
+
+T = TypeVar("T")
 
 GRID = "grid"
 GRID_PARAMS = {
@@ -213,6 +216,12 @@ class Life:
     def _check_entry(self, instance: str, symbol: str) -> None:
         self.monitor.check_entry(instance, symbol)
         self.engine.stream.check()
+
+    def call(self, function: Callable[..., T], *args: Any) -> T:
+        """Call a function in a context in which what it makes belongs to this life."""
+        context = contextvars.copy_context()
+        context.run(OWNER.set, self)
+        return context.run(function, *args)
 
     def rest(self) -> None:
         """Give no more commands, by bot or strategy; what works goes on."""

@@ -18,22 +18,18 @@ from drivers.paper import driver as paper_driver
 from drivers.paper.config import PaperConfig
 from engine.kernel.clock import NS_PER_S, Rng, sleep
 from engine.kernel.errors import CtosError
-from engine.kernel.orders import OrderState, OrderType, Side
-from engine.runtime.accounts import MANUAL
-from engine.runtime.state_digest import replay, state_digest
-from engine.runtime.trading_state import TradingMode
-from tests.sim.bot import NAME
 from tests.sim.budget import Budget
 from tests.sim.chaos import Chaos
 from tests.sim.life import LIMITS, Beside, Life, Place
 from tests.sim.loop import OWNER, SimLoop, run
 from tests.sim.market import BASE_PRICES, SimMarket
 from tests.sim.mortal import SimClock
+from tests.sim.quiet import Quiet
 from tests.sim.report import Report
 from tests.sim.server import LeanServer
 from tests.sim.stranger import Stranger
 from tests.sim.trace import Trace
-from tests.sim.truth import Truth, differences, settled, terms_of
+from tests.sim.truth import Truth
 from tests.venues.conformance.wire import WIRES
 from tests.venues.emulators import core
 from tests.venues.emulators.__main__ import emulator_class
@@ -42,14 +38,10 @@ from tests.venues.emulators.wire import Seen
 
 START_NS = 1_789_999_200 * NS_PER_S
 FAULTS_S = 240.0
-SETTLE_S = 90.0
-"""How long after the last fault everything must agree, the waits of the resolver included."""
 _DOWN_S = (2.5, 20.0)
 """How long the program is down: it takes about two seconds to begin."""
 _PUMP_S = 2.0
 """How often an emulator looks at its market by itself; requests and prices are carried out at once."""
-_REPLAY_EVERY = 4
-"""A replay of the whole journal after every so many rounds."""
 _DURABLE_NS = 50_000_000
 """A halt that is younger when the power fails may not have reached the disk."""
 
@@ -149,6 +141,7 @@ class World:
             self.result.counts,
             self._violated,
         )
+        self._judge = Quiet(self._place, self._clock, self.result)
         self._life: Life | None = None
         self._halted_ns: int | None = None
 
@@ -239,7 +232,7 @@ class World:
                 assert life.bot is not None
                 if self._halted_ns is not None and not life.engine.risk.is_halted:
                     self._violated("I7: the account was halted, and is not after a restart")
-                contextvars_of(life).run(life.bot.start)
+                life.call(life.bot.start)
         return self._life
 
     async def _begin(self, rng: Rng) -> Life | None:
@@ -287,119 +280,15 @@ class World:
         self.result.halts += 1
         self._trace.note("halt")
         self._halted_ns = self._clock.now_ns()
-        contextvars_of(life).run(life.engine.panic, "simulation")
-
-    # Quiet.
+        life.call(life.engine.panic, "simulation")
 
     async def _quiet(self, rng: Rng) -> None:
-        """Stop the bot, wait until everything is known, and compare."""
-        quiet_ns = self._clock.now_ns()
+        began_ns = self._clock.now_ns()
         life = await self._living(Rng(f"{rng.seed} quiet {self.result.rounds}"))
-        contextvars_of(life).run(life.rest)
-        engine = life.engine
-        trouble = ["not looked yet"]
-        while trouble:
-            await sleep(self._clock, 1.0)
-            waited_s = (self._clock.now_ns() - quiet_ns) / NS_PER_S
-            open_work = [item.handle for item in engine.active_work()]
-            waiting = (
-                settled(engine, self._place.symbols)
-                or (f"work {open_work[0]} goes on" if open_work else "")
-                or self._blocked(life)
-            )
-            trouble = [f"I15: {waiting}"] if waiting else differences(engine, self._truth, self.emulator)
-            if trouble and waited_s > SETTLE_S:
-                self._violated(f"{waited_s:.0f} s after the faults ended: {'; '.join(trouble)}")
-        if self.result.rounds % _REPLAY_EVERY == 0:
-            self._check_replay(life)
-        self._trace.note(f"agreed after {(self._clock.now_ns() - quiet_ns) / NS_PER_S:.0f} s")
-        if engine.risk.is_halted:
-            self._check_halt(life)
-        elif engine.trading.mode is not TradingMode.ARMED:
-            self.result.counts[f"found {engine.trading.mode.value}"] += 1
-            self._rearm(life)
-        if blocked := life.monitor.entry_block(NAME, self._place.symbols[0]):
-            self.result.counts["blocked by the monitor"] += 1
-            self._trace.note(f"no order can be given: {blocked}")
-        else:
-            contextvars_of(life).run(life.release)
-            await self._check_liveness(life)
-        contextvars_of(life).run(life.go_on)
-
-    def _blocked(self, life: Life) -> str:
-        """Return why the monitor lets no order pass; where it may trade itself, that is a person's to decide."""
-        return life.monitor.entry_block(NAME, self._place.symbols[0]) if self._beside.correction == "off" else ""
-
-    def _check_replay(self, life: Life) -> None:
-        """The journal alone must lead to the state that the engine has."""
-        core = life.engine.core
-        live = state_digest(core.state)
-        replayed = replay(life.journal, life.engine.account.key, life.clock)
-        if replayed.digest != live:
-            self._violated(
-                f"I16: {replayed.records} records lead to {replayed.digest[:12]}, the engine has {live[:12]}"
-            )
-
-    def _check_halt(self, life: Life) -> None:
-        """Nothing of ours but stops and later reductions by hand may rest; then the operator releases the halt."""
-        since_ns = life.engine.trading.status.since_ns
-        by_hand = life.engine.tracker.working(instance=MANUAL)
-        reductions = [terms_of(order) for order in by_hand if order.created_ns >= since_ns]
-        resting = [
-            order
-            for order in self.emulator.exchange.registry.open.values()
-            if order.type is not OrderType.STOP
-            and order.id not in self._truth.foreign_ids
-            and terms_of(order) not in reductions
-        ]
-        if resting:
-            self._violated(f"I7: halted, but {resting[0].client_id} still rests")
-        self._halted_ns = None
-        self._rearm(life)
-
-    def _rearm(self, life: Life) -> None:
-        """Release a halt or a restriction, as the operator does who finds everything in order."""
-        try:
-            contextvars_of(life).run(life.engine.rearm, "simulation", "looked at it")
-            contextvars_of(life).run(life.engine.arm, "simulation")
-        except CtosError as error:
-            self._violated(f"I15: it cannot be armed again: {error}")
-
-    async def _check_liveness(self, life: Life) -> None:
-        """An order, far from the touch, must reach the venue and go again."""
-        engine = life.engine
-        held = {symbol: abs(engine.portfolio.ledger(NAME, symbol).cost) for symbol in self._place.perps}
-        symbol = max(self._place.perps, key=lambda name: held[name])  # what is full there can still be reduced
-        instrument, quote = engine.instrument(symbol), engine.market.quote(symbol)
-        if quote is None:
-            self._violated(f"I15: {symbol} has no quote in quiet")
-            return
-        side = Side.SELL if engine.portfolio.ledger(NAME, symbol).quantity > 0 else Side.BUY
-        price = instrument.price_from_float(quote.bid * 0.99 if side is Side.BUY else quote.ask * 1.01)
-        lots = int(Decimal(100) / price / instrument.lot_size) + 1
-        quantity = max(lots * instrument.lot_size, instrument.min_quantity)
-
-        def place() -> str:
-            engine.cancel_all(instance=NAME)
-            return engine.submit(NAME, symbol, side, OrderType.LIMIT, quantity, price)
-
-        context = contextvars_of(life)
-        try:
-            client_id = context.run(place)
-        except CtosError as error:
-            self._violated(f"I15: no order can be given in quiet: {error}")
-            return
-        await self._expect(life, client_id, OrderState.OPEN)
-        context.run(engine.cancel, client_id)
-        await self._expect(life, client_id, OrderState.CANCELED)
-
-    async def _expect(self, life: Life, client_id: str, state: OrderState) -> None:
-        for _ in range(100):
-            order = life.engine.tracker.get(client_id)
-            if order is not None and order.state is state:
-                return
-            await sleep(self._clock, 0.1)
-        self._violated(f"I15: {client_id} is {order.state.value if order else 'gone'}, not {state.value}, after 10 s")
+        halted = life.engine.risk.is_halted
+        await self._judge.judge(life, began_ns)
+        if halted:
+            self._halted_ns = None
 
     def _on_request(self, seen: Seen) -> None:
         self._truth.on_request(seen)
@@ -421,13 +310,6 @@ class World:
             return  # a dead program closes nothing; the collector finds what it left whenever it likes
         if self._life is not None or "exception" in context:
             self._violated(f"{context.get('message')}: {context.get('exception')!r}")
-
-
-def contextvars_of(life: Life) -> contextvars.Context:
-    """Return a context in which what is made belongs to a life."""
-    context = contextvars.copy_context()
-    context.run(OWNER.set, life)
-    return context
 
 
 async def _awaited(make: Callable[[], Awaitable[Life | None]]) -> Life | None:

@@ -1,0 +1,144 @@
+"""What is looked at once the faults are over and nobody trades: everything must be known, agree, and go on."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from engine.kernel.clock import NS_PER_S, Clock, sleep
+from engine.kernel.errors import CtosError
+from engine.kernel.orders import OrderState, OrderType, Side
+from engine.runtime.accounts import MANUAL
+from engine.runtime.state_digest import replay, state_digest
+from engine.runtime.trading_state import TradingMode
+from tests.sim.bot import NAME
+from tests.sim.life import Life, Place
+from tests.sim.report import Report
+from tests.sim.truth import differences, settled, terms_of
+
+SETTLE_S = 90.0
+"""How long after the last fault everything must agree, the waits of the resolver included."""
+_REPLAY_EVERY = 4
+"""A replay of the whole journal after every so many rounds."""
+
+
+class Quiet:
+    """Compares an engine with its venue, and lets it go on.
+
+    Args:
+        place: Where it lives.
+        clock: Time.
+        report: Takes counts.
+    """
+
+    def __init__(self, place: Place, clock: Clock, report: Report) -> None:
+        self._place = place
+        self._clock = clock
+        self._report = report
+        self._violated = place.on_violation
+
+    async def judge(self, life: Life, began_ns: int) -> None:
+        """Stop the bot, wait until everything is known, compare, release what is halted, and trade again."""
+        place, engine = self._place, life.engine
+        life.call(life.rest)
+        trouble = ["not looked yet"]
+        while trouble:
+            await sleep(self._clock, 1.0)
+            waited_s = (self._clock.now_ns() - began_ns) / NS_PER_S
+            open_work = [item.handle for item in engine.active_work()]
+            waiting = (
+                settled(engine, place.symbols)
+                or (f"work {open_work[0]} goes on" if open_work else "")
+                or self._blocked(life)
+            )
+            trouble = [f"I15: {waiting}"] if waiting else differences(engine, place.truth, place.emulator)
+            if trouble and waited_s > SETTLE_S:
+                self._violated(f"{waited_s:.0f} s after the faults ended: {'; '.join(trouble)}")
+        if self._report.rounds % _REPLAY_EVERY == 0:
+            self._check_replay(life)
+        place.trace.note(f"agreed after {(self._clock.now_ns() - began_ns) / NS_PER_S:.0f} s")
+        if engine.risk.is_halted:
+            self._check_halt(life)
+        elif engine.trading.mode is not TradingMode.ARMED:
+            self._report.counts[f"found {engine.trading.mode.value}"] += 1
+            self._rearm(life)
+        if blocked := life.monitor.entry_block(NAME, place.symbols[0]):
+            self._report.counts["blocked by the monitor"] += 1
+            place.trace.note(f"no order can be given: {blocked}")
+        else:
+            life.call(life.release)
+            await self._check_liveness(life)
+        life.call(life.go_on)
+
+    def _blocked(self, life: Life) -> str:
+        """Return why the monitor lets no order pass; where it may trade itself, that is a person's to decide."""
+        place = self._place
+        return life.monitor.entry_block(NAME, place.symbols[0]) if place.beside.correction == "off" else ""
+
+    def _check_replay(self, life: Life) -> None:
+        """The journal alone must lead to the state that the engine has."""
+        core = life.engine.core
+        live = state_digest(core.state)
+        replayed = replay(life.journal, life.engine.account.key, life.clock)
+        if replayed.digest != live:
+            self._violated(
+                f"I16: {replayed.records} records lead to {replayed.digest[:12]}, the engine has {live[:12]}"
+            )
+
+    def _check_halt(self, life: Life) -> None:
+        """Nothing of ours but stops and later reductions by hand may rest; then the operator releases the halt."""
+        since_ns = life.engine.trading.status.since_ns
+        by_hand = life.engine.tracker.working(instance=MANUAL)
+        reductions = [terms_of(order) for order in by_hand if order.created_ns >= since_ns]
+        resting = [
+            order
+            for order in self._place.emulator.exchange.registry.open.values()
+            if order.type is not OrderType.STOP
+            and order.id not in self._place.truth.foreign_ids
+            and terms_of(order) not in reductions
+        ]
+        if resting:
+            self._violated(f"I7: halted, but {resting[0].client_id} still rests")
+        self._rearm(life)
+
+    def _rearm(self, life: Life) -> None:
+        """Release a halt or a restriction, as the operator does who finds everything in order."""
+        try:
+            life.call(life.engine.rearm, "simulation", "looked at it")
+            life.call(life.engine.arm, "simulation")
+        except CtosError as error:
+            self._violated(f"I15: it cannot be armed again: {error}")
+
+    async def _check_liveness(self, life: Life) -> None:
+        """An order, far from the touch, must reach the venue and go again."""
+        engine = life.engine
+        held = {symbol: abs(engine.portfolio.ledger(NAME, symbol).cost) for symbol in self._place.perps}
+        symbol = max(self._place.perps, key=lambda name: held[name])  # what is full there can still be reduced
+        instrument, quote = engine.instrument(symbol), engine.market.quote(symbol)
+        if quote is None:
+            self._violated(f"I15: {symbol} has no quote in quiet")
+            return
+        side = Side.SELL if engine.portfolio.ledger(NAME, symbol).quantity > 0 else Side.BUY
+        price = instrument.price_from_float(quote.bid * 0.99 if side is Side.BUY else quote.ask * 1.01)
+        lots = int(Decimal(100) / price / instrument.lot_size) + 1
+        quantity = max(lots * instrument.lot_size, instrument.min_quantity)
+
+        def place() -> str:
+            engine.cancel_all(instance=NAME)
+            return engine.submit(NAME, symbol, side, OrderType.LIMIT, quantity, price)
+
+        try:
+            client_id = life.call(place)
+        except CtosError as error:
+            self._violated(f"I15: no order can be given in quiet: {error}")
+            return
+        await self._expect(life, client_id, OrderState.OPEN)
+        life.call(engine.cancel, client_id)
+        await self._expect(life, client_id, OrderState.CANCELED)
+
+    async def _expect(self, life: Life, client_id: str, state: OrderState) -> None:
+        for _ in range(100):
+            order = life.engine.tracker.get(client_id)
+            if order is not None and order.state is state:
+                return
+            await sleep(self._clock, 0.1)
+        self._violated(f"I15: {client_id} is {order.state.value if order else 'gone'}, not {state.value}, after 10 s")
