@@ -8,7 +8,7 @@ import click
 
 from ctos_tui.cli.options import system_options
 from engine.boot.options import SystemOptions
-from engine.boot.system import reset_account
+from engine.boot.resetting import reset_account
 
 
 @click.command("reset", help="Forget orders, positions, money and strategies of a paper account on one market.")

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 from drivers.paper.driver import PaperDriver
 from engine.boot.auditing import Auditor
-from engine.boot.choosing import choose, find_entry
+from engine.boot.choosing import choose
 from engine.boot.control import Control
 from engine.boot.fitness import AccountFitness
-from engine.boot.markets import market_label, market_spec
 from engine.boot.notifying import Notifier, configured_targets
 from engine.boot.options import SystemOptions
 from engine.boot.strategies import StrategyCatalogue, load_strategies
@@ -35,7 +33,6 @@ from engine.kernel.errors import ConfigError, CtosError, UnknownSymbol, VenueUna
 from engine.kernel.event_bus import EventBus, Handler
 from engine.kernel.instruments import Instrument, resolve_symbol
 from engine.kernel.scheduler import InstanceState
-from engine.runtime.accounts import Account, Mode, account_of
 from engine.runtime.data import BarFeed
 from engine.runtime.dead_man import DeadMan
 from engine.runtime.events import LogLine
@@ -449,28 +446,3 @@ async def running(options: SystemOptions) -> AsyncIterator[System]:
         yield system
     finally:
         await system.stop()
-
-
-def reset_account(options: SystemOptions) -> Account:
-    """Make a paper account on one market begin anew and return it; works on a saved account that is damaged, too.
-
-    Raises:
-        CtosError: A file, flag or account is wrong, or another process holds the state.
-    """
-    paths, config, _, entry = find_entry(options)
-    if Mode(options.mode or entry.mode) is Mode.LIVE:
-        raise ConfigError(f"account {entry.name!r} is live: only paper accounts begin anew; add --mode paper")
-    label = market_label(market_spec(options, config, entry.venue), config, entry.venue)
-    account = replace(account_of(entry), mode=Mode.PAPER, market=label)
-    make_private_dir(paths.state)
-    with StateLock(paths.state):
-        writer = WriterThread(None, _raise)
-        journal = Journal(paths.database, writer, on_error=_raise)
-        journal.forget(account.key)
-        journal.close()
-        writer.close()
-    return account
-
-
-def _raise(error: CtosError) -> None:
-    raise error

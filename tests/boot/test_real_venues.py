@@ -13,8 +13,9 @@ import pytest
 from engine.boot.calling import CallDesk
 from engine.boot.checking import check, find_target
 from engine.boot.options import SystemOptions
+from engine.boot.resetting import reset_account
 from engine.boot.summary import Tally, summary
-from engine.boot.system import System, build_system, reset_account, running
+from engine.boot.system import System, build_system, running
 from engine.kernel.account import KeyRights
 from engine.kernel.errors import AuthError, ConfigError, RiskReject, TradingHalted, UnknownVenue, VenueUnavailable
 from engine.kernel.links import LinkState
