@@ -15,7 +15,7 @@ from drivers.binance.rest import Rest
 from drivers.binance.signer import Params
 from drivers.binance.streams import MARKET, PUBLIC, SPOT, StreamPool, depth_native, quotes_native, streams_of
 from drivers.binance.wire import BookTickerRow
-from drivers.transport.line_decoder import NONSENSE, Undecodable, reason_of, unparsed
+from drivers.transport.line_decoder import NONSENSE, Undecodable, reason_of, understanding, unparsed
 from drivers.transport.rate_limits import Urgency
 from drivers.transport.setup import VenueSetup
 from drivers.transport.venue_driver import Topic
@@ -172,7 +172,9 @@ class PublicData:
         rest, native = self._rests[instrument.kind], instrument.native
         try:
             row = await rest.get("ticker/bookTicker", {"symbol": native}, BookTickerRow, weight=2)
+            with understanding(f"binance: first quote of {instrument.symbol}"):
+                events = self._messages[instrument.kind].first_quote(native, row, rest.time.now_ms())
         except VenueError as error:
             self._log("debug", f"binance: the first quote of {instrument.symbol} comes with the stream: {error}")
             return
-        self._on_market(self._messages[instrument.kind].first_quote(native, row, rest.time.now_ms()))
+        self._on_market(events)

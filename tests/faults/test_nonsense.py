@@ -22,7 +22,7 @@ from engine.boot.decoding import make_decoder
 from engine.kernel.clock import Rng
 from engine.kernel.errors import CtosError
 from engine.kernel.instruments import InstrumentKind
-from engine.kernel.market import BookUpdate, Quote, Trade, Unparsed
+from engine.kernel.market import BookUpdate, Trade, Unparsed
 from engine.kernel.orders import Fill, OrderState
 from engine.kernel.syscalls import Driver
 from tests.faults.desk import BUY, SELL, Desk, each_venue, play
@@ -131,19 +131,18 @@ HOWS = (*NONSENSE, ADDED, "removed", "as text", "as number")
 
 
 def check(event: object) -> None:
-    """Refuse numbers that can be no price and no size."""
-    numbers: list[Any] = []
-    if isinstance(event, Trade | Fill):
-        size = event.size if isinstance(event, Trade) else event.quantity
-        assert event.price > 0 and size > 0, event
-        numbers += [event.price, size]
-    elif isinstance(event, Quote):
-        numbers += [event.bid, event.ask]
+    """Refuse numbers that can be no price, size or money."""
+    if isinstance(event, Trade):
+        assert event.price > 0 and event.size > 0, event
+    elif isinstance(event, Fill):
+        assert event.price >= 0 and event.quantity > 0, event
     elif isinstance(event, BookUpdate):
-        numbers += [number for side in (event.bids, event.asks) for level in side for number in level]
-        assert all(number >= 0 for number in numbers), event
-    for number in numbers:
-        assert number.is_finite() if isinstance(number, Decimal) else math.isfinite(number), event
+        levels = [number for side in (event.bids, event.asks) for level in side for number in level]
+        assert all(0 <= number < math.inf for number in levels), event
+    names = getattr(event, "__struct_fields__", None) or getattr(event, "__dataclass_fields__", ())
+    for number in [getattr(event, name) for name in names]:
+        if isinstance(number, float | Decimal):
+            assert math.isfinite(number), event
 
 
 @each_venue
