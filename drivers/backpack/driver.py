@@ -19,6 +19,7 @@ from drivers.backpack.symbols import arch
 from drivers.backpack.wire import BalanceEvent, Message, OrderEvent, PositionEvent, PrivateMessage, PublicMessage
 from drivers.backpack.ws import PrivateSocket, PublicSocket
 from drivers.transport.asking import asking
+from drivers.transport.line_decoder import understanding
 from drivers.transport.funding import FundingWatch, after_each_hour
 from drivers.transport.http import HttpClient
 from drivers.transport.rate_limits import RateLimiter
@@ -359,10 +360,12 @@ class BackpackDriver(VenueDriver):
         native = self.instrument(symbol).native
         try:
             snapshot, _ = await self._rest.depth(native, DEPTH_LIMITS[0])
+            with understanding(f"backpack: first quote of {symbol}"):
+                events = self._feed.first_quote(native, snapshot)
         except CtosError as error:
             self.log("debug", f"backpack: the first quote of {symbol} comes with the stream: {error}")
             return
-        self.on_market(self._feed.first_quote(native, snapshot))
+        self.on_market(events)
 
     def _on_public_lost(self, reason: str) -> None:
         self._feed.lose_books()
