@@ -151,7 +151,7 @@ class FrontFace:
         """Give the shell its terminal back; this process goes on without it."""
         self._forget()
         self._loop.remove_reader(self._link.fileno())
-        self._link.let_go()
+        self._link.let_go(code)
 
     def lost(self) -> None:
         """Forget the terminal; the front stays as the process that people know."""

@@ -18,8 +18,8 @@ import termios
 from types import FrameType
 from typing import Final, NoReturn
 
-LEAVE: Final = b"leave"
-"""The program goes on without this terminal: the shell gets it back."""
+LEAVE: Final = b"leave "
+"""The program goes on without this terminal: the shell gets it back, and an exit code."""
 STAY: Final = b"stay"
 """The terminal is gone and the program goes on: the front stays as the process that people know."""
 SAY: Final = b"say "
@@ -153,7 +153,7 @@ class Front:
         self._rest = b""
         self._keeper = TerminalKeeper(0)
         self._has_terminal = True
-        self._is_let_go = False
+        self._let_go_with: int | None = None
 
     def watch(self, numbers: set[signal.Signals]) -> int:
         """Pass signals on until the program has ended or goes on alone; returns the exit code."""
@@ -168,8 +168,8 @@ class Front:
             ready = select.select(sources, [], [])[0]
             if self._link in ready and not self._read():
                 sources.remove(self._link)
-            if self._is_let_go:
-                return 0
+            if self._let_go_with is not None:
+                return self._let_go_with
             if wake in ready:
                 for number in wake.taken():
                     self._pass_on(number)
@@ -203,8 +203,8 @@ class Front:
                 say(2, line.removeprefix(SAY).decode("unicode_escape").encode() + b"\n")
         elif line == RESTORE:
             self._keeper.restore()
-        elif line == LEAVE:
-            self._is_let_go = True
+        elif line.startswith(LEAVE):
+            self._let_go_with = int(line.removeprefix(LEAVE))
         elif line == STAY:
             self._has_terminal = False
             drop_terminal()
@@ -249,10 +249,10 @@ class Link:
         """Let the front write a text on the terminal."""
         self.tell(SAY + text.encode("unicode_escape"))
 
-    def let_go(self) -> None:
-        """Give the shell its terminal back: this process goes on alone."""
+    def let_go(self, code: int) -> None:
+        """Give the shell its terminal back, and an exit code: this process goes on alone."""
         die_with_parent(False)
-        self.tell(LEAVE)
+        self.tell(LEAVE + str(code).encode())
         self._connection.close()
 
     def die(self) -> NoReturn:

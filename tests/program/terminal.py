@@ -59,6 +59,7 @@ class Terminal:
         options: Options of the command behind the usual ones.
         environment: Variables to add; a value of None takes one away.
         command: Arguments instead of the console's own.
+        module: What is run.
         ignore_hangup: Whether SIGHUP is ignored, as under nohup.
     """
 
@@ -70,6 +71,7 @@ class Terminal:
         environment: Mapping[str, str | None] | None = None,
         command: tuple[str, ...] | None = None,
         ignore_hangup: bool = False,
+        module: str = "ctos_tui",
     ) -> None:
         self.output = b""
         self.config = config
@@ -81,7 +83,7 @@ class Terminal:
         self.settings = termios.tcgetattr(slave)
         arguments = command or ("--config", str(config), "--market", "synthetic:3", "--seed", "1", *options)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "ctos_tui", *arguments],
+            [sys.executable, "-m", module, *arguments],
             stdin=slave,
             stdout=slave,
             stderr=slave,

@@ -34,7 +34,7 @@ def venue(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         assert said[-1], "the emulator ended"
     _, _, files = "".join(said).partition("ctos.yaml:\n")
     config, _, accounts = files.partition("accounts.yaml (chmod 600):\n")
-    (tmp_path / "ctos.yaml").write_text(config)
+    (tmp_path / "ctos.yaml").write_text(f"{config}\non_stop: keep\n")
     keys = tmp_path / "accounts.yaml"
     keys.write_text(f'{accounts.rstrip()}\n    no_withdraw_confirmed: "2026-11-01"\n')
     keys.chmod(0o600)
