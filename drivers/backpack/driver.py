@@ -19,9 +19,9 @@ from drivers.backpack.symbols import arch
 from drivers.backpack.wire import BalanceEvent, Message, OrderEvent, PositionEvent, PrivateMessage, PublicMessage
 from drivers.backpack.ws import PrivateSocket, PublicSocket
 from drivers.transport.asking import asking
-from drivers.transport.line_decoder import understanding
 from drivers.transport.funding import FundingWatch, after_each_hour
 from drivers.transport.http import HttpClient
+from drivers.transport.line_decoder import understanding
 from drivers.transport.rate_limits import RateLimiter
 from drivers.transport.setup import VenueSetup
 from drivers.transport.thousands import coin_levels
