@@ -30,6 +30,9 @@ from engine.runtime.watchdog import SLOW_NS, HandlerTimeout, HandlerWatch
 if TYPE_CHECKING:
     from engine.runtime.execution import ExecutionEngine
 
+FAULTS = (Exception, HandlerTimeout, SystemExit, GeneratorExit)
+"""What a strategy's own code can raise: `sys.exit()` in it ends nobody but itself."""
+
 _MARKET_DATA = frozenset({"on_quote", "on_book", "on_trade"})
 MAX_EVENTS = 10_000
 """More in one go, and the instance is answering its own refusals without end."""
@@ -175,7 +178,7 @@ class StrategyInstance:
         self._queue.clear()
         try:
             self.strategy = self._create()
-        except Exception as error:
+        except FAULTS as error:
             raise CtosError(f"{self.name} cannot be made: {type(error).__name__}: {error}") from error
 
     def set_params(self, params: Params) -> None:
@@ -257,7 +260,7 @@ class StrategyInstance:
         except CtosError:
             self._undo()
             raise
-        except (Exception, HandlerTimeout) as error:
+        except FAULTS as error:
             self._fail(f"action {name}", error)
             raise CtosError(f"{self.name}: {name} failed: {type(error).__name__}: {error}") from error
         finally:
@@ -325,7 +328,7 @@ class StrategyInstance:
                 watch.end()
             if commands or name not in _MARKET_DATA:
                 self.memory = _encode(self.context.state)
-        except (Exception, HandlerTimeout) as error:
+        except FAULTS as error:
             self._fail(name, error)
             return None
         if watch.last_ns > SLOW_NS:

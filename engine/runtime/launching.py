@@ -33,7 +33,7 @@ def vetted(
         return strategy_class.limits(params, len(symbols))
     except CtosError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"{strategy_class.name} fails on its parameters: {type(error).__name__}: {error}") from error
 
 

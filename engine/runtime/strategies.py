@@ -375,7 +375,7 @@ class StrategyManager:
             )
         except CtosError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ConfigError(f"{strategy_class.name} cannot be made: {type(error).__name__}: {error}") from error
         if saved is not None:
             saved.apply_to(instance)
