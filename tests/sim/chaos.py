@@ -34,6 +34,7 @@ class Chaos:
         mean_s: Mean time between two faults.
         counts: Counts faults by kind.
         note: Takes down what is broken.
+        only: Names of the faults that happen; all when empty.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Chaos:
         mean_s: float,
         counts: Counter[str],
         note: Callable[[str], None],
+        only: tuple[str, ...] = (),
     ) -> None:
         self._emulator = emulator
         self._faults = emulator.faults
@@ -56,6 +58,7 @@ class Chaos:
         self._mean_s = mean_s
         self._counts = counts
         self._note = note
+        self._only = only
         self._ends_ns = 0
 
     async def play(self, until_ns: int) -> None:
@@ -81,6 +84,8 @@ class Chaos:
             (3, self._book_gap),
             (2 if self._wire.bans else 0, self._ban),
         ]
+        if self._only:
+            kinds = [(weight, kind) for weight, kind in kinds if kind.__name__.strip("_") in self._only]
         try:
             while True:
                 wait_s = self._rng.expovariate(1 / self._mean_s)

@@ -57,6 +57,8 @@ class Plan:
         crash_s: Mean time between two crashes.
         stranger_s: Mean time between two acts of somebody else on the account.
         halt: Chance of a halt in a round.
+        only: Names of the faults that happen; all when empty.
+        beside: What runs beside the bot; drawn by the seed when None.
     """
 
     seed: int = 1
@@ -67,6 +69,8 @@ class Plan:
     crash_s: float = 150.0
     stranger_s: float = 40.0
     halt: float = 0.3
+    only: tuple[str, ...] = ()
+    beside: Beside | None = None
 
 
 class _Requests(list[Seen]):
@@ -105,7 +109,7 @@ class World:
         config = PaperConfig(balances={quote: Decimal(200_000)}, latency_ms=1.0)
         self.emulator: Emulator = emulator_class(plan.venue)(clock=self._clock, config=config)
         listed = [i for i in self.emulator.instruments.values() if i.quote == quote]
-        self._beside = Beside.draw(self._rng.fork("beside"))
+        self._beside = plan.beside or Beside.draw(self._rng.fork("beside"))
         self._traded = [i for i in listed if i.is_perp and i.base in BASE_PRICES]
         if self._beside.spot:
             self._traded.append(next(i for i in listed if not i.is_perp and i.base in BASE_PRICES))
@@ -124,6 +128,7 @@ class World:
             plan.fault_s,
             self.result.faults,
             self._trace.note,
+            plan.only,
         )
         self._place = Place(
             loop,
@@ -166,6 +171,8 @@ class World:
         failed = next((task for task in (playing, work, beside) if task.done() and task.exception() is not None), None)
         for task in (playing, work, beside):
             task.cancel()
+        if not self._stopped.done():
+            self._stopped.set_result(None)
         if failed is not None:
             self._note_violation(f"the simulation failed: {failed.exception()!r}")
             for line in traceback.format_exception(failed.exception()):
@@ -301,13 +308,15 @@ class World:
         self._trace.note(f"VIOLATION {text}")
 
     def _violated(self, text: str) -> None:
-        self._note_violation(text)
+        """Note the first violation, which ends the run; what comes after the end is nobody's fault."""
         if not self._stopped.done():
+            self._note_violation(text)
             self._stopped.set_result(None)
 
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        if "connector" in context:
-            return  # a dead program closes nothing; the collector finds what it left whenever it likes
+        owner = OWNER.get()
+        if "connector" in context or (isinstance(owner, Life) and owner.clock.dead):
+            return  # a dead program closes nothing and says nothing; the collector finds what it left some time later
         if self._life is not None or "exception" in context:
             self._violated(f"{context.get('message')}: {context.get('exception')!r}")
 
