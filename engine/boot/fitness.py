@@ -51,15 +51,16 @@ class AccountFitness:
         refused = rights_obstacles(self._rights, self._entry, day_of(self._clock))
         if self._rights.withdraw and not refused:
             self.banner = f"the key of {self._entry.where} may withdraw; accepted until {self._entry.withdraw_ok_until}"
-        return [*found, *refused, *self._leverage_obstacles()]
+        return [*found, *refused, *await self._leverage_obstacles()]
 
-    def _leverage_obstacles(self) -> list[str]:
-        wanted = self._entry.leverage
-        if wanted is None or not self._driver.features.leverage:
+    async def _leverage_obstacles(self) -> list[str]:
+        """Return which perpetuals have another leverage than the file wants, as far as the venue allows that."""
+        if self._entry.leverage is None:
             return []
         found = []
         for symbol in self._perpetuals():
-            has = self._driver.leverage(symbol)
+            most = (await self._driver.exchange_limits(symbol)).max_leverage
+            has, wanted = self._driver.leverage(symbol), min(self._entry.leverage, most)
             if has != wanted:
                 state = "not known" if has is None else f"{has.normalize():f}"
                 found.append(
