@@ -260,6 +260,7 @@ class Terminal:
         for descriptor in (self.master, self._slave):
             if descriptor >= 0:
                 os.close(descriptor)
+        self.master = self._slave = -1
 
 
 def _take_terminal(ignore_hangup: bool) -> None:
