@@ -23,6 +23,7 @@ from engine.runtime.anomalies import Anomaly
 from engine.runtime.correction import PROPOSAL
 from engine.runtime.events import HandActed
 from engine.runtime.fills import BookedFill
+from engine.runtime.net_exposure import CoinExposure, net_exposure
 from engine.runtime.portfolio import PositionRow
 from engine.runtime.proc import Probe
 from engine.runtime.readings import figure
@@ -161,6 +162,10 @@ class LocalPort:
     def balances(self) -> list[Balance]:
         """Return the wallets."""
         return self._engine.portfolio.balances()
+
+    def exposures(self) -> list[CoinExposure]:
+        """Return what is held of each coin, long against short, largest net first."""
+        return net_exposure([(self.account.venue, self._engine.portfolio)])
 
     def limits(self) -> list[LimitUse]:
         """Return how much of each limit is used."""

@@ -22,6 +22,7 @@ from engine.kernel.orders import Order
 from engine.kernel.strategy import Params, StopPolicy, Strategy
 from engine.runtime.accounts import Account
 from engine.runtime.fills import BookedFill
+from engine.runtime.net_exposure import CoinExposure
 from engine.runtime.portfolio import PositionRow
 from engine.runtime.risk.view import LimitUse
 from engine.runtime.trading_state import TradingStatus
@@ -213,6 +214,9 @@ class Port(Protocol):
 
     def balances(self) -> list[Balance]:
         """Return the wallets."""
+
+    def exposures(self) -> list[CoinExposure]:
+        """Return what is held of each coin, long against short, largest net first."""
 
     def limits(self) -> list[LimitUse]:
         """Return how much of each limit is used."""

@@ -24,7 +24,7 @@ class AccountPane(Pane):
         """Show the account of now."""
         port = self.host.port
         account = port.account
-        rows = [*self._worth(), *self._wallets(), *self._limits(), *self._health()]
+        rows = [*self._worth(), *self._coins(), *self._wallets(), *self._limits(), *self._health()]
         info = ((f"{account.venue}·{account.name}#{account.index}", "label"), (port.market_label, "dim"))
         self.set_rows(rows, info)
 
@@ -48,6 +48,22 @@ class AccountPane(Pane):
                 (fixed(figures.net, 0, sign=True), signed_role(figures.net)),
             ),
             self._line("lev", "leverage", (leverage, "text")),
+        ]
+
+    def _coins(self) -> list[Row]:
+        """Show coins that are long in one instrument and short in another: there the sum of positions misleads."""
+        return [
+            self._line(
+                f"coin {coin.coin}",
+                f"net {coin.coin}",
+                (fixed(coin.net, 0, sign=True), signed_role(coin.net)),
+                ("  long ", "dim"),
+                (money(coin.long, digits=0), "text"),
+                ("  short ", "dim"),
+                (money(coin.short, digits=0), "text"),
+            )
+            for coin in self.host.port.exposures()
+            if coin.is_hedged
         ]
 
     def _wallets(self) -> list[Row]:

@@ -247,6 +247,16 @@ class Portfolio:
         profit, anchor = self.profit(), self._books.anchor
         return None if profit is None or anchor is None else profit - anchor.profit
 
+    def coin_values(self) -> list[tuple[str, Decimal]]:
+        """Return (coin, signed USD) of every position; what has no price counts at its entry price."""
+        found = []
+        for symbol, total in self._books.totals.items():
+            instrument = self._market.instruments.get(symbol)
+            if total.quantity:
+                coin = instrument.base if instrument is not None else symbol.partition("-")[0]
+                found.append((coin, self._value(symbol, total)))
+        return found
+
     def gross_notional(self) -> Decimal:
         """Return the sum of the sizes of all positions; what has no price counts at its entry price."""
         return sum((abs(value) for value in self._signed_notionals()), ZERO)

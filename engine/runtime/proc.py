@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from engine.io.logs import iso_time
 from engine.kernel.clock import NS_PER_MS, NS_PER_S
 from engine.kernel.links import LinkState, LinkStatus
 from engine.kernel.market import BookUpdate, FundingRate, MarkPrice, Quote, Ticker, Trade
@@ -264,7 +265,9 @@ class Probe:
 
 def _trading(engine: ExecutionEngine) -> Part:
     levels = {TradingMode.ARMED: GOOD, TradingMode.DISARMED: WARN, TradingMode.REDUCE_ONLY: WARN}
-    return Part("trading", levels.get(engine.trading.mode, DANGER), engine.trading.describe())
+    since_ns = engine.trading.status.since_ns
+    since = f", since {iso_time(since_ns)}" if since_ns else ""
+    return Part("trading", levels.get(engine.trading.mode, DANGER), f"{engine.trading.describe()}{since}")
 
 
 def _market(streams: tuple[StreamAge, ...]) -> Part:

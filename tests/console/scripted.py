@@ -87,6 +87,7 @@ class ScriptedPort:
         self.stale: set[str] = set()
         self.status = TradingStatus()
         self.hand_until_ns = 0
+        self.coins: list = []
         self.orders: list[Order] = []
         self.booked: list[BookedFill] = []
         self.held: dict[str, tuple[Decimal, Decimal]] = {}
@@ -264,6 +265,9 @@ class ScriptedPort:
             Balance("USDC", D(10000), D(10000)),
             Balance("USDT", D("10200.35"), D("9120.10"), D("1080.25")),
         ]
+
+    def exposures(self):
+        return list(self.coins)
 
     def limits(self) -> list[LimitUse]:
         gross = self.figures().gross

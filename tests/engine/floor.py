@@ -109,7 +109,8 @@ class Floor:
 
     def admit(self, *names: str, **params: Any) -> None:
         """Put roomy limits for instances in force."""
-        roomy = {"max_notional_usd": d(1_000_000), "max_order_usd": d(1_000_000), "max_cmds_per_min": 600}
+        notional = params.get("max_notional_usd", d(1_000_000))
+        roomy = {"max_notional_usd": notional, "max_order_usd": notional, "max_cmds_per_min": 600}
         for name in names:
             self.engine.risk.admit(name, RiskParams(**{**roomy, **params}), Decimal(1_000_000))
 

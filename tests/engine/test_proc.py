@@ -85,7 +85,7 @@ def test_what_is_wrong_is_named(floor: Floor):
     floor.run(20)
     floor.engine.disarm("ann")
     view = probe.view()
-    assert part(view, "trading") == ("warn", "trading is disarmed by ann")
+    assert part(view, "trading") == ("warn", "trading is disarmed by ann, since 2023-11-14T22:13:40.421Z")
     assert part(view, "data")[0] == "warn" and "stale" in part(view, "data")[1]
     assert part(view, "loop")[0] == "warn"
     lag = LoopLag(2001.0, 3000.0)
