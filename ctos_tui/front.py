@@ -163,7 +163,7 @@ class Front:
         for number in _STOPS:
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
-        sources: list[object] = [wake, self._link]
+        sources: list[WakeUp | socket.socket] = [wake, self._link]
         while True:
             ready = select.select(sources, [], [])[0]
             if self._link in ready and not self._read():
@@ -171,8 +171,8 @@ class Front:
             if self._let_go_with is not None:
                 return self._let_go_with
             if wake in ready:
-                for number in wake.taken():
-                    self._pass_on(number)
+                for signalled in wake.taken():
+                    self._pass_on(signalled)
                 ended, status = os.waitpid(self._child, os.WNOHANG)
                 if ended:
                     return self._farewell(status)

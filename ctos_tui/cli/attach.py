@@ -66,14 +66,15 @@ class _Attached:
             wake.watch(number)
         for number in (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
             signal.signal(number, signal.SIG_IGN)
-        number = client.send(ATTACH, Attach(_where(), drawing_variables()), fds=[0, 2])
+        asked = client.send(ATTACH, Attach(_where(), drawing_variables()), fds=[0, 2])
+        sources: list[WakeUp | ControlClient] = [wake, client]
         try:
             while True:
-                ready = select.select([wake, client], [], [])[0]
+                ready = select.select(sources, [], [])[0]
                 if wake in ready and not self._tell(wake.taken()):
                     return 128 + signal.SIGHUP
                 while (reply := client.read(0)) is not None:
-                    if reply.number != number:
+                    if reply.number != asked:
                         continue
                     if not reply.more:
                         return self._part(msgspec.json.decode(reply.body, type=Bye))

@@ -124,8 +124,8 @@ class QuitQuestion(Question):
         """Stay, leave or detach."""
         if key == "detach":
             self.host.detach()
-        elif key == "cancel" or key == "keep":
-            self.host.quit(key)
+        elif key in _OTHER:
+            self.host.quit("cancel" if key == "cancel" else "keep")
 
 
 def _effect(host: Host, policy: OnStop) -> str:

@@ -91,16 +91,12 @@ async def wind_down(system: System, policy: OnStop, hurry: asyncio.Event, limit_
         await _confirmed(system, asked, hurry, limit_s)
     engine.works.sleep()
     engine.desk.is_frozen = True
-    gone, open_ = [], []
-    for client_id in asked:
-        order = tracker.get(client_id)
-        if order is not None:
-            (open_ if order.is_open else gone).append(order)
+    told = [order for client_id in asked if (order := tracker.get(client_id)) is not None]
     kept = [order for order in tracker.working() if order.client_id not in set(asked) and not order.external]
     report = StopReport(
         policy,
-        tuple(gone),
-        tuple(open_),
+        tuple(order for order in told if not order.is_open),
+        tuple(order for order in told if order.is_open),
         tuple(order for order in kept if not order.held),
         tuple(order for order in kept if order.held),
         sum(1 for row in engine.portfolio.positions() if row.quantity),
