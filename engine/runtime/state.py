@@ -237,8 +237,7 @@ class EngineState:
             if order is not None:
                 self.event_seq[order.instance] = seq
                 if order.external and order.reported_filled > order.filled:
-                    early = self.books.fills.of_venue_order(order.symbol, order.venue_order_id)
-                    self.tracker.take_early(order, early, ts_ns)
+                    self._take_unbooked(order, ts_ns)
             return Effect(order, None)
         if isinstance(record, Trading):
             self.trading = record.body
@@ -261,6 +260,14 @@ class EngineState:
         elif order is not None:
             self.event_seq[order.instance] = seq
         return Effect(order, booked)
+
+    def _take_unbooked(self, order: Order, ts_ns: int) -> None:
+        """Count what somebody else's order filled before the venue told of it, or before the first start."""
+        if order.venue_ts <= self.adopted_until:
+            order.filled = order.reported_filled  # part of what was taken over: no execution follows
+        else:
+            early = self.books.fills.of_venue_order(order.symbol, order.venue_order_id)
+            self.tracker.take_early(order, early, ts_ns)
 
 
 def checkpoint_of(account: str, body: dict[str, Any]) -> Checkpoint:

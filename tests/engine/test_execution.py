@@ -27,6 +27,7 @@ from engine.kernel.market import Quote
 from engine.kernel.orders import Fill, OrderState, OrderType, OrderUpdate, Pending
 from engine.kernel.syscalls import VenueFeatures
 from engine.runtime.events import CommandRefused, FillBooked, OrderChanged
+from engine.runtime.records import Reconciled
 from engine.runtime.sizing import market_cap, size_for_amount
 from engine.runtime.state import EngineState
 from engine.runtime.state_digest import state_digest
@@ -508,6 +509,15 @@ def test_e14_a_trade_id_that_is_used_again_on_another_symbol_is_another_trade(fl
         floor.engine.booking.on_event(fill)
     assert floor.ledger(symbol=PERP) == 1 == floor.ledger(symbol=SPOT)
     assert len(floor.fills()) == 2 and "fill_conflict" not in floor.alarms()
+
+
+def test_e16_fills_of_others_before_the_first_start_are_not_waited_for(floor: Floor):
+    floor.engine.core.write(Reconciled(10, 5))
+    foreign = OrderUpdate("", "v8", PERP, BUY, LIMIT, OrderState.FILLED, d(2), d(99), d(2), 5)
+    floor.engine.booking.on_update(foreign)
+    (order,) = floor.engine.tracker.recent()
+    assert order.external and order.filled == order.reported_filled == 2
+    assert floor.ledger() == 0, "the position it made was taken over as a whole"
 
 
 def test_an_order_without_arming_is_refused_and_reductions_by_hand_pass(floor: Floor):

@@ -202,7 +202,8 @@ class World:
     async def _round(self, rng: Rng) -> None:
         """Trade among faults for a while, then compare everything in quiet."""
         until_ns = self._clock.now_ns() + int(FAULTS_S * NS_PER_S)
-        self._stranger.idle = not self._beside.stranger
+        # What he does before the engine has seen the account once is taken over as a whole, not booked by executions.
+        self._stranger.idle = not self._beside.stranger or not self.result.rounds
         chaos = self._loop.create_task(self._chaos.play(until_ns))
         halt_ns = (
             self._clock.now_ns() + int(rng.uniform(0, FAULTS_S) * NS_PER_S) if rng.random() < self._plan.halt else 0
