@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from drivers.paper.markets.synthetic import SyntheticMarket
 from engine.boot.system import running
-from engine.kernel.clock import NS_PER_S, LoopClock
-from tests.boot.conftest import home  # noqa: F401  # the fixture
+from engine.kernel.clock import NS_PER_S
 from tests.boot.test_emulated_venues import configure
 from tests.storage.mortal import until
-from tests.venues.emulators.__main__ import emulator_class
 from tests.venues.emulators.core import Emulator
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-async def emulator(request: pytest.FixtureRequest) -> AsyncIterator[Emulator]:
-    clock = LoopClock(asyncio.get_running_loop())
-    async with emulator_class(request.param)(market=SyntheticMarket(3, clock.now_ns()), clock=clock) as running_one:
-        yield running_one
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +83,7 @@ async def check(emulator: Emulator, folder: Path, lives: Lives) -> None:
 async def test_p01_killed_at_every_boundary_of_the_way_of_an_order(
     emulator: Emulator,
     stride: int,
-    home: Path,  # noqa: F811
+    home: Path,
 ) -> None:
     configure(home, emulator)
     process = await asyncio.create_subprocess_exec(
