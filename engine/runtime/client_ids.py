@@ -58,6 +58,7 @@ class ClientIds:
     """
 
     def __init__(self, installation: str, epoch: str, next_sequence: int, reserve: Callable[[int], None]) -> None:
+        self._installation = installation
         self._prefix = installation + epoch
         self._next = next_sequence
         self._reserved = next_sequence
@@ -84,6 +85,14 @@ class ClientIds:
         """Return a new client id of an instance."""
         code = self._codes.get(instance) or self.register(instance)
         return f"{self._prefix}{code}{purpose.value}{base36(self._take(), _SEQUENCE_LENGTH)}"
+
+    def learn(self, client_id: str) -> None:
+        """Go on behind a number that the venue has seen from us and the state does not know of: it is an old backup."""
+        number = client_id[2 * _PREFIX_LENGTH + CODE_LENGTH + 1 :]
+        if purpose_of(client_id) is None or not client_id.startswith(self._installation):
+            return
+        if all(char in DIGITS for char in number):
+            self._next = max(self._next, int(number, 36) + 1)
 
     def new_handle(self, instance: str) -> str:
         """Return a new handle for a piece of work; it never looks like a client id."""

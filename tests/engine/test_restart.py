@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,25 @@ def test_ids_are_never_used_twice_not_even_with_an_old_backup(tmp_path: Path):
     second = floor.restart(tmp_path)
     third = second.engine.new_client_id("grid")
     assert first != third and first[:2] == third[:2] and int(third[10:], 36) > int(first[10:], 36)
+
+
+def test_d09_numbers_go_on_behind_those_that_the_venue_has_seen(tmp_path: Path):
+    floor = Floor(tmp_path / "one")
+    floor.print(100.0)
+    floor.journal.flush()
+    (tmp_path / "two").mkdir()
+    shutil.copy(tmp_path / "one" / "ctos.db", tmp_path / "two" / "ctos.db")
+    shutil.copy(tmp_path / "one" / "ctos.db-wal", tmp_path / "two" / "ctos.db-wal")
+    for _ in range(1500):
+        floor.engine.new_client_id("grid")
+    newest = floor.order(BUY, 1, 99)
+    after = Floor(tmp_path / "two", MemoryStore(floor.store.state))
+    [adopted] = after.engine.tracker.working()
+    assert adopted.client_id == newest.client_id and adopted.external
+    fresh = after.engine.new_client_id("grid")
+    assert int(fresh[10:], 36) > int(newest.client_id[10:], 36) > 1500
+    floor.journal.close()
+    after.journal.close()
 
 
 @dataclass

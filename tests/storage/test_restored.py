@@ -114,6 +114,8 @@ async def test_p16_d09_what_the_state_does_not_know_is_found_at_the_venue_and_no
         await quoted(system)
         mine = [await take(system, symbol, "0.01"), await rest(system, symbol, "0.985")]
         assert not before & set(mine)
+        known = [int(cid[10:], 36) for cid in before if cid.startswith(mine[0][:2])]
+        assert not known or int(mine[0][10:], 36) > max(known), "numbers go on behind those that the venue has seen"
         assert agrees(system, emulator, symbol)
     finally:
         await system.stop()
