@@ -53,11 +53,11 @@ class Anomalies(Pane):
         mark, role = SEVERITY.get(row.severity, ("·", "label"))
         if row.acknowledged or not row.active:
             role = "dim"
-        seen = " ✓" if row.acknowledged else ""
-        if row.muted:
-            seen += f" quiet until {utc_time(row.muted_until_ms)}"
+        seen = "✓ " if row.acknowledged else ""
         if row.decision:
-            seen += " · decide with e"
+            seen += "decide: e · "
+        if row.muted:
+            seen += f"quiet until {utc_time(row.muted_until_ms)} · "
         return [
             (row.id, role if role == "dim" else "label"),
             (utc_time(row.ts_ms), "dim"),
@@ -68,7 +68,7 @@ class Anomalies(Pane):
                 "text",
             ),
             (str(row.count) if row.count > 1 else "", "label"),
-            (clean(row.text) + seen, "text" if role != "dim" else "dim"),
+            (seen + clean(row.text), "text" if role != "dim" else "dim"),
         ]
 
     def actions(self) -> Actions:

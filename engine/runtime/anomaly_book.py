@@ -134,6 +134,8 @@ class AnomalyBook:
         for anomaly in anomalies:
             self._all.append(anomaly)
             self._last[anomaly.key] = anomaly
+            if anomaly.muted_until_ms:
+                self._muted[anomaly.key] = anomaly.muted_until_ms
             self._number = max(self._number, int(anomaly.id))
             if anomaly.is_active:
                 self._active[anomaly.key] = anomaly
