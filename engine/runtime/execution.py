@@ -159,8 +159,8 @@ class ExecutionEngine:
         finally:
             listening()
         self._account_stream = self.driver.subscribe_account(self.booking.on_event)
-        for told in (*truth.orders, *truth.fills):
-            self._ids.learn(told.client_id)
+        for client_id in [*(order.client_id for order in truth.orders), *(fill.client_id for fill in truth.fills)]:
+            self._ids.learn(client_id)
         self.reconciler.take_first(truth)
         core.obstacles = await core.check_account()
         for event in early:
