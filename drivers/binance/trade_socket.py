@@ -15,6 +15,7 @@ from drivers.binance.errors import banned_until_ms, refusal
 from drivers.binance.rest import Rest
 from drivers.binance.signer import Params, signed_params
 from drivers.binance.wire import Refusal
+from drivers.transport.http import ORDER_START_S
 from drivers.transport.rate_limits import Urgency
 from drivers.transport.websocket import Send
 from engine.kernel.clock import NS_PER_S, Clock
@@ -92,7 +93,8 @@ class SocketCalls:
     ) -> T:
         cost = self._rest.cost(weight, is_counted)
         if not self._rest.limiter.try_acquire(cost, urgency):
-            await self._rest.limiter.acquire(cost, urgency, self._clock.now_ns() + int(ANSWER_S * NS_PER_S))
+            wait_s = ORDER_START_S if urgency is Urgency.ORDER else ANSWER_S
+            await self._rest.limiter.acquire(cost, urgency, self._clock.now_ns() + int(wait_s * NS_PER_S))
         what, is_order = method, urgency is Urgency.ORDER
         if is_order:
             ask_permit()
