@@ -51,6 +51,7 @@ def instrument_of(market: Market, account: RestAccount | None) -> Instrument:
         funding_period_h=_period_h(market) if is_perp else 0,
         native=listing.native,
         status=_STATUS_OF.get(market.orderBookState, InstrumentStatus.SUSPENDED),
+        max_quantity=quantity.maxQuantity * by if quantity.maxQuantity else None,
     )
 
 

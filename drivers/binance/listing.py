@@ -73,6 +73,7 @@ def _instrument(row: SymbolRow, kind: InstrumentKind, periods: Mapping[str, int]
         funding_period_h=periods.get(row.symbol, usual_h) if is_perp else 0,
         native=row.symbol,
         status=_status(row.status),
+        max_quantity=lot.maxQty.normalize() * many or None,
     )
 
 

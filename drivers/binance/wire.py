@@ -41,6 +41,7 @@ class FilterRow(Struct):
     tickSize: Decimal = ZERO
     stepSize: Decimal = ZERO
     minQty: Decimal = ZERO
+    maxQty: Decimal = ZERO
     notional: Decimal = ZERO
     minNotional: Decimal = ZERO
 

@@ -169,6 +169,7 @@ def read_instrument(row: InstrumentRow) -> tuple[Instrument, Contract]:
         tick=Decimal(row.tickSz),
         lot=Decimal(row.lotSz),
         minimum=Decimal(row.minSz),
+        largest=Decimal(row.maxLmtSz) if row.maxLmtSz else None,
         leverage=Decimal(row.lever or "1"),
         settle=row.settleCcy,
         status=_STATUS.get(row.state, InstrumentStatus.SUSPENDED),
@@ -185,6 +186,7 @@ def _instrument(
     leverage: Decimal,
     settle: str = "",
     status: InstrumentStatus = InstrumentStatus.TRADING,
+    largest: Decimal | None = None,
 ) -> Instrument:
     perp = listing.kind is InstrumentKind.PERP
     fees = arch().fees[listing.kind.value]
@@ -205,4 +207,5 @@ def _instrument(
         funding_period_h=arch().extra["funding_period_h"] if perp else 0,
         native=listing.native,
         status=status,
+        max_quantity=largest * coins if largest else None,
     )

@@ -116,6 +116,7 @@ class InstrumentRow(Struct):
     tickSz: str = ""
     lotSz: str = ""
     minSz: str = ""
+    maxLmtSz: str = ""
     ctVal: str = ""
     ctMult: str = ""
     ctValCcy: str = ""

@@ -72,6 +72,7 @@ class Instrument:
         funding_period_h: Hours between funding payments (0 for spot).
         native: The venue's own name.
         status: Whether orders are accepted.
+        max_quantity: Largest order, in base coins; None where the venue names none.
     """
 
     symbol: str
@@ -93,6 +94,7 @@ class Instrument:
     funding_period_h: int = 8
     native: str = ""
     status: InstrumentStatus = InstrumentStatus.TRADING
+    max_quantity: Decimal | None = None
     price_places: int = field(init=False)
     quantity_places: int = field(init=False)
 

@@ -135,7 +135,7 @@ class Flattener:
         if price is not None:
             most = self._core.account.limits.max_order_usd / (price * self._core.fx(instrument.quote))
             quantity = min(quantity, max(most, instrument.minimum_order_quantity(price)))
-        return instrument.floor_quantity(quantity)
+        return instrument.floor_quantity(min(quantity, instrument.max_quantity or quantity))
 
     def _judge(self, closing: _Closing, held: Decimal, order: Order | None) -> None:
         """Count a round without progress."""

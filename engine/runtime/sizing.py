@@ -55,6 +55,10 @@ def check_terms(
     if instrument.status is not InstrumentStatus.TRADING:
         raise InvalidOrder(f"{symbol} is {instrument.status.value}: it takes no orders now")
     check_quantity_step(instrument, quantity)
+    largest = instrument.max_quantity
+    if largest is not None and quantity > largest:
+        most = f"{largest:f} {instrument.base}"
+        raise InvalidOrder(f"{symbol}: quantity {quantity} is more than one order may have; {most} would do")
     if type.has_price and price is None:
         raise InvalidOrder(f"a {type.value} order of {symbol} needs a price")
     if not type.has_price and type is not OrderType.MARKET and price is not None:

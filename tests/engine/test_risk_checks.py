@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from engine.io.config import Config, Paths, load_config
-from engine.kernel.errors import CtosError, RiskConfigConflict, RiskReject
+from engine.kernel.errors import CtosError, InvalidOrder, RiskConfigConflict, RiskReject
 from engine.kernel.instruments import InstrumentKind
 from engine.kernel.orders import OrderType, Side
 from engine.kernel.strategy import RiskParams
 from engine.runtime.accounts import MANUAL, AccountLimits
 from engine.runtime.risk.limits import instance_limits
+from tests.engine.floor import Floor
 from tests.engine.risk_view import BTC, Gate, d
+from tests.paper.venue import instruments
 
 ROOMY = {"max_notional_usd": d(10_000), "max_order_usd": d(5_000)}
 """What most checks need to be reached."""
@@ -95,6 +97,20 @@ def test_the_first_orders_and_small_ones_may_have_any_size():
     for number in range(6):
         small.send(quantity="0.001", price=99 - number)
     small.send(quantity=4, price=90)
+
+
+def test_an_order_larger_than_the_venue_takes_is_refused_and_flattened_in_parts(tmp_path: Path):
+    listed = [replace(instrument, max_quantity=d(2)) for instrument in instruments()]
+    floor = Floor(tmp_path, listed=listed)
+    floor.print(100.0)
+    with pytest.raises(InvalidOrder, match=r"2\.001 is more than one order may have; 2 TST would do"):
+        floor.submit(Side.BUY, "2.001", 99)
+    for _ in range(3):
+        floor.order(Side.BUY, 2, type=OrderType.MARKET)
+        floor.run(1.1)
+    floor.engine.flatten_all("operator")
+    floor.run(5)
+    assert floor.venue_quantity() == 0 and len(floor.fills()) == 6
 
 
 def config_file(folder: Path) -> Path:
