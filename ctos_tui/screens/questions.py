@@ -13,6 +13,7 @@ from engine.io.settings import OnStop
 from engine.kernel.strategy import StopPolicy
 from engine.runtime.accounts import Mode
 
+_SHORT: Final[dict[OnStop, str]] = {"keep": "resting orders stay", "cancel": "all but protective stops"}
 _OTHER: Final[dict[OnStop, OnStop]] = {"keep": "cancel", "cancel": "keep"}
 
 
@@ -115,9 +116,9 @@ class QuitQuestion(Question):
         words = {"keep": "Keep orders and leave", "cancel": "Cancel orders and leave"}
         return [
             ("stay", "Stay", "go on"),
-            (policy, "Leave", _effect(self.host, policy)),
-            (other, words[other], _effect(self.host, other)),
-            ("detach", "Detach", "engine and strategies go on without a screen; ctos-tui attach"),
+            (policy, "Leave", _SHORT[policy]),
+            (other, words[other], _SHORT[other]),
+            ("detach", "Detach", "strategies trade on"),
         ]
 
     def chosen(self, key: str) -> None:

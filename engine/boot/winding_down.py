@@ -30,6 +30,7 @@ class StopReport:
         kept: Those that go on resting at the venue.
         held: Stops that only this program would have sent.
         positions: How many positions stay open.
+        is_paper: Whether the market stands still for this account while the program is stopped.
         is_needed: Whether the system had started, so that there is something to tell.
     """
 
@@ -39,16 +40,18 @@ class StopReport:
     kept: tuple[Order, ...] = ()
     held: tuple[Order, ...] = ()
     positions: int = 0
+    is_paper: bool = False
     is_needed: bool = True
 
     @property
     def lines(self) -> list[str]:
         """Return the report for people, one fact a line."""
+        meanwhile = "on paper, until the next start" if self.is_paper else "at the venue and can fill meanwhile"
         lines = [f"stopped with on_stop: {self.policy}"]
         for orders, what in (
             (self.cancelled, "cancelled"),
             (self.unconfirmed, "NOT CONFIRMED cancelled, may still rest: look at the venue, or start again"),
-            (self.kept, "rests at the venue and can fill meanwhile"),
+            (self.kept, f"rests {meanwhile}"),
             (self.held, "does not work while this program is stopped: the venue does not know this stop"),
         ):
             lines += [f"  {_words(order)}: {what}" for order in orders]
@@ -56,7 +59,9 @@ class StopReport:
             lines.append("  no order rests")
         if self.positions:
             some = "position stays" if self.positions == 1 else "positions stay"
-            lines.append(f"  {self.positions} {some} open, and nobody watches while this program is stopped")
+            lines.append(
+                f"  {self.positions} {some} open" + ("" if self.is_paper else ", and nobody watches meanwhile")
+            )
         return lines
 
 
@@ -100,6 +105,7 @@ async def wind_down(system: System, policy: OnStop, hurry: asyncio.Event, limit_
         tuple(order for order in kept if not order.held),
         tuple(order for order in kept if order.held),
         sum(1 for row in engine.portfolio.positions() if row.quantity),
+        is_paper=not system.choice.is_live,
     )
     engine.oplog("ProgramStop", policy=policy, det="; ".join(line.strip() for line in report.lines))
     return report
