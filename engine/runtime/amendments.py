@@ -42,7 +42,8 @@ class Amendments:
         resolver: Looks for orders whose state is not known.
         reductions: Caps reduce-only orders.
         cancel: Cancels an order.
-        permit: Called at the last line before the wire; raises when an amendment must not leave any more.
+        permit: Called at the last line before the wire with the client id and the deadline (engine time); raises when an
+            amendment must not leave any more.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Amendments:
         resolver: Resolver,
         reductions: Reductions,
         cancel: Callable[[str], None],
-        permit: Callable[[str], None],
+        permit: Callable[[str, int], None],
     ) -> None:
         self._core = core
         self._booking = booking
@@ -158,7 +159,7 @@ class Amendments:
         except TradingHalted as error:
             core.change(Declined(client_id, f"not amended: {error}", type(error).__name__))
             return
-        with under(partial(self._permit, client_id)):
+        with under(partial(self._permit, client_id, self._core.clock.now_ns() + DEADLINE_NS)):
             core.gateway.amend(client_id, order.symbol, price, quantity, partial(self._amended, client_id))
 
     def _amended(self, client_id: str, outcome: OrderUpdate | CtosError) -> None:

@@ -235,13 +235,15 @@ class OrderCommands:
         else:
             self._send(order, order.type)
 
-    def permit(self, client_id: str) -> None:
+    def permit(self, client_id: str, deadline_ns: int) -> None:
         """Let an order or amendment leave for the venue, asked at the last line before the wire, or keep it back.
 
         Raises:
-            NotSent: It is being cancelled, or is done.
+            NotSent: It is being cancelled, is done, or waited past its deadline: what it was decided on is gone.
             TradingHalted: The gate has closed since it was decided.
         """
+        if self._core.clock.now_ns() > deadline_ns:
+            raise NotSent(f"{client_id} could not leave within {DEADLINE_NS // NS_PER_S} s")
         order = self._core.tracker.get(client_id)
         if order is None or not order.is_open or order.pending is Pending.CANCEL:
             raise NotSent(f"{client_id} was taken back before it was sent")
@@ -294,7 +296,8 @@ class OrderCommands:
             place()
 
     def _place(self, request: OrderRequest) -> None:
-        with under(partial(self.permit, request.client_id)):
+        deadline_ns = self._core.clock.now_ns() + DEADLINE_NS
+        with under(partial(self.permit, request.client_id, deadline_ns)):
             self._core.gateway.place(request, partial(self._placed, request.client_id))
 
     def _placed(self, client_id: str, outcome: OrderUpdate | CtosError) -> None:
