@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from drivers.paper.driver import PaperDriver
@@ -24,6 +25,7 @@ from engine.io.files import make_private_dir
 from engine.io.journal import Journal
 from engine.io.lock import StateLock
 from engine.io.logs import AccountLogs
+from engine.io.memory_floor import MemoryFloor
 from engine.io.private import check_state_folder, forbid_dumps
 from engine.io.secrets import process_redactor
 from engine.io.space import LOW_BYTES, Space, SpaceGuard
@@ -147,6 +149,7 @@ class System:
         self._account_fit = self.engine.core.check_account
         self.engine.core.check_account = self._obstacles
         self.space = SpaceGuard(paths.state, self.clock, self.writer, self._on_space)
+        self.memory = MemoryFloor(self.clock, self.writer, partial(self.engine.conditions.report, "memory"))
         self.manager = StrategyManager(
             self.engine,
             self.bars,
@@ -205,6 +208,7 @@ class System:
         self.manager.start_restored()
         self.monitor.start_position_monitoring()
         self.space.start()
+        self.memory.start()
         if self.fitness is not None and self.fitness.banner:
             self.monitor.raise_anomaly(_KEY_RIGHTS, "", "", "", "", self.fitness.banner)
         elif self.fitness is not None:
@@ -285,6 +289,7 @@ class System:
         try:
             self.manager.save_all()
             self.space.stop()
+            self.memory.stop()
             self.monitor.stop_position_monitoring()
             self.shell.close()
             self.bars.close()
