@@ -260,3 +260,15 @@ def test_a_mark_that_appears_while_a_halt_is_released_stays(tmp_path: Path) -> N
     site.mark.watch()
     site.floor.clock.advance(1)
     assert site.engine.trading.status.who == "bob pid 8"
+
+
+def test_the_mark_of_another_account_halts_once_and_stays(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.mark.watch()
+    site.mark.path.write_bytes(msgspec.json.encode({"account": "okx:other", "who": "ann", "when": "", "why": "odd"}))
+    site.floor.clock.advance(1)
+    assert site.engine.trading.mode is TradingMode.HALTED
+    site.engine.rearm("bob", "that is another account")
+    site.floor.clock.advance(3)
+    assert site.engine.trading.mode is not TradingMode.HALTED
+    assert site.mark.path.exists()

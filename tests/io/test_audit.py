@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -97,6 +98,20 @@ def test_x15_every_edit_is_found_and_the_new_chain_names_it(path: Path, edit, li
     assert (begun["act"], begun["details"]["after"], armed["act"]) == ("chain_begun", aside.name, "arm")
     assert f"line {line}" in begun["details"]["fault"]
     assert verify(path, again.written[-1]).seq == 2
+
+
+def test_a_record_made_up_with_a_right_hash_does_not_fit(path: Path) -> None:
+    lines = path.read_text().splitlines(keepends=True)
+    made_up = json.loads(lines[2])
+    del made_up["hash"]
+    made_up["who"] = "bob"
+    body = json.dumps(made_up, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    made_up["hash"] = hashlib.sha256(body.encode()).hexdigest()
+    lines[2] = json.dumps(made_up) + "\n"
+    path.write_text("".join(lines))
+    with pytest.raises(BrokenChain, match="does not follow record 3") as caught:
+        verify(path)
+    assert caught.value.line == 4
 
 
 def test_a_chain_written_anew_does_not_pass_for_the_one_remembered(path: Path, tmp_path: Path) -> None:

@@ -239,6 +239,7 @@ def test_file_descriptors_arrive_and_never_leak(service: Service, tmp_path: Path
 def test_p09_a_client_that_does_not_read_is_dropped_and_holds_nobody_up(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(control_socket, "STALL_S", 1000)
     raw = Raw(service.folder)
     raw.socket.sendall(raw.request(kind="flood"))
     service.until(lambda: not service.server._peers)

@@ -11,6 +11,9 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
+import engine.io.loop_watch as loop_watch
 from engine.io.loop_watch import IDLE, UNKNOWN, LoopWatch, place_of
 from engine.io.writer import WriterThread
 from engine.kernel.errors import CtosError, StorageError
@@ -48,14 +51,22 @@ async def watched(path: Path, hold_s: float) -> tuple[list[tuple[float, str]], l
 
 async def test_p15_a_held_loop_is_told_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "logs" / "held.log"
-    path.parent.mkdir()
-    old = f"Thread {threading.get_ident():#x} (most recent call first):"
-    path.write_text(f'Timeout (0:00:01)!\n{old}\n  File "/of/an/earlier/run.py", line 1 in run\n')
     told, errors, largest_s = await watched(path, 1.6)
     ((late_s, place),) = told
     assert place == f"in hold_the_loop, {__file__}:{HELD_AT}"
     assert 1.0 < late_s < 5
     assert largest_s == late_s and not errors
+
+
+async def test_stacks_of_an_earlier_hold_are_not_taken_for_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "held.log"
+    old = f"Thread {threading.get_ident():#x} (most recent call first):"
+    path.write_text(f'Timeout (0:00:01)!\n{old}\n  File "/of/an/earlier/run.py", line 1 in run\n')
+    monkeypatch.setattr(loop_watch, "DUMP_AFTER_S", 1000)
+    told, _, _ = await watched(path, 1.6)
+    assert [place for _, place in told] == [UNKNOWN]
 
 
 async def test_without_a_file_the_delay_is_told_all_the_same(tmp_path: Path) -> None:
