@@ -42,8 +42,8 @@ class Amendments:
         resolver: Looks for orders whose state is not known.
         reductions: Caps reduce-only orders.
         cancel: Cancels an order.
-        permit: Called at the last line before the wire with the client id and the deadline (engine time); raises when an
-            amendment must not leave any more.
+        permit: Called at the last line before the wire with the client id and the deadline in engine time; raises when
+            an amendment must not leave any more.
     """
 
     def __init__(
