@@ -28,7 +28,7 @@ from engine.kernel.errors import CtosError, UnknownSymbol
 from engine.kernel.instruments import resolve_symbol
 from engine.runtime.accounts import Mode
 from engine.runtime.events import TradingStateChanged
-from engine.runtime.trading_state import TradingMode
+from engine.runtime.trading_state import TradingMode, TradingStatus
 
 TIMEFRAMES: Final = ("1m", "3m", "5m", "15m", "30m", "1h", "4h", "1d")
 NOTE_SECONDS: Final = 8
@@ -288,6 +288,7 @@ class Session:
             halted=self.arming.halted,
             armed_all=open_to_all,
             armed=self.arming.symbols(now) if status.mode is TradingMode.ARMED else frozenset(),
+            closed=_closed(status),
             recent=tuple(self.recent),
         )
 
@@ -357,3 +358,10 @@ class Session:
         if mode is not TradingMode.ARMED:
             return "REDUCE-ONLY" if mode is TradingMode.REDUCE_ONLY else "DISARMED"
         return self.arming.label(self.now(), self.focus).replace("DISARMED", "ARMED · HAND LOCKED")
+
+
+def _closed(status: TradingStatus) -> str:
+    """Return what stands against an order by hand that is not let pass, and what would do."""
+    if status.mode is TradingMode.REDUCE_ONLY:
+        return f"REDUCE-ONLY ({status.reason}): only cancels and reduce-only orders pass"
+    return f"{'DISARMED' if status.mode is TradingMode.DISARMED else 'HAND LOCKED'}: press A or type arm"

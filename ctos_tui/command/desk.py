@@ -116,6 +116,7 @@ class Desk(msgspec.Struct, frozen=True):
         halted: Why trading is halted; empty when it is not.
         armed_all: Order entry is armed for every market.
         armed: Markets for which it is armed.
+        closed: What stands against the others.
         rate_full: The order rate is used up.
         recent: Orders sent in the last seconds.
         slippage_bp: How far beyond the touch a market order may trade.
@@ -135,6 +136,7 @@ class Desk(msgspec.Struct, frozen=True):
     halted: str = ""
     armed_all: bool = False
     armed: frozenset[str] = frozenset()
+    closed: str = "DISARMED: press A or type arm"
     rate_full: bool = False
     recent: Sequence[Sent] = ()
     slippage_bp: Decimal = Decimal(30)

@@ -128,6 +128,7 @@ def _facts(command: PlaceCommand, market: Market, worst: Decimal, desk: Desk, re
         unknown_order=market.unknown_order,
         halted=desk.halted,
         armed=desk.is_armed(command.symbol),
+        closed=desk.closed,
         rate_full=desk.rate_full,
     )
 

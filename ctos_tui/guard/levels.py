@@ -143,6 +143,7 @@ class OrderFacts(msgspec.Struct, frozen=True):
         unknown_order: An order of the market has no known outcome.
         halted: Why trading is halted; empty when it is not.
         armed: Whether order entry is armed for this market.
+        closed: What stands against it when it is not, and what would do.
         rate_full: The order rate of the account is used up.
     """
 
@@ -169,6 +170,7 @@ class OrderFacts(msgspec.Struct, frozen=True):
     unknown_order: bool = False
     halted: str = ""
     armed: bool = True
+    closed: str = "DISARMED: press A or type arm"
     rate_full: bool = False
 
     @property
@@ -210,7 +212,7 @@ def _state_refusals(facts: OrderFacts, limits: GuardLimits) -> list[Reason]:
         if facts.halted:
             reasons.append(Reason(f"HALTED ({facts.halted}): only cancels and reduce-only orders pass"))
         elif not facts.armed:
-            reasons.append(Reason("DISARMED: press A or type arm"))
+            reasons.append(Reason(facts.closed))
         if facts.unknown_order:
             reasons.append(Reason("an order here has no known outcome yet"))
         if facts.rate_full:

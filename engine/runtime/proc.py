@@ -302,7 +302,9 @@ def _venue(engine: ExecutionEngine, now_ns: int) -> Part:
     if not reconciler.last_agreed_ns:
         return Part("venue", WARN, "not compared yet")
     age_s = (now_ns - reconciler.last_agreed_ns) / NS_PER_S
-    return Part("venue", WARN if age_s > AGREED_WARN_S else GOOD, f"agreed {age_s:.0f} s ago")
+    health = engine.driver.health()
+    clock = "" if health.clock_error_ms is None else f", its time known to {health.clock_error_ms:.0f} ms"
+    return Part("venue", WARN if age_s > AGREED_WARN_S else GOOD, f"agreed {age_s:.0f} s ago{clock}")
 
 
 def _links(links: tuple[LinkStatus, ...], trouble: str) -> Part:

@@ -55,7 +55,7 @@ def test_orders_by_hand_pass_for_a_time_and_strategies_stay_armed(port: TimedPor
     port.time_ns += 601 * NS_PER_S
     session.look()
     assert port.status.mode is TradingMode.ARMED and port.hand_left_s() == 0
-    assert session.state_word() == "ARMED · HAND LOCKED"
+    assert session.state_word() == "ARMED · HAND LOCKED" and session.desk().closed.startswith("HAND LOCKED: press A")
     assert session.note is not None and "locked for all markets: the time is over" in session.note.text
 
 
@@ -84,7 +84,7 @@ def test_disarming_takes_both_away_and_names_the_strategies_that_cannot_send(por
 def test_a_restriction_is_a_word_of_its_own(port: TimedPort, session: Session) -> None:
     session.arm(None, None, "main")
     port._set_status(TradingStatus(TradingMode.REDUCE_ONLY, "engine", "no prices", port.time_ns, True))
-    assert session.state_word() == "REDUCE-ONLY"
+    assert session.state_word() == "REDUCE-ONLY" and session.desk().closed.startswith("REDUCE-ONLY (no prices)")
 
 
 @pytest.mark.parametrize(
