@@ -121,10 +121,11 @@ def test_n10_fills_while_the_private_stream_is_away_are_booked_once(venue: str, 
         await desk.wait(seconds)
         assert seconds == 1 or not desk.is_ready()
         closed.stop()
-        ready_s = await desk.until(desk.is_ready, 60)
-        assert desk.order(whole).state is OrderState.FILLED, f"ready after {ready_s:.1f} s, but not reconciled"
+        await desk.until(lambda: not desk.engine.stream.trouble(), 60)
+        assert desk.order(whole).state is OrderState.FILLED, "entries are open, but what was missed is not known"
         assert desk.order(part).filled == Decimal("0.02")
         await desk.agrees(5)
+        await desk.until(desk.is_ready, 60)
         await desk.wait(40)
         assert not desk.differences()
 
@@ -166,16 +167,14 @@ def test_n11_flapping_links_back_off_and_leave_nothing_behind(venue: str, tmp_pa
 @each_venue
 def test_n13_on_a_slow_line_what_would_come_late_is_refused_here(venue: str, tmp_path: Path) -> None:
     async def story(desk: Desk) -> None:
-        await desk.rest("59000")
+        await desk.ends(desk.give(BUY, "0.3", None), OrderState.FILLED)
         rng = Rng("slow line")
         desk.proxy.delay_s = lambda: rng.uniform(0.5, 8.0)
         await desk.wait(60)
         given: dict[str, int] = {}
         for number in range(12):
-            try:
-                given[desk.give(price=str(58_000 + number))] = desk.clock.now_ms()
-            except RiskReject as refusal:
-                assert refusal.rule in ("account_stream", "market_data", "unknown_order"), refusal
+            client_id = desk.give(SELL, "0.01", str(61_000 + number), reduce_only=True)
+            given[client_id] = desk.clock.now_ms()
             await desk.wait(4)
         latencies = [link.rtt_ms for link in desk.driver.links() if link.rtt_ms]
         assert max(latencies, default=0) > 500, "the links show how slow they are"
@@ -183,8 +182,12 @@ def test_n13_on_a_slow_line_what_would_come_late_is_refused_here(venue: str, tmp
         await desk.until(desk.is_ready, 90)
         await desk.until(lambda: not desk.engine.tracker.unknown(), 90)
         await desk.agrees(60)
-        for seen in desk.placements()[1:]:
-            assert any(0 <= seen.ts - at <= 12_000 for at in given.values()), "no order is older than its deadline"
+        ends = [desk.order(each) for each in given]
+        assert {order.state for order in ends} & {OrderState.NEVER_SENT, OrderState.NEVER_ACCEPTED, OrderState.OPEN}
+        arrived = [seen.time_ms for seen in desk.placements()[1:]]
+        assert len(arrived) <= len(given)
+        for at in arrived:  # two seconds here and eight on the way, with an answer and an acknowledgement before
+            assert any(0 <= at - since <= 2_000 + 8_500 for since in given.values()), "no order left late"
         assert desk.taken() <= 1 + len(given)
 
     play(venue, tmp_path, story)
@@ -192,7 +195,7 @@ def test_n13_on_a_slow_line_what_would_come_late_is_refused_here(venue: str, tmp
 
 @each_venue
 @pytest.mark.parametrize("over", ["rest", "socket"])
-@pytest.mark.parametrize("how", ["refused", "black hole", "held back"])
+@pytest.mark.parametrize("how", ["refused", "black hole", "held back 12 s", "held back 40 s"])
 def test_n16_an_order_that_is_wanted_while_the_link_is_down_is_not_sent_when_it_returns(
     venue: str, over: str, how: str, tmp_path: Path
 ) -> None:
@@ -206,7 +209,8 @@ def test_n16_an_order_that_is_wanted_while_the_link_is_down_is_not_sent_when_it_
             desk.proxy.black_hole("rest")
             desk.proxy.black_hole("ws")
         else:
-            desk.proxy.delay_s = lambda: 40.0  # as TCP does that sends again when the link is back
+            held_s = float(how.split()[2])
+            desk.proxy.delay_s = lambda: held_s  # as TCP does that sends again when the link is back
         client_id = desk.give()
         await desk.wait(40)
         desk.loop.network.refusing = False

@@ -30,7 +30,9 @@ def test_n12_when_every_venue_is_lost_at_once_the_connections_come_back_spread_o
             came = sorted(at for desk in desks for at in desk.proxy.accepted if at > began)
             assert len(came) >= sum(sockets)
             assert len(set(came)) == len(came), "no two at the same moment"
-            assert came[-1] - came[0] > 0.1, f"all within {came[-1] - came[0]:.3f} s, round {again}"
+            assert came[0] - began > 0.12, f"nobody comes back in the same moment, round {again}"
+            most = max(sum(at <= other < at + 0.02 for other in came) for at in came)
+            assert most <= len(came) / 2, f"{most} of {len(came)} connections within 20 ms, round {again}"
             for desk, before in zip(desks, asked, strict=True):
                 assert len(desk.emulator.requests) - before < 60, desk.venue
                 assert not [line for line in desk.alarms if "RateLimited" in line]
