@@ -1,0 +1,87 @@
+"""`ctos-tui panic` on the real drivers over the wire: what an engine that has ended left goes, and stays away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ctos_tui.__main__ import cli
+from drivers.paper.markets.synthetic import SyntheticMarket
+from engine.boot.system import running
+from engine.kernel.clock import LoopClock
+from engine.kernel.orders import OrderState, OrderType, Side
+from engine.runtime.accounts import MANUAL
+from engine.runtime.trading_state import TradingMode
+from tests.boot.test_emulated_venues import configure, order, quoted
+from tests.boot.test_real_venues import until
+from tests.engine.floor import d
+from tests.venues.emulators.__main__ import emulator_class
+from tests.venues.emulators.core import Emulator
+
+
+@pytest.fixture(params=["okx", "binance", "backpack"])
+async def emulator(request: pytest.FixtureRequest) -> AsyncIterator[Emulator]:
+    clock = LoopClock(asyncio.get_running_loop())
+    async with emulator_class(request.param)(market=SyntheticMarket(3, clock.now_ns()), clock=clock) as running_one:
+        yield running_one
+
+
+async def panic(home: Path, emulator: Emulator, *options: str) -> Result:
+    line = ["panic", "--config", str(home), "--exchange", emulator.name, "--account", "main", *options]
+    return await asyncio.to_thread(CliRunner().invoke, cli, line)
+
+
+async def test_panic_without_an_engine_cancels_and_flattens_at_the_venue(emulator: Emulator, home: Path) -> None:
+    options = configure(home, emulator)
+    async with running(options) as system:
+        engine, symbol = system.engine, await quoted(system)
+        engine.arm("ann", 600)
+        bought = engine.submit(MANUAL, symbol, Side.BUY, OrderType.MARKET, d("0.02"))
+        await until(lambda: order(system, bought).state is OrderState.FILLED, 20)
+        await until(lambda: engine.portfolio.quantity(symbol) == d("0.02"), 20)
+        quote = engine.market.quote(symbol)
+        assert quote is not None
+        price = system.instruments[symbol].price_from_float(round(quote.bid * 0.99))
+        resting = engine.submit(MANUAL, symbol, Side.BUY, OrderType.POST_ONLY, d("0.01"), price)
+        await until(lambda: order(system, resting).state is OrderState.OPEN, 20)
+    assert len(emulator.exchange.open_orders()) == 1
+
+    done = await panic(home, emulator, "--reason", "gone mad")
+    assert done.exit_code == 0, done.output
+    assert "1 of 1 orders cancelled" in done.stdout
+    assert f"! position left: {symbol} +0.02" in done.stdout
+    assert emulator.exchange.open_orders() == []
+
+    flat = await panic(home, emulator, "--flatten")
+    assert flat.exit_code == 0, flat.output
+    assert emulator.exchange.positions() == [] and emulator.exchange.open_orders() == []
+
+    async with running(options) as system:
+        status = system.engine.trading.status
+        assert status.mode is TradingMode.HALTED
+        assert "gone mad" in status.reason and "by ctos-tui panic" in status.who
+
+
+async def test_panic_on_a_venue_that_cannot_be_reached_leaves_the_next_start_halted(
+    emulator: Emulator, home: Path
+) -> None:
+    options = configure(home, emulator)
+    hosts = dict(emulator.overrides)
+    text = (home / "ctos.yaml").read_text()
+    dead = text
+    for address in hosts.values():
+        if isinstance(address, str):
+            dead = dead.replace(address, address.split("//")[0] + "//127.0.0.1:9")
+    assert dead != text
+    (home / "ctos.yaml").write_text(dead)
+    done = await panic(home, emulator)
+    assert done.exit_code == 1
+    assert "nothing was cancelled: look at the venue yourself" in done.stdout
+    assert (home / "state" / "KILL").exists()
+    (home / "ctos.yaml").write_text(text)
+    async with running(options) as system:
+        assert system.engine.trading.mode is TradingMode.HALTED
