@@ -1,7 +1,7 @@
 """Watches the event loop: a pulse that comes late is told, with the line of code that held the loop.
 
-While the loop is held nothing of ours can run, so Python's own watchdog, re-armed with every pulse, writes all stacks
-to a file after one second. The line is read back from there when the loop runs again.
+While the loop is held nothing of it can run, so a thread that hears of every pulse writes all stacks to a file after
+one second. The line is read back from there when the loop runs again.
 """
 
 from __future__ import annotations
@@ -29,8 +29,46 @@ MOST_BYTES = 1 << 20
 IDLE = "outside this program's code: the process was stopped, or the machine slept or had no time for it"
 UNKNOWN = "at a place that was not written down"
 
+_MARK = "Timeout ("
 _FRAME = re.compile(r'^  File "(?P<path>.+)", line (?P<line>\d+) in (?P<name>.+)$')
 _LIBRARY = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+class StackWriter:
+    """Writes the stacks of all threads when it has not heard of a pulse for a second; a thread of its own.
+
+    It does so while it holds the interpreter. Python's own `dump_traceback_later` does not wait for that: it reads
+    frames while they run, and that can bring the process down.
+
+    Args:
+        file: The open file.
+    """
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self._pulse = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._watch, name="ctos-stacks", daemon=True)
+        self._thread.start()
+
+    def hear(self) -> None:
+        """Hear that the loop runs."""
+        self._pulse.set()
+
+    def stop(self) -> None:
+        """End the thread and close the file."""
+        self._stopped = True
+        self._pulse.set()
+        self._thread.join()
+        os.close(self._file)
+
+    def _watch(self) -> None:
+        while not self._stopped:
+            if not self._pulse.wait(DUMP_AFTER_S):
+                os.write(self._file, f"{_MARK}{DUMP_AFTER_S} s)\n".encode())
+                faulthandler.dump_traceback(file=self._file)
+                self._pulse.wait()
+            self._pulse.clear()
 
 
 class LoopWatch:
@@ -61,7 +99,7 @@ class LoopWatch:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._due_ns = 0
-        self._file = -1
+        self._stacks: StackWriter | None = None
         self._thread = 0
         self._read_to = 0
 
@@ -78,17 +116,16 @@ class LoopWatch:
             return
         self._timer.cancel()
         self._timer = None
-        faulthandler.cancel_dump_traceback_later()
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        if self._stacks is not None:
+            self._stacks.stop()
+            self._stacks = None
 
     def _arm(self) -> None:
         assert self._loop is not None
         self._due_ns = monotonic_ns() + round(PULSE_S * 1e9)
         self._timer = self._loop.call_later(PULSE_S, self._pulse)
-        if self._file >= 0:
-            faulthandler.dump_traceback_later(DUMP_AFTER_S, file=self._file)
+        if self._stacks is not None:
+            self._stacks.hear()
 
     def _pulse(self) -> None:
         late_s = (monotonic_ns() - self._due_ns) / 1e9
@@ -114,7 +151,7 @@ class LoopWatch:
         if self._timer is None:
             os.close(file)
         else:
-            self._file = file
+            self._stacks = StackWriter(file)
 
     def _look_up(self, late_s: float) -> list[Call]:
         """Read the stacks that were written since the last time, in the writer thread."""
@@ -135,7 +172,7 @@ class LoopWatch:
 
 def place_of(dump: str, thread: int) -> str:
     """Return where a thread was in the newest of the dumps of `faulthandler`: its own code before the library's."""
-    newest = dump.rpartition("Timeout (")[2]
+    newest = dump.rpartition(_MARK)[2]
     frames = []
     is_inside = False
     for line in newest.splitlines():
