@@ -192,7 +192,7 @@ class RateLimiter:
             kept.add(now_ns, used - kept.used)
 
     def slow_down(self, retry_after_s: float | None) -> None:
-        """Pause, then halve the rate for a minute: the venue said that it got too many requests.
+        """Pause, then halve the rate of all but cancels for a minute: the venue said that it got too many requests.
 
         Without a time from the venue the pause is 1 s, doubling to 60 s while it goes on. Cancels still pass, until one
         of them is refused as well.
@@ -243,7 +243,8 @@ class RateLimiter:
         return bucket
 
     def _allowed(self, bucket: _Bucket, urgency: Urgency, now_ns: int) -> int:
-        limit = bucket.limit if now_ns >= self._slow_until_ns else max(1, bucket.limit // 2)
+        slow = now_ns < self._slow_until_ns and urgency is not Urgency.CANCEL
+        limit = max(1, bucket.limit // 2) if slow else bucket.limit
         return limit if urgency.may_use_reserve else max(1, int(limit * (1 - RESERVED)))
 
     def _held_until_ns(self, urgency: Urgency) -> int:

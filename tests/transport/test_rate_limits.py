@@ -184,6 +184,15 @@ def test_e03_cancels_pass_in_a_pause_until_one_is_refused_too():
     assert passed(limits, Urgency.CANCEL, tries=1) == 1
 
 
+def test_e03_cancels_are_not_held_by_the_halved_rate_when_more_was_sent_before_it():
+    clock, limits = made(10, 60.0)
+    assert passed(limits, Urgency.ORDER) == 8
+    limits.slow_down(2.0)
+    clock.advance(2.1)
+    assert passed(limits, Urgency.ORDER) == passed(limits, Urgency.RECONCILE) == 0
+    assert passed(limits, Urgency.CANCEL) == 2
+
+
 async def test_e04_a_ban_stops_everything_and_outlives_the_program():
     store = MemoryStore()
     clock, limits = made(5, 10.0, store=store)
