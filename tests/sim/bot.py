@@ -13,6 +13,7 @@ from engine.kernel.orders import OrderType, Side
 from engine.kernel.strategy import RiskParams
 from engine.runtime.accounts import MANUAL
 from engine.runtime.execution import ExecutionEngine
+from engine.runtime.trading_state import TradingMode
 
 NAME = "bot"
 MAX_NOTIONAL = Decimal(12_000)
@@ -76,7 +77,7 @@ class Bot:
     def _act(self) -> None:
         if self.idle:
             return
-        actions: list[tuple[int, Callable[[], object]]] = [
+        actions: list[tuple[float, Callable[[], object]]] = [
             (30, self._limit),
             (6, self._post_only),
             (14, self._amend),
@@ -91,6 +92,7 @@ class Bot:
             (1, self._cancel_all),
             (2, self._by_hand),
             (1, self._flatten_by_hand),
+            (0.3, self._disarm),
         ]
         draw = self._rng.random() * sum(weight for weight, _ in actions)
         chosen = actions[-1][1]
@@ -180,6 +182,15 @@ class Bot:
     def _flatten_by_hand(self) -> None:
         self._engine.cancel_all(instance=MANUAL)
         self._engine.close(MANUAL, self._rng.choice(self._symbols), soft=False)
+
+    def _disarm(self) -> None:
+        """Shut the gate for a moment, as the operator does."""
+        self._engine.disarm("simulation", "for a moment")
+        self._clock.call_later(self._rng.uniform(1.0, 10.0), self._arm)
+
+    def _arm(self) -> None:
+        if self._engine.trading.mode is TradingMode.DISARMED:
+            self._engine.arm("simulation")
 
     def _flat(self) -> None:
         self._engine.close(NAME, self._rng.choice(self._symbols), soft=self._rng.random() < 0.5)

@@ -45,7 +45,9 @@ class Budget:
         if not self._emulator.faults.banned_s:
             self._told_ns.clear()
         elif seen.method != "WS":
-            interface, now_ns = seen.path.split("/")[1], self._clock.now_ns()
+            now_ns = self._clock.now_ns()
+            until_s = round(now_ns / NS_PER_S + self._emulator.faults.banned_s)
+            interface = f"{seen.path.split('/')[1]} until {until_s}"
             told_ns = self._told_ns.setdefault(interface, now_ns)
             if now_ns - told_ns > _HEARD_S * NS_PER_S:
                 after_s = (now_ns - told_ns) / NS_PER_S

@@ -237,6 +237,15 @@ class Life:
             self._place.counts["bot halted"] += 1
             self.engine.risk.release_instance(NAME)
 
+    def flatten(self) -> None:
+        """Close everything by hand, as the operator does after a halt."""
+        self._place.counts["flattened"] += 1
+        self._place.trace.note("flatten all")
+        try:
+            self.engine.flatten_all("simulation")
+        except CtosError as error:
+            self._place.trace.note(f"not flattened: {error}")
+
     def go_on(self) -> None:
         """Trade again."""
         assert self.bot is not None

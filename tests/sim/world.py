@@ -289,6 +289,8 @@ class World:
         self._trace.note("halt")
         self._halted_ns = self._clock.now_ns()
         life.call(life.engine.panic, "simulation")
+        if self._rng.random() < 0.4:
+            life.clock.call_later(self._rng.uniform(0.1, 20.0), life.call, life.flatten)
 
     async def _quiet(self, rng: Rng) -> None:
         began_ns = self._clock.now_ns()
