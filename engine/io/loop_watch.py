@@ -30,6 +30,7 @@ IDLE = "outside this program's code: the process was stopped, or the machine sle
 UNKNOWN = "at a place that was not written down"
 
 _MARK = "Timeout ("
+_STOPPED = "the process stood still"
 _FRAME = re.compile(r'^  File "(?P<path>.+)", line (?P<line>\d+) in (?P<name>.+)$')
 _LIBRARY = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
@@ -64,11 +65,22 @@ class StackWriter:
 
     def _watch(self) -> None:
         while not self._stopped:
+            before_ns, before_cpu = monotonic_ns(), os.times()
             if not self._pulse.wait(DUMP_AFTER_S):
                 os.write(self._file, f"{_MARK}{DUMP_AFTER_S} s)\n".encode())
-                faulthandler.dump_traceback(file=self._file)
+                if self._was_stopped(before_ns, before_cpu):
+                    os.write(self._file, f"{_STOPPED}\n".encode())
+                else:
+                    faulthandler.dump_traceback(file=self._file)
                 self._pulse.wait()
             self._pulse.clear()
+
+    @staticmethod
+    def _was_stopped(before_ns: int, before_cpu: os.times_result) -> bool:
+        """Return whether this thread woke late, too, and nothing was computed: the process stood still as a whole."""
+        now = os.times()
+        cpu_s = now.user + now.system - before_cpu.user - before_cpu.system
+        return (monotonic_ns() - before_ns) / 1e9 > DUMP_AFTER_S + PULSE_S and cpu_s < PULSE_S
 
 
 class LoopWatch:
@@ -173,6 +185,8 @@ class LoopWatch:
 def place_of(dump: str, thread: int) -> str:
     """Return where a thread was in the newest of the dumps of `faulthandler`: its own code before the library's."""
     newest = dump.rpartition(_MARK)[2]
+    if _STOPPED in newest:
+        return IDLE
     frames = []
     is_inside = False
     for line in newest.splitlines():
