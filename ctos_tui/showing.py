@@ -7,6 +7,7 @@ the engine is decided here, and by `console.on_terminal_lost`.
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import os
 import shlex
@@ -30,6 +31,8 @@ from engine.kernel.errors import CtosError
 if TYPE_CHECKING:
     from ctos_tui.app import ConsoleApp
     from ctos_tui.workplace import Workplace
+
+_TIDY_UP_S = 1.0
 
 
 class Screen:
@@ -172,6 +175,8 @@ class Showing:
             self._workplace.leave()
         self._settle(screen)
         screen.over.set()
+        # A screen is a large knot of objects that hold each other; one after the other must not pile up.
+        asyncio.get_running_loop().call_later(_TIDY_UP_S, gc.collect)
 
     def _settle(self, screen: Screen) -> None:
         """Decide what becomes of the terminal and the engine when a screen has ended."""

@@ -14,7 +14,7 @@ from tests.program.test_detach import DETACH, attach, is_alive, pulse, wait_unti
 
 pytestmark = pytest.mark.pty
 Start = Callable[..., Terminal]
-TIMES = int(os.environ.get("CTOS_TEST_CRASHES", "10"))
+TIMES = int(os.environ.get("TEST_CRASHES", "10"))
 
 
 def opened_files(pid: int) -> int:
