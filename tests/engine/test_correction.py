@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from drivers.paper.config import QueueModel
@@ -340,6 +341,25 @@ def test_locks_and_counters_outlive_a_restart(tmp_path: Path):
     assert yard.corrections() == [] and "one a symbol in 15 min" in yard.proposal()
     yard.pass_by(400)
     assert len(yard.corrections()) == 1
+
+
+def test_a_correction_is_on_record_before_its_order_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    yard = Yard(tmp_path)
+    seen: list[CorrectionState] = []
+    soft, journal = yard.floor.engine.soft, yard.floor.journal
+
+    def watched(instance: str, symbol: str, *args: Any, **options: Any) -> str:
+        if options.get("purpose") is Purpose.CORRECTION:
+            (saved,) = [value for key, value in journal.items("notes") if key.endswith("/correction")]
+            seen.append(msgspec.json.decode(saved, type=CorrectionState))
+        return soft(instance, symbol, *args, **options)
+
+    monkeypatch.setattr(yard.floor.engine, "soft", watched)
+    yard.leave("5", "0.3")
+    yard.pass_by(20)
+    (state,) = seen
+    assert state.running is not None and state.running.symbol == PERP
+    assert len(state.sent) == 1 and state.directions[PERP].side is SELL
 
 
 @pytest.mark.parametrize(
