@@ -266,7 +266,7 @@ def test_state_that_cannot_be_kept_faults_the_instance(rig):
     assert "bad" not in rig.manager.get("p1").context.state
 
 
-def test_an_endless_handler_is_broken_off(rig):
+def test_s02_an_endless_handler_is_broken_off(rig):
     before = signal.getsignal(signal.SIGALRM)
     launch(rig)
 

@@ -161,14 +161,14 @@ def test_g05_x02_a_folder_that_others_may_change_holds_no_keys(paths: Paths, mod
         (b"a: 1\n" * 300_000, "larger than 1 MB"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_named(paths: Paths, text: str | bytes, says: str) -> None:
+def test_g01_g02_what_is_wrong_is_named(paths: Paths, text: str | bytes, says: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config_of(paths, text)
     assert says in str(caught.value)
     assert str(paths.config_file) in str(caught.value)
 
 
-def test_bom_windows_lines_and_comments_are_read(paths: Paths) -> None:
+def test_g02_bom_windows_lines_and_comments_are_read(paths: Paths) -> None:
     assert config_of(paths, b"\xef\xbb\xbfexchange: okx\r\nrisk:\r\n  max_order_usd: 7\r\n").risk.max_order_usd == 7
     assert config_of(paths, "# nothing yet\n") == Config()
     assert config_of(paths, "risk:\nconsole: ~\n") == Config()
@@ -197,7 +197,7 @@ def test_levels_of_a_strategy_go_before_those_of_a_symbol(paths: Paths) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder", "fifo", "unreadable"])
-def test_something_else_in_place_of_the_file(paths: Paths, kind: str) -> None:
+def test_g02_something_else_in_place_of_the_file(paths: Paths, kind: str) -> None:
     if kind == "folder":
         paths.config_file.mkdir()
     elif kind == "fifo":
@@ -313,7 +313,7 @@ PIECES = st.sampled_from(
 
 @settings(max_examples=400)
 @given(data=st.data())
-def test_random_edits_of_valid_files_never_trace_back(
+def test_g07_random_edits_of_valid_files_never_trace_back(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     folder = tmp_path_factory.getbasetemp() / "fuzz"
@@ -343,7 +343,7 @@ def _leaves(value: object, place: tuple[str, ...] = ()) -> list[tuple[tuple[str,
     return [(place, value)]
 
 
-def test_no_field_of_a_valid_file_is_dropped(paths: Paths) -> None:
+def test_g07_no_field_of_a_valid_file_is_dropped(paths: Paths) -> None:
     from engine.io.yaml_file import read_yaml
 
     write_templates(paths)
