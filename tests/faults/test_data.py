@@ -219,6 +219,7 @@ def test_c05_order_of_events_is_told_by_their_numbers_not_by_their_times(venue: 
         await desk.until(lambda: book.valid and book.top_bids(3) == truth.top_bids(3), 5)
         await desk.wait(45)
         assert not desk.differences()
+        assert not [text for text in desk.alarms if "fill_conflict" in text], "another time makes no other trade"
 
     play(venue, tmp_path, story)
 
