@@ -201,3 +201,18 @@ def test_o10_a_run_without_a_screen_reports_its_stop(tmp_path: Path, policy: str
     named = re.search(rf'"{place}": \[([^\]]*)\]', stopped[0])
     assert named is not None and set(re.findall(r"\w+", named[1])) == opened
     assert f'"open_orders": {0 if policy == "cancel" else 2}' in rest
+
+
+def test_a_bare_ssh_connection_is_warned_of_where_it_would_end_live_trading(
+    start: Start, okx: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    with (tmp_path / "ctos.yaml").open("a") as file:
+        file.write("\nconsole:\n  on_terminal_lost: stop\n")
+    command = ("--config", str(tmp_path), "--exchange", "okx")
+    bare = start(command=command, environment={"SSH_TTY": "/dev/pts/9"})
+    bare.wait_for("live on a bare ssh connection")
+    bare.signal(signal.SIGTERM)
+    ended(bare, 10)
+    safe = start(command=command, environment={"SSH_TTY": "/dev/pts/9", "TMUX": "/tmp/tmux,1,0"})
+    safe.pump(1)
+    assert "bare ssh" not in safe.text
