@@ -9,43 +9,31 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from engine.kernel.clock import NS_PER_S, Clock
+from engine.io.secrets import process_redactor
+from engine.kernel.clock import NS_PER_S
+from engine.runtime.events import LogLine
+
+if TYPE_CHECKING:
+    from engine.boot.system import System
 
 KIND = "engine_fault"
 WITHIN_NS = 60 * NS_PER_S
 MOST = 3
 _CONSOLE = ("ctos_tui", "textual")
 
-Tell = Callable[[str, str], None]
-
 
 class Supervision:
-    """Takes every failure that reaches the event loop.
+    """Takes every failure that reaches the event loop; on virtual time there is none, they go to the caller.
 
     Args:
-        clock: Engine time.
-        loop: The loop; None on virtual time, where failures go to the caller.
-        on_fault: Called with one sentence when a part of the engine failed.
-        on_repeated: Called with the reason when that happens too often.
-        tell: Takes (level, text) for the log.
+        system: Whose parts may fail.
     """
 
-    def __init__(
-        self,
-        clock: Clock,
-        loop: asyncio.AbstractEventLoop | None,
-        on_fault: Callable[[str], None],
-        on_repeated: Callable[[str], None],
-        tell: Tell,
-    ) -> None:
-        self._clock = clock
-        self._loop = loop
-        self._on_fault = on_fault
-        self._on_repeated = on_repeated
-        self._tell = tell
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._loop = system.loop
         self._times_ns: deque[int] = deque(maxlen=MOST)
         self._before: Any = None
 
@@ -70,11 +58,28 @@ class Supervision:
             self._tell("error", f"the console: {text}")
             return
         self._on_fault(text)
-        now_ns = self._clock.now_ns()
+        now_ns = self._system.clock.now_ns()
         self._times_ns.append(now_ns)
         if len(self._times_ns) == MOST and now_ns - self._times_ns[0] < WITHIN_NS:
             self._times_ns.clear()
-            self._on_repeated(f"{MOST} faults of the engine in a minute, the last: {text}")
+            self._halt(f"{MOST} faults of the engine in a minute, the last: {text}")
+
+    def _on_fault(self, text: str) -> None:
+        """Block new entries until a person has seen it."""
+        system, words = self._system, process_redactor.clean(text)
+        if system.ready:
+            system.monitor.raise_anomaly(KIND, "", "", "", "", f"{words}; acknowledge it to trade on", "CRIT")
+        else:
+            self._tell("error", words)
+
+    def _halt(self, reason: str) -> None:
+        engine = self._system.engine
+        if self._system.ready and not engine.risk.is_halted:
+            engine.panic_switch.halt("supervisor", process_redactor.clean(reason))
+
+    def _tell(self, level: str, text: str) -> None:
+        now_ns = self._system.clock.now_ns()
+        self._system.bus.publish(LogLine(now_ns, level, "engine", process_redactor.clean(text)))
 
     def _on_report(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")

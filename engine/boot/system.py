@@ -16,7 +16,6 @@ from engine.boot.fitness import AccountFitness
 from engine.boot.notifying import Notifier, configured_targets
 from engine.boot.options import SystemOptions
 from engine.boot.strategies import StrategyCatalogue, load_strategies
-from engine.boot.supervision import KIND as FAULT
 from engine.boot.supervision import Supervision, is_console_part
 from engine.boot.trading import Choice, make_trading_driver
 from engine.boot.venues import venue_config
@@ -104,7 +103,7 @@ class System:
             self.clock = LoopClock(loop, source.start_ns, options.speed_factor)
             self.shell = LoopShell(loop)
         self.bus = EventBus(self._on_handler_error)
-        self.supervision = Supervision(self.clock, loop, self._on_fault, self._on_faults, self._tell)
+        self.supervision = Supervision(self)
         self.writer = WriterThread(loop, self._on_storage_error)
         self.journal = Journal(paths.database, self.writer, on_error=self._on_journal_error)
         self.logs = AccountLogs(
@@ -378,21 +377,6 @@ class System:
         name = getattr(handler, "__qualname__", repr(handler))
         is_console = is_console_part(getattr(handler, "__module__", ""))
         self.supervision.note(f"{name} failed on {type(event).__name__}", error, is_console)
-
-    def _on_fault(self, text: str) -> None:
-        """Block new entries until a person has seen that a part of the engine failed."""
-        if self.ready:
-            words = f"{process_redactor.clean(text)}; acknowledge it to trade on"
-            self.monitor.raise_anomaly(FAULT, "", "", "", "", words, "CRIT")
-        else:
-            self._report(process_redactor.clean(text))
-
-    def _on_faults(self, reason: str) -> None:
-        if self.ready and not self.engine.risk.is_halted:
-            self.engine.panic_switch.halt("supervisor", reason)
-
-    def _tell(self, level: str, text: str) -> None:
-        self._report(process_redactor.clean(text), level)
 
     def _on_query_error(self, what: str, error: CtosError) -> None:
         self._report(f"{what}: {error}")
