@@ -342,11 +342,10 @@ class ExecutionEngine:
         return self.panic_switch.halt(who, reason)
 
     def flatten_all(self, who: str) -> list[str]:
-        """Cancel protective stops too and close every position by hand; strategies' ledgers end flat.
+        """Cancel protective stops too and close every position by hand; return the symbols that are being closed.
 
         What strategies hold is moved to the operator's ledger at the mark first, so that none of them acts later on
         what is no longer there. It goes in slices, never more than the venue says is held, and what is left is said.
-        Returns the symbols that are being closed.
         """
         self.cancel_all()
         self.transfers.take_over(f"flattened by {who}")
