@@ -91,13 +91,13 @@ class PrivateData:
         if SPOT in kinds:
             calls = SocketCalls(self._rests[SPOT], self._setup.clock)
             spot = SpotAccountStream(calls, self._setup.log, self._on_event, self._health)
-            spot.client = self._open("private spot", self._endpoints.spot_private, spot)
+            spot.client = self._open("private spot", self._unless_banned(SPOT, self._endpoints.spot_private), spot)
         if self._setup.trade_over_ws:
             urls = {PERP: self._endpoints.perp_trade, SPOT: self._endpoints.spot_trade}
             for kind in kinds:
                 handler = TradeSocket(SocketCalls(self._rests[kind], self._setup.clock), self._setup.log)
                 name = "trade" if kind is PERP else "trade spot"
-                self.trade_sockets[kind] = handler, self._open(name, urls[kind], handler)
+                self.trade_sockets[kind] = handler, self._open(name, self._unless_banned(kind, urls[kind]), handler)
         await asyncio.gather(*(client.wait_live(timeout_s) for client in self._clients))
 
     async def stop(self) -> None:
@@ -119,7 +119,16 @@ class PrivateData:
             raise UnknownSymbol(f"{native!r} is not listed on binance {kind.value}")
         return instrument
 
-    def _open(self, name: str, url: str | Callable[[], Coroutine[Any, Any, str]], handler: WsHandler) -> WsClient:
+    def _unless_banned(self, kind: InstrumentKind, url: str) -> Callable[[], Coroutine[Any, Any, str]]:
+        """Return what tells a socket its address: during a ban it is not even asked for a connection."""
+
+        async def address() -> str:
+            self._rests[kind].limiter.refuse_if_banned()
+            return url
+
+        return address
+
+    def _open(self, name: str, url: Callable[[], Coroutine[Any, Any, str]], handler: WsHandler) -> WsClient:
         setup = self._setup
         policy = WsPolicy(max_age_s=MAX_AGE_S)
         client = WsClient(name, url, handler, setup.clock, setup.rng.fork(name), policy, ssl=setup.ssl, log=setup.log)

@@ -138,6 +138,11 @@ class RateLimiter:
             self._ban = None
         return self._ban.until_ms if self._ban is not None else None
 
+    def refuse_if_banned(self) -> None:
+        """Raise `RateLimited` while the venue serves us nothing: for what asks it other than by requests."""
+        if self._ban is not None and self.banned_until_ms is not None:
+            raise self._banned(self._ban)
+
     async def acquire(self, cost: Cost, urgency: Urgency, deadline_ns: int) -> None:
         """Wait until a request may be sent, and count it as sent.
 
@@ -151,7 +156,7 @@ class RateLimiter:
         """
         if self.try_acquire(cost, urgency):
             return
-        self._refuse_if_banned()
+        self.refuse_if_banned()
         now_ns = self._clock.now_ns()
         due_ns, why = self._expected_ns(cost, urgency, now_ns)
         if due_ns > deadline_ns:
@@ -222,10 +227,6 @@ class RateLimiter:
         for waiter in self._waiters:
             if not waiter.future.done():
                 waiter.future.set_exception(self._banned(self._ban))
-
-    def _refuse_if_banned(self) -> None:
-        if self._ban is not None and self.banned_until_ms is not None:
-            raise self._banned(self._ban)
 
     def _banned(self, ban: _Ban) -> RateLimited:
         until = datetime.fromtimestamp(ban.until_ms / 1000, UTC).strftime("%H:%M:%S UTC")
