@@ -47,8 +47,14 @@ class Budget:
         elif seen.method != "WS":
             now_ns = self._clock.now_ns()
             until_s = round(now_ns / NS_PER_S + self._emulator.faults.banned_s)
-            interface = f"{seen.path.split('/')[1]} until {until_s}"
-            told_ns = self._told_ns.setdefault(interface, now_ns)
+            first = seen.path.split("/")[1]
+            interface = f"{first.removeprefix('ws-')} until {until_s}"
+            if seen.method == "OPEN":
+                if not first.startswith("ws-"):
+                    return  # market data comes from other machines than those that ban
+                told_ns = self._told_ns.get(interface, now_ns)
+            else:
+                told_ns = self._told_ns.setdefault(interface, now_ns)
             if now_ns - told_ns > _HEARD_S * NS_PER_S:
                 after_s = (now_ns - told_ns) / NS_PER_S
                 self._violated(

@@ -174,6 +174,7 @@ class Connection(asyncio.Protocol):
         if kind is None:
             self._answer(Answer(404))
             return
+        server.venue.requests.append(Seen("OPEN", path, "", b"", request.headers, server.venue.clock.now_ms()))
         opens, refusal = server.admit(kind, path)
         if refusal is not None:
             self._answer(refusal)

@@ -20,7 +20,7 @@ def run(venue: str, *faults: str, least: int = 10, **changes: object) -> Report:
     plan: dict[str, object] = {"fault_s": 5.0, "crash_s": NEVER_S, "halt": 0.0, "pace_s": 1.0, "beside": ALONE}
     report = simulate(Plan(seed=11, hours=HOURS, venue=venue, only=faults, **(plan | changes)))  # type: ignore[arg-type]
     assert not report.violations, "\n".join([*report.violations, *report.lines])
-    assert report.rounds >= 2 and report.orders > 20 and report.fills > 10
+    assert report.rounds >= 2 and report.orders >= 15 and report.fills >= 8
     assert sum(report.faults.values()) >= least, report.faults
     assert set(report.faults) <= set(faults)
     return report
@@ -59,7 +59,8 @@ def test_e03_a_busy_venue_gets_no_more_than_it_serves():
 
 
 def test_e04_nothing_is_sent_during_a_ban_restarts_included():
-    report = run("binance", "ban", fault_s=25.0, crash_s=60.0, least=3)
+    report = run("binance", "ban", "cut", fault_s=12.0, crash_s=60.0)
+    assert report.faults["ban"] >= 3
     assert report.counts["crashes"] + report.counts["stops"] > 2
 
 

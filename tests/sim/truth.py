@@ -100,7 +100,7 @@ class Truth:
 
     def on_request(self, seen: Seen) -> None:
         """Take a request down as it arrives; no placement may arrive twice."""
-        if seen.method == "GET":
+        if seen.method in ("GET", "OPEN"):
             return
         text = f"{seen.query} {seen.body.decode()}"
         self._trace.note(f"request {seen.method} {seen.path} {text}")
