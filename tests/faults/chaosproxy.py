@@ -182,6 +182,10 @@ class ChaosProxy:
             flow.due[id(end)] = at
             loop.call_at(at, end.write, piece)
 
+    def close_after_the_rest(self, flow: Flow, end: Any) -> None:
+        """Close one end once everything that is still on its way to it has arrived, as TCP does."""
+        asyncio.get_running_loop().call_at(flow.due.get(id(end), 0.0) + 1e-6, end.close)
+
     async def connect(self, flow: Flow) -> None:
         """Open the venue's side of a connection."""
         loop = asyncio.get_running_loop()
@@ -213,7 +217,7 @@ class _ClientEnd(asyncio.Protocol):
         if self._flow in self._proxy.flows:
             self._proxy.flows.remove(self._flow)
         if self._flow.server is not None and not self._flow.deaf:
-            self._flow.server.close()
+            self._proxy.close_after_the_rest(self._flow, self._flow.server)
 
 
 class _ServerEnd(asyncio.Protocol):
