@@ -211,7 +211,7 @@ async def _round_trip(system: System) -> AsyncIterator[Finding]:
         yield Finding("order", False, f"no instrument for a trial order: {error}")
         return
     try:
-        system.engine.arm("check")
+        system.engine.arm("check", 60)
         price, quantity = await _trial_terms(system, instrument)
         placed: OrderUpdate = await desk.call(
             "place_order",

@@ -131,7 +131,7 @@ class Desk:
         await self.driver.start()
         await self.engine.start()
         self.engine.market.watch(SYMBOL, depth=False)
-        self.engine.arm("bench")
+        self.engine.arm("bench", 86_400)
         self.quote()
 
     def quote(self) -> None:

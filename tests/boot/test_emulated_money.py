@@ -32,7 +32,7 @@ async def test_trades_leave_no_gap_and_cost_what_the_schedule_says(emulator: Emu
         spot = listed[0] if listed else perp
         engine.market.watch(spot)
         await until(lambda: engine.market.quote(spot) and engine.portfolio.anchor, 20)
-        engine.arm("operator")
+        engine.arm("operator", 600)
         for symbol, side, size in ((perp, Side.BUY, "0.04"), (spot, Side.BUY, "0.02"), (perp, Side.SELL, "0.01")):
             sent = engine.submit(MANUAL, symbol, side, OrderType.MARKET, d(size))
             await until(lambda sent=sent: order(system, sent).state is OrderState.FILLED, 20)

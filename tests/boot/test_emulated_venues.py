@@ -78,7 +78,7 @@ class TestLive:
         options = configure(home, emulator)
         async with running(options) as system:
             engine, symbol = system.engine, await quoted(system)
-            engine.arm("operator")
+            engine.arm("operator", 600)
             bought = engine.submit(MANUAL, symbol, Side.BUY, OrderType.MARKET, d("0.02"))
             await until(lambda: order(system, bought).state is OrderState.FILLED, 20)
             await until(lambda: engine.portfolio.quantity(symbol) == d("0.02"), 20)
@@ -116,7 +116,7 @@ class TestLive:
     async def test_a_strategy_runs_on_it_as_it_does_on_paper(self, emulator: Emulator, home: Path) -> None:
         async with running(configure(home, emulator)) as system:
             symbol = await quoted(system)
-            system.engine.arm("operator")
+            system.engine.arm("operator", 600)
             grid = system.manager.launch("dyn_grid", {}, symbols=symbol)
             await until(lambda: len(system.engine.tracker.working(symbol, grid.name)) >= 2, 20)
             await until(lambda: len(emulator.exchange.open_orders()) >= 2, 20)
@@ -128,7 +128,7 @@ class TestLive:
         options = configure(home, emulator)
         async with running(options) as system:
             symbol = await quoted(system)
-            system.engine.arm("operator")
+            system.engine.arm("operator", 600)
             quote = system.engine.market.quote(symbol)
             assert quote is not None
             price = system.instruments[symbol].price_from_float(round(quote.bid * 0.99))
@@ -138,14 +138,14 @@ class TestLive:
             await until(lambda: not emulator.exchange.open_orders(), 20)
         async with running(options) as system:
             with pytest.raises(TradingHalted):
-                system.engine.arm("operator")
+                system.engine.arm("operator", 600)
 
     async def test_a_cut_account_stream_stops_entries_and_comes_back(self, emulator: Emulator, home: Path) -> None:
         lines: list[str] = []
         async with running(configure(home, emulator)) as system:
             system.bus.subscribe(LogLine, lambda line: lines.append(line.text))
             symbol = await quoted(system)
-            system.engine.arm("operator")
+            system.engine.arm("operator", 600)
             emulator.faults.cut_sockets("*")
             await until(lambda: system.engine.stream.trouble(), 20)
             with pytest.raises(RiskReject, match=r"account_stream|market_data"):
