@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from engine.boot.system import System
 
 _BY_OPERATION = {
+    "Armed": "arm",
     "ClosePosition": "flatten",
     "ControlRefused": "control_refused",
-    "HandGrant": "hand_grant",
     "KillSwitch": "panic",
     "LedgerRepair": "ledger_adjusted",
     "LedgerTransfer": "ledger_transferred",
@@ -40,7 +40,6 @@ _BY_OPERATION = {
     "StrategyStart": "strategy_started",
 }
 _BY_STATE = {
-    TradingMode.ARMED: "arm",
     TradingMode.DISARMED: "disarm",
     TradingMode.REDUCE_ONLY: "restrict",
     TradingMode.HALTED: "halt",
@@ -145,8 +144,10 @@ class Auditor:
     def _on_trading(self, event: TradingStateChanged) -> None:
         status = self._system.engine.trading.status
         was, self._mode = self._mode, status.mode
-        if status.mode is not was:
-            act = "rearm" if was is TradingMode.HALTED else _BY_STATE[status.mode]
+        act = _BY_STATE.get(status.mode, "lift" if was is TradingMode.REDUCE_ONLY else "")
+        if was is TradingMode.HALTED:
+            act = "rearm"
+        if act and status.mode is not was:
             self.write(status.who, act, reason=status.reason, state=status.mode.value)
 
     def _on_anomaly(self, event: AnomalyChanged) -> None:

@@ -329,8 +329,7 @@ class ExecutionEngine:
         if self.core.obstacles:
             raise TradingHalted(f"cannot arm {self.account.name}: {'; '.join(self.core.obstacles)}")
         self.trading.arm(who, hand_s)
-        if hand_s is not None:
-            self.oplog("HandGrant", who=who, seconds=hand_s)
+        self.oplog("Armed", who=who, hand_s=hand_s)
         self.conditions.look()
 
     def disarm(self, who: str, reason: str = "") -> None:
