@@ -19,6 +19,7 @@ from typing import Any
 
 import engine.boot.choosing as choosing
 from ctos_tui import console
+from ctos_tui.front import Link, stand_in_front
 from ctos_tui.key_presses import KeyPresses
 from drivers.paper.markets.replay import Batch, ReplayMarket
 from drivers.paper.markets.synthetic import SyntheticMarket
@@ -111,7 +112,7 @@ async def run_engine(options: SystemOptions, probe: Probe) -> None:
     await system.stop()
 
 
-async def run(kind: str, events: Path, report: Path, config: str) -> None:
+async def run(kind: str, events: Path, report: Path, config: str, link: Link | None) -> None:
     """Put the pieces together as the program does, with the market and the probes in their places."""
     market = Premade(events)
     source = MarketSource(market, "premade", START_NS)
@@ -122,8 +123,8 @@ async def run(kind: str, events: Path, report: Path, config: str) -> None:
         await run_engine(options, probe)
     else:
 
-        def build(options: SystemOptions, loop: asyncio.AbstractEventLoop) -> System:
-            probe.system = build_system(options, loop)
+        def build(options: SystemOptions, loop: asyncio.AbstractEventLoop, program: str) -> System:
+            probe.system = build_system(options, loop, program)
             return probe.system
 
         take_key = KeyPresses.take_key
@@ -134,7 +135,8 @@ async def run(kind: str, events: Path, report: Path, config: str) -> None:
 
         console.build_system = build  # type: ignore[assignment]
         KeyPresses.take_key = timed  # type: ignore[method-assign]
-        await console._run(None, options)
+        assert link is not None
+        await console._run(link, None, options)
     await measuring
 
 
@@ -146,4 +148,5 @@ def undisturbed() -> None:
 
 if __name__ == "__main__":
     undisturbed()
-    asyncio.run(run(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]))
+    front = Link(stand_in_front()) if sys.argv[1] == "console" else None
+    asyncio.run(run(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4], front))
