@@ -60,6 +60,7 @@ class ChaosProxy:
         delay_s: Called for each piece; how long it is held back. Pieces keep their order.
         slice_bytes: Pass everything on in pieces of so many bytes; None for as it comes.
         rewrite: Changes what goes to clients; told the connection's kind.
+        on_sent: Hears what clients send, in the moment in which it arrives here.
     """
 
     def __init__(self, upstream: int) -> None:
@@ -73,6 +74,7 @@ class ChaosProxy:
         self.delay_s: Callable[[], float] | None = None
         self.slice_bytes: int | None = None
         self.rewrite: Callable[[str, bytes], bytes] | None = None
+        self.on_sent: Callable[[bytes], object] | None = None
 
     async def start(self) -> None:
         """Listen."""
@@ -137,6 +139,8 @@ class ChaosProxy:
 
     def from_client(self, flow: Flow, data: bytes) -> None:
         """Pass a client's bytes on."""
+        if self.on_sent is not None:
+            self.on_sent(data)
         if not flow.kind:
             flow.kind = "ws" if b"upgrade: websocket" in data.lower() else "rest"
         if flow.dead:

@@ -171,6 +171,9 @@ def test_n13_on_a_slow_line_what_would_come_late_is_refused_here(venue: str, tmp
         await desk.ends(desk.give(BUY, "0.3", None), OrderState.FILLED)
         rng = Rng("slow line")
         desk.proxy.delay_s = lambda: rng.uniform(0.5, 8.0)
+        left: list[int] = []
+        orders = tuple(desk.wire.place.encode() + end for end in (b" ", b"?"))
+        desk.proxy.on_sent = lambda data: left.append(desk.clock.now_ms()) if data.startswith(orders) else None
         await desk.wait(60)
         given: dict[str, int] = {}
         for number in range(12):
@@ -183,12 +186,10 @@ def test_n13_on_a_slow_line_what_would_come_late_is_refused_here(venue: str, tmp
         await desk.until(desk.is_ready, 90)
         await desk.until(lambda: not desk.engine.tracker.unknown(), 90)
         await desk.agrees(60)
-        ends = [desk.order(each) for each in given]
-        assert {order.state for order in ends} & {OrderState.NEVER_SENT, OrderState.NEVER_ACCEPTED, OrderState.OPEN}
-        arrived = [seen.time_ms for seen in desk.placements()[1:]]
-        assert len(arrived) <= len(given)
-        for at in arrived:  # two seconds here and eight on the way, with an answer and an acknowledgement before
-            assert any(0 <= at - since <= 2_000 + 8_500 for since in given.values()), "no order left late"
+        late = [at for at in left if not any(0 <= at - since <= 2_100 for since in given.values())]
+        assert not late, "an order left more than two seconds after it was wanted"
+        never_sent = [each for each in given if desk.order(each).state is OrderState.NEVER_SENT]
+        assert never_sent and left, "some orders found their way, others were refused here"
         assert desk.taken() <= 1 + len(given)
 
     play(venue, tmp_path, story)
