@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from engine.kernel.anomaly import AnomalyKind
 from engine.kernel.clock import NS_PER_S, Clock, sleep
 from engine.kernel.errors import CtosError
 from engine.kernel.orders import OrderState, OrderType, Side
@@ -48,7 +49,7 @@ class Quiet:
             waiting = (
                 settled(engine, place.symbols)
                 or (f"work {open_work[0]} goes on" if open_work else "")
-                or self._blocked(life)
+                or self._drifts(life)
             )
             trouble = [f"I15: {waiting}"] if waiting else differences(engine, place.truth, place.emulator)
             if trouble and waited_s > SETTLE_S:
@@ -69,10 +70,12 @@ class Quiet:
             await self._check_liveness(life)
         life.call(life.go_on)
 
-    def _blocked(self, life: Life) -> str:
-        """Return why the monitor lets no order pass; where it may trade itself, that is a person's to decide."""
-        place = self._place
-        return life.monitor.entry_block(NAME, place.symbols[0]) if place.beside.correction == "off" else ""
+    def _drifts(self, life: Life) -> str:
+        """Return which position the monitor holds for wrong; where it corrects itself, the rest is a person's."""
+        if self._place.beside.correction == "on":
+            return ""
+        drifts = (one for one in life.monitor.anomalies.active() if one.kind == AnomalyKind.POSITION_DRIFT)
+        return next((f"{one.severity} {one.text}" for one in drifts), "")
 
     def _check_replay(self, life: Life) -> None:
         """The journal alone must lead to the state that the engine has."""
