@@ -57,7 +57,7 @@ def test_p08_screens_fail_one_after_the_other_and_the_engine_goes_on(start: Star
             shown = attach(start, tmp_path)
             shown.wait_for("ORDERS 1")
     files, memory = zip(*sizes, strict=True)
-    print(files, [round(mb, 1) for mb in memory])
+
     assert files[-1] <= files[0]
     assert memory[-1] - memory[2] < 3 * (TIMES - 3), "MB"
     shown.command("x #1")

@@ -52,11 +52,11 @@ class Pulse(Thread):
         return sum(int(task.read_text().split()[1]) for task in tasks) / 1e9
 
     def stop(self) -> float:
-        """Return the longest gap."""
+        """Return the longest gap but for one in a thousand."""
         self._over.set()
         self.join(15)
         assert len(self.gaps) > 20
-        return max(self.gaps)
+        return sorted(self.gaps)[int(len(self.gaps) * 0.999)]
 
 
 @contextmanager
