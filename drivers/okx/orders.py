@@ -113,18 +113,24 @@ class Orders:
         waiting: asyncio.Future[OrderRow] = asyncio.get_running_loop().create_future()
         self._amendments[number] = waiting
         what = f"amendment of {order_id} {symbol}"
+        trouble = ""
         try:
             await self._send_order("amend-order", "/trade/amend-order", body, contract, cost, what)
             for _ in range(AMEND_LOOKS):
                 row = await self._stream_says(waiting)
                 if row is not None:
                     return _amended(row, contract, what)
-                update = await self.look_up(order_id, symbol)
+                try:
+                    update = await self.look_up(order_id, symbol)
+                except CtosError as error:
+                    # The venue took the amendment: no failure to look says that it was not carried out.
+                    trouble = f"; {error}"
+                    continue
                 if update.state.is_final or _has_terms(update, price, quantity):
                     return update
         finally:
             del self._amendments[number]
-        raise UnknownOutcome(f"okx: {what}: taken, but not done within {AMEND_WAIT_S * AMEND_LOOKS:.0f} s")
+        raise UnknownOutcome(f"okx: {what}: taken, but not done within {AMEND_WAIT_S * AMEND_LOOKS:.0f} s{trouble}")
 
     async def withdraw(self, order_id: str, symbol: str) -> OrderUpdate:
         """Cancel an order; the acknowledgement does not say that it is cancelled."""

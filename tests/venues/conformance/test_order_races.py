@@ -16,6 +16,7 @@ from engine.kernel.errors import (
     PostOnlyWouldTake,
     RateLimited,
     ReduceOnlyRejected,
+    UnknownOutcome,
 )
 from engine.kernel.orders import OrderRequest, OrderState, OrderType, OrderUpdate, Side
 from tests.venues.conformance.rig import Rig
@@ -41,6 +42,20 @@ async def test_an_amended_quantity_is_the_total_with_what_is_filled(rig: Rig):
     assert (reply.quantity, reply.filled, reply.state) == (Decimal("0.03"), Decimal("0.015"), OrderState.PARTIAL)
     order = rig.orders()[-1]
     assert (order.quantity, order.filled, order.price) == (Decimal("0.03"), Decimal("0.015"), Decimal(60005))
+
+
+async def test_n02_e10_an_amendment_that_nothing_confirms_is_not_called_refused(wired: Rig):
+    rig, wire = wired, wired.wire
+    assert rig.emulator is not None and wire is not None
+    if not rig.driver.features.amends:
+        pytest.skip("the venue has no amendment")
+    client_id = await rig.placed(BUY, "0.02", "59000")
+    await rig.until(lambda: rig.told(client_id))
+    rig.emulator.faults.mute(wire.account_channels)
+    rig.emulator.faults.lose_response(lambda method, path, body: method == "GET", times=None)
+    reply = await rig.ask(lambda answer: rig.driver.gateway.amend(client_id, rig.perp, None, Decimal("0.03"), answer))
+    assert rig.orders()[-1].quantity == Decimal("0.03")
+    assert isinstance(reply, OrderUpdate | UnknownOutcome), repr(reply)
 
 
 async def test_e08_a_part_filled_order_keeps_its_fills_when_it_is_cancelled(rig: Rig):
