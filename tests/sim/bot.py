@@ -84,7 +84,7 @@ class Bot:
             (16, self._cancel),
             (8, self._ioc),
             (6, self._market),
-            (3, self._stop_order),
+            (8, self._stop_order),
             (3, self._flat),
             (3, self._soft),
             (3, self._incremental),
@@ -145,7 +145,7 @@ class Bot:
             if not held or mark is None or abs(held) < instrument.min_quantity:
                 continue
             side = Side.SELL if held > 0 else Side.BUY
-            distance = Decimal(str(round(self._rng.uniform(0.0005, 0.004), 5)))
+            distance = Decimal(str(round(self._rng.uniform(0.0002, 0.003), 5)))
             trigger = instrument.price_from_float(float(mark * (1 - side.opposite.sign * distance)))
             self._engine.submit(NAME, symbol, side, OrderType.STOP, abs(held), trigger_price=trigger, reduce_only=True)
             return
@@ -184,7 +184,8 @@ class Bot:
         self._engine.close(MANUAL, self._rng.choice(self._symbols), soft=False)
 
     def _disarm(self) -> None:
-        """Shut the gate for a moment, as the operator does."""
+        """Shut the gate for a moment, as the operator does, while an order is on its way to the disk."""
+        self._limit()
         self._engine.disarm("simulation", "for a moment")
         self._clock.call_later(self._rng.uniform(1.0, 10.0), self._arm)
 

@@ -34,6 +34,7 @@ from engine.runtime.trading_state import TradingMode
 from engine.runtime.watchdog import HandlerWatch
 from strategies.dyn_grid import DynGrid
 from tests.sim.bot import NAME, Bot
+from tests.sim.claims import Claims
 from tests.sim.loop import OWNER, SimLoop
 from tests.sim.mortal import SimClock, SlowDisk
 from tests.sim.trace import Trace
@@ -128,13 +129,14 @@ class WatchedJournal(Journal):
     ) -> int:
         """Add a record."""
 
+        seq = self.last_seq + 1
+
         def durable() -> None:
             self._truth.durable_seq = max(self._truth.durable_seq, seq)
             if on_durable is not None:
                 on_durable()
 
-        seq = super().append(kind, account, ts_ns, body, durable)
-        return seq
+        return super().append(kind, account, ts_ns, body, durable)
 
 
 class Life:
@@ -173,6 +175,7 @@ class Life:
             HandlerWatch(),
         )
         self.watch = Watch(self.engine, place.truth, place.trace, self._violated)
+        self.claims = Claims(self.engine, place.truth, place.emulator, self._violated)
         self.bus.subscribe(EngineAlarm, self._on_alarm)
         self.bot: Bot | None = None
 
@@ -202,6 +205,7 @@ class Life:
         await self.driver.start()
         self.manager.restore()
         await self.engine.start()
+        self.claims.started()
         self.manager.start_restored()
         if place.beside.monitor:
             self.monitor.start_position_monitoring()
@@ -298,7 +302,7 @@ class Life:
     def _on_alarm(self, alarm: EngineAlarm) -> None:
         self._place.trace.note(f"alarm {alarm.kind} {alarm.text}")
         self._place.counts[f"alarm {alarm.kind}"] += 1
-        if alarm.kind in ("overfill", "fill_conflict", "journal"):
+        if alarm.kind in ("overfill", "fill_conflict", "journal", "late_order"):
             self._violated(f"alarm {alarm.kind}: {alarm.text}")
 
     def _on_query_error(self, what: str, error: CtosError) -> None:

@@ -8,13 +8,12 @@ from engine.kernel.anomaly import AnomalyKind
 from engine.kernel.clock import NS_PER_S, Clock, sleep
 from engine.kernel.errors import CtosError
 from engine.kernel.orders import OrderState, OrderType, Side
-from engine.runtime.accounts import MANUAL
 from engine.runtime.state_digest import replay, state_digest
 from engine.runtime.trading_state import TradingMode
 from tests.sim.bot import NAME
 from tests.sim.life import Life, Place
 from tests.sim.report import Report
-from tests.sim.truth import differences, settled, terms_of
+from tests.sim.truth import differences, settled
 
 SETTLE_S = 90.0
 """How long after the last fault everything must agree, the waits of the resolver included."""
@@ -52,16 +51,18 @@ class Quiet:
                 or self._drifts(life)
             )
             trouble = [f"I15: {waiting}"] if waiting else differences(engine, place.truth, place.emulator)
+            trouble = trouble or list(life.claims.troubles())
             if trouble and waited_s > SETTLE_S:
                 self._violated(f"{waited_s:.0f} s after the faults ended: {'; '.join(trouble)}")
         if self._report.rounds % _REPLAY_EVERY == 0:
             self._check_replay(life)
         place.trace.note(f"agreed after {(self._clock.now_ns() - began_ns) / NS_PER_S:.0f} s")
         if engine.risk.is_halted:
-            self._check_halt(life)
+            await self._confirmed(life)
+            await self._check_halt(life)
         elif engine.trading.mode is not TradingMode.ARMED:
             self._report.counts[f"found {engine.trading.mode.value}"] += 1
-            self._rearm(life)
+            await self._rearm(life)
         if blocked := life.monitor.entry_block(NAME, place.symbols[0]):
             self._report.counts["blocked by the monitor"] += 1
             place.trace.note(f"no order can be given: {blocked}")
@@ -87,29 +88,32 @@ class Quiet:
                 f"I16: {replayed.records} records lead to {replayed.digest[:12]}, the engine has {live[:12]}"
             )
 
-    def _check_halt(self, life: Life) -> None:
-        """Nothing of ours but stops and later reductions by hand may rest; then the operator releases the halt."""
-        since_ns = life.engine.trading.status.since_ns
-        by_hand = life.engine.tracker.working(instance=MANUAL)
-        reductions = [terms_of(order) for order in by_hand if order.created_ns >= since_ns]
-        resting = [
-            order
-            for order in self._place.emulator.exchange.registry.open.values()
-            if order.type is not OrderType.STOP
-            and order.id not in self._place.truth.foreign_ids
-            and terms_of(order) not in reductions
-        ]
-        if resting:
-            self._violated(f"I7: halted, but {resting[0].client_id} still rests")
-        self._rearm(life)
+    async def _confirmed(self, life: Life) -> None:
+        """The report of a halt must come to an end."""
+        for _ in range(20):
+            report = life.engine.panic_switch.report
+            if report is not None and report.confirmed:
+                return
+            await sleep(self._clock, 1.0)
+        self._violated(f"I7: the halt is not confirmed in quiet: {'no report' if report is None else report.text}")
 
-    def _rearm(self, life: Life) -> None:
+    async def _check_halt(self, life: Life) -> None:
+        """Nothing of ours but stops and later reductions by hand may rest; then the operator releases the halt."""
+        if resting := life.claims.resting(life.engine.trading.status.since_ns):
+            self._violated(f"I7: halted, but {resting[0].client_id} still rests")
+        await self._rearm(life)
+
+    async def _rearm(self, life: Life) -> None:
         """Release a halt or a restriction, as the operator does who finds everything in order."""
-        try:
-            life.call(life.engine.rearm, "simulation", "looked at it")
-            life.call(life.engine.arm, "simulation")
-        except CtosError as error:
-            self._violated(f"I15: it cannot be armed again: {error}")
+        for patience_s in range(40, -1, -1):  # what the venue holds is asked for every 30 s
+            try:
+                life.call(life.engine.rearm, "simulation", "looked at it")
+                life.call(life.engine.arm, "simulation")
+                return
+            except CtosError as error:
+                if not patience_s:
+                    self._violated(f"I15: it cannot be armed again: {error}")
+            await sleep(self._clock, 1.0)
 
     async def _check_liveness(self, life: Life) -> None:
         """An order, far from the touch, must reach the venue and go again."""

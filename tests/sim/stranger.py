@@ -109,5 +109,6 @@ class Stranger:
         return self._cancel(order.id, order.symbol)
 
     def _cancel(self, order_id: str, symbol: str) -> int:
-        self._emulator.carry_out(lambda: self._emulator.exchange.cancel(order_id, symbol))
+        with self._truth.by_stranger():
+            self._emulator.carry_out(lambda: self._emulator.exchange.cancel(order_id, symbol))
         return 1

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from decimal import Decimal
 
 from drivers.paper.state import PaperOrder
-from engine.kernel.orders import Fill, Order, OrderRequest, OrderState, OrderUpdate, Side
+from engine.kernel.clock import NS_PER_S
+from engine.kernel.orders import Fill, Order, OrderRequest, OrderState, OrderType, OrderUpdate, Side
 from engine.kernel.syscalls import AccountEvent, OrderGateway, Reply
 from engine.runtime.events import FillBooked, OrderChanged
 from engine.runtime.execution import ExecutionEngine
@@ -21,6 +22,8 @@ from tests.venues.emulators.wire import Seen
 
 ZERO = Decimal(0)
 FRESH_MS = 5_000
+LATE_NS = 6 * NS_PER_S
+"""An order has two seconds to leave; the slowest network takes as long again both to connect and to deliver."""
 _Content = tuple[str, str, Decimal, Decimal]
 _CLIENT_ID = re.compile(r'(?:clOrdId|newClientOrderId|clientId)(?:=|":"?)([A-Za-z0-9]+)')
 _PLACING = ("order", "order.place")
@@ -47,6 +50,11 @@ class Truth:
         foreign: Sum of their executions by symbol, signed.
         sent: Client ids that the engine sent, over all of its lives.
         durable_seq: Number of the newest record that the journal said is on the disk.
+        amended: Handles of the amendments by replacement that have ended; their new orders go on.
+        fees: Fees of all executions, by currency.
+        cash: What they brought in and cost without fees, by symbol.
+        sent_ns: When the engine sent an order, by client id.
+        on_sent: Called when the engine sends an order, with whether that is a stop that was met.
     """
 
     def __init__(
@@ -68,6 +76,11 @@ class Truth:
         self._is_stranger = False
         self._asked: set[str] = set()
         self.durable_seq = 0
+        self.amended: set[str] = set()
+        self.fees: dict[str, Decimal] = {}
+        self.cash: dict[str, Decimal] = {}
+        self.sent_ns: dict[str, int] = {}
+        self.on_sent: Callable[[bool], object] = lambda is_stop: None
         emulator.venue.subscribe_account(self._on_event)
 
     def _on_event(self, event: AccountEvent) -> None:
@@ -77,6 +90,10 @@ class Truth:
             self.fills += 1
             self.unchecked[_content(event)] += 1
             self.executed[event.symbol] = self.executed.get(event.symbol, ZERO) + event.signed_quantity
+            currency = event.fee_currency.partition(".")[0]  # of one of several wallets
+            self.fees[currency] = self.fees.get(currency, ZERO) + event.fee
+            paid = -event.side.sign * event.notional
+            self.cash[event.symbol] = self.cash.get(event.symbol, ZERO) + paid
             if event.venue_order_id in self.foreign_ids:
                 self.foreign[event.symbol] = self.foreign.get(event.symbol, ZERO) + event.signed_quantity
             self._trace.note(f"venue fill {event.trade_id} {event.quantity} {event.price}")
@@ -112,6 +129,9 @@ class Truth:
             if found[1] in self._asked:
                 self._violated(f"I1: the venue is asked a second time to place {found[1]}")
             self._asked.add(found[1])
+            age_ns = self._emulator.clock.now_ns() - self.sent_ns.get(found[1], self._emulator.clock.now_ns())
+            if age_ns > LATE_NS:
+                self._violated(f"I7: {found[1]} arrives {age_ns / NS_PER_S:.1f} s after it was sent")
 
     def _on_order(self, update: OrderUpdate) -> None:
         self._trace.note(f"venue {update.venue_order_id} {update.state.value} {update.quantity} {update.filled}")
@@ -119,6 +139,8 @@ class Truth:
             self.foreign_ids.add(update.venue_order_id)
             self._foreign_terms.add((update.symbol, update.side, update.quantity))
         if update.venue_order_id in self.foreign_ids:
+            if update.state is OrderState.CANCELED and not self._is_stranger:
+                self._violated(f"I4: somebody else's order {update.venue_order_id} was cancelled")
             return
         self.accepted.add(update.venue_order_id)
         if len(self.accepted) > len(self.sent):
@@ -171,10 +193,13 @@ class Watch:
         if request.client_id in self._truth.sent:
             self._violated(f"I1: {request.client_id} is sent a second time")
         self._truth.sent.add(request.client_id)
+        self._truth.sent_ns[request.client_id] = self._engine.clock.now_ns()
         order = self._engine.tracker.get(request.client_id)
+        self._truth.on_sent(order is not None and order.type is OrderType.STOP)
         reduces = request.reduce_only or (order is not None and order.reduce_only) or self._takes_away(request)
-        if self._engine.trading.mode is TradingMode.HALTED and not reduces:
-            self._violated(f"I7: {request.client_id} is sent although the account is halted")
+        mode = self._engine.trading.mode
+        if mode in (TradingMode.HALTED, TradingMode.DISARMED) and not reduces:
+            self._violated(f"I7: {request.client_id} is sent although the account is {mode.value}")
         if self._engine.journal.failed is not None and not reduces:
             self._violated(f"I12: {request.client_id} is sent although the journal fails")
         self._trace.note(f"send {request.client_id} {request.side.value} {request.quantity} {request.price}")

@@ -218,6 +218,8 @@ class World:
                     self._halt(life)
                 await self._sleep_to(end_ns)
                 if end_ns == crash_ns:
+                    if rng.random() < 0.6:
+                        await self._next_order(rng)
                     await self._end_life(orderly=rng.random() < 0.25)
         finally:
             chaos.cancel()
@@ -225,6 +227,20 @@ class World:
             self._chaos.end()
             self._stranger.idle = True
         await self._quiet(rng)
+
+    async def _next_order(self, rng: Rng) -> None:
+        """Wait for the moments at which a crash hurts most: an order and its record are both on their way."""
+        only_stops, timeout_s = (True, 45.0) if rng.random() < 0.3 else (False, 10.0)
+        sent: asyncio.Future[None] = self._loop.create_future()
+
+        def on_sent(is_stop: bool) -> None:
+            if not sent.done() and (is_stop or not only_stops):
+                sent.set_result(None)
+
+        self._truth.on_sent = on_sent
+        await asyncio.wait([sent], timeout=timeout_s)
+        self._truth.on_sent = lambda is_stop: None
+        await sleep(self._clock, rng.uniform(0.0, 0.03))
 
     async def _sleep_to(self, when_ns: int) -> None:
         await sleep(self._clock, max(0.0, (when_ns - self._clock.now_ns()) / NS_PER_S))
@@ -291,6 +307,24 @@ class World:
         life.call(life.engine.panic, "simulation")
         if self._rng.random() < 0.4:
             life.clock.call_later(self._rng.uniform(0.1, 20.0), life.call, life.flatten)
+        if self._rng.random() < 0.6:
+            life.clock.call_later(self._rng.uniform(0.2, 8.0), self._rearm_early, life)
+
+    def _rearm_early(self, life: Life) -> None:
+        """Release a halt as an impatient operator does: mostly it is refused, and tried again."""
+        if life.bot is None or life.bot.idle or not life.engine.risk.is_halted:
+            return
+        halted_ns = life.engine.trading.status.since_ns
+        try:
+            life.call(life.engine.rearm, "simulation", "in a hurry")
+        except CtosError as error:
+            self._trace.note(f"not rearmed: {error}")
+            self.result.counts["rearm refused"] += 1
+            life.clock.call_later(self._rng.uniform(0.5, 8.0), self._rearm_early, life)
+            return
+        self._halted_ns = None
+        self.result.counts["rearmed early"] += 1
+        life.claims.check_rearm(halted_ns)
 
     async def _quiet(self, rng: Rng) -> None:
         began_ns = self._clock.now_ns()

@@ -1,0 +1,157 @@
+"""What the engine decides, tells and books, held against its own orders and against what the venue has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+
+from drivers.paper.state import PaperOrder
+from engine.kernel.errors import ClockSkew, RateLimited, UnknownOutcome, VenueUnavailable
+from engine.kernel.orders import Order, OrderState, OrderType, Pending
+from engine.runtime.accounts import MANUAL
+from engine.runtime.events import OrderChanged, PanicProgress, TradingStateChanged, WorkDone
+from engine.runtime.execution import ExecutionEngine
+from engine.runtime.trading_state import TradingMode
+from tests.sim.truth import Truth
+from tests.venues.emulators.core import Emulator
+
+ZERO = Decimal(0)
+MAX_UNKNOWN = 3
+OPERATOR = "simulation"
+_NO_ANSWER = {error.__name__ for error in (RateLimited, UnknownOutcome, VenueUnavailable, ClockSkew)}
+
+
+class Claims:
+    """Follows one life of the engine.
+
+    Args:
+        engine: The engine.
+        truth: The venue's side.
+        emulator: The venue.
+        on_violation: Called with the text of a violation.
+    """
+
+    def __init__(
+        self, engine: ExecutionEngine, truth: Truth, emulator: Emulator, on_violation: Callable[[str], None]
+    ) -> None:
+        self._engine = engine
+        self._truth = truth
+        self._emulator = emulator
+        self._violated = on_violation
+        self._pending: dict[str, Pending] = {}
+        engine.bus.subscribe(OrderChanged, self._on_order)
+        engine.bus.subscribe(PanicProgress, self._on_halt)
+        engine.bus.subscribe(WorkDone, self._on_work)
+        engine.bus.subscribe(TradingStateChanged, self._on_state)
+        self._mode = TradingMode.DISARMED
+
+    def started(self) -> None:
+        """The engine has started: what it restored is in force."""
+        self._mode = self._engine.trading.mode
+
+    def _on_order(self, event: OrderChanged) -> None:
+        order = event.order
+        before = self._pending.get(order.client_id)
+        self._pending[order.client_id] = order.pending
+        if before is None and order.state is OrderState.INTENT:
+            self._check_reduction(order)
+            self._check_amount(order)
+        if before is Pending.CANCEL and order.pending is Pending.NONE and order.is_open and order.error in _NO_ANSWER:
+            self._violated(f"I15: the cancel of {order.client_id} is given up: {order.reason}")
+        unknown = len(self._engine.tracker.unknown())
+        if order.state is OrderState.UNKNOWN and unknown > MAX_UNKNOWN and not self._engine.risk.is_halted:
+            self._violated(f"I8: {unknown} orders have no known outcome, and trading goes on")
+
+    def _check_reduction(self, order: Order) -> None:
+        """What reduces must not be more than what is there to be reduced, when it is decided."""
+        if not order.reduce_only:
+            return
+        is_stop = order.type is OrderType.STOP
+        beside = [
+            each.working_quantity
+            for each in self._engine.tracker.working(order.symbol, order.instance)
+            if each.reduce_only and each.side is order.side and (each.type is OrderType.STOP) is is_stop
+        ]
+        held = self._engine.core.held_by(order.instance, order.symbol)
+        if sum(beside, ZERO) > max(ZERO, -held * order.side.sign):
+            self._violated(f"I6: {order.client_id} reduces {order.quantity}, of {held} that is held, beside {beside}")
+
+    def _check_amount(self, order: Order) -> None:
+        """Work must not ask for more than was asked of it."""
+        body = self._engine.core.state.works.get(order.parent, {})
+        kind, tracker = body.get("kind"), self._engine.tracker
+        if kind == "soft":
+            asked = Decimal(body["ticket"]["quantity"])
+            parts = [each for each in tracker.children(order.parent) if each is not order]
+        elif kind == "amend":
+            asked = Decimal(body["quantity"])
+            old = tracker.get(body["old"])
+            parts = [old] if old is not None else []
+        else:
+            return
+        done = sum((each.filled + each.working_quantity for each in parts), ZERO)
+        if done + order.quantity > asked:
+            self._violated(f"I1: {order.parent} was asked for {asked}, has {done} and sends {order.quantity} more")
+
+    def _on_work(self, event: WorkDone) -> None:
+        if event.done.kind == "amend":
+            self._truth.amended.add(event.done.handle)
+
+    def _on_state(self, event: TradingStateChanged) -> None:
+        """Only the operator ends a halt."""
+        status = self._engine.trading.status
+        if self._mode is TradingMode.HALTED and status.mode is not TradingMode.HALTED and status.who != OPERATOR:
+            self._violated(f"I7: {status.who} turns the halt into {status.mode.value}: {status.reason}")
+        self._mode = status.mode
+
+    def _on_halt(self, progress: PanicProgress) -> None:
+        if progress.confirmed and (resting := self.resting(self._engine.trading.status.since_ns)):
+            self._violated(f"I7: none rests, it says ({progress.text}), but {resting[0].client_id} does")
+
+    def resting(self, since_ns: int) -> list[PaperOrder]:
+        """Return what rests at the venue and had to go when the account was halted."""
+        by_hand = self._engine.tracker.working(instance=MANUAL)
+        later = [_terms(order) for order in by_hand if order.created_ns >= since_ns]
+        return [
+            order
+            for order in self._emulator.exchange.registry.open.values()
+            if order.type is not OrderType.STOP
+            and order.id not in self._truth.foreign_ids
+            and _terms(order) not in later
+        ]
+
+    def check_rearm(self, since_ns: int) -> None:
+        """A halt was released: nothing may rest, or arrive later."""
+        if unknown := self._engine.tracker.unknown():
+            self._violated(f"I7: the halt is released although {unknown[0].client_id} may still arrive")
+        if resting := self.resting(since_ns):
+            self._violated(f"I7: the halt is released although {resting[0].client_id} rests")
+
+    def troubles(self) -> Iterator[str]:
+        """Yield what is wrong with the books in quiet."""
+        engine, truth = self._engine, self._truth
+        for booked in engine.portfolio.fills.recent():
+            fill = booked.fill
+            order = engine.tracker.find(fill.client_id, fill.symbol, fill.venue_order_id)
+            if order is not None and order.instance != booked.instance:
+                yield f"I3: trade {fill.trade_id} of {order.instance} is booked for {booked.instance}"
+        for order in engine.tracker.working():
+            if order.parent and order.parent not in truth.amended:
+                yield f"I4: {order.client_id} works on, its work {order.parent} has ended"
+        if (paid := engine.portfolio.fees_paid()) != truth.fees:
+            yield f"I3: fees: venue {truth.fees}, engine {paid}"
+        ledgers = engine.core.state.books.by_instance.values()
+        for symbol, cash in truth.cash.items():
+            if engine.portfolio.adjusted(symbol):
+                continue
+            own = [books[symbol] for books in ledgers if symbol in books]
+            parts = sum((ledger.realised - ledger.cost for ledger in own), ZERO)
+            total = engine.core.state.books.totals[symbol]
+            if not parts == total.realised - total.cost == cash:
+                yield f"I3: {symbol}: paid {cash}, ledgers {parts}, account {total.realised - total.cost}"
+            if (fees := sum((ledger.fees for ledger in own), ZERO)) != total.fees:
+                yield f"I3: {symbol}: fees of the ledgers {fees}, of the account {total.fees}"
+
+
+def _terms(order: Order | PaperOrder) -> tuple[object, ...]:
+    return (order.symbol, order.side, order.price, order.quantity)
