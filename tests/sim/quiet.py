@@ -107,7 +107,8 @@ class Quiet:
         """Release a halt or a restriction, as the operator does who finds everything in order."""
         for patience_s in range(40, -1, -1):  # what the venue holds is asked for every 30 s
             try:
-                life.call(life.engine.rearm, "simulation", "looked at it")
+                if life.engine.trading.mode is not TradingMode.DISARMED:
+                    life.call(life.engine.rearm, "simulation", "looked at it")
                 life.call(life.engine.arm, "simulation")
                 return
             except CtosError as error:
