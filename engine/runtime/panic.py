@@ -200,6 +200,8 @@ class PanicSwitch:
             return
 
         def found(updates: list[OrderUpdate]) -> None:
+            if not self._is_current(report):
+                return  # Released meanwhile: what rests now may rest.
             report.error = ""
             self._failures = 0
             resting = self._resting(report, updates)
@@ -209,6 +211,8 @@ class PanicSwitch:
             self._next_look(report)
 
         def failed(error: CtosError) -> None:
+            if not self._is_current(report):
+                return
             report.error = str(error)
             report.clear_looks = 0
             self._failures += 1

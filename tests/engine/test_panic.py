@@ -109,6 +109,23 @@ def test_only_a_person_with_a_reason_releases_it(floor: Floor):
     assert floor.order(BUY, 1, 99).state is OrderState.OPEN
 
 
+def test_a_look_that_is_answered_after_the_release_tells_nothing(floor: Floor):
+    floor.engine.panic("operator")
+    ask = floor.driver.get_open_orders
+    told: list[PanicProgress] = []
+
+    async def released_meanwhile() -> object:
+        if floor.engine.risk.is_halted:
+            floor.engine.rearm("operator", "looked")
+            floor.engine.bus.subscribe(PanicProgress, told.append)
+        return await ask()
+
+    floor.driver.get_open_orders = released_meanwhile
+    floor.run(10)
+    assert floor.engine.trading.mode is TradingMode.ARMED
+    assert told == []
+
+
 def test_release_waits_until_every_order_is_known(floor: Floor):
     floor.driver.gateway.lose_requests = 1
     order = floor.order(BUY, 1, 99)
