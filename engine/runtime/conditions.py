@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from engine.kernel.clock import NS_PER_S, TimerHandle
 from engine.kernel.errors import CtosError
 from engine.kernel.links import LinkState
+from engine.runtime.accounts import Mode
 from engine.runtime.core import EngineCore
 from engine.runtime.reconcile import Reconciler
 from engine.runtime.risk.limits import number, usd
@@ -68,7 +69,7 @@ class Conditions:
         self._causes: dict[str, _Cause] = {}
         self._reported: dict[str, str] = {}
         self._timer: TimerHandle | None = None
-        self._looked_ns = self._watched_ns = 0
+        self._looked_ns = self._watched_ns = self._stood_ns = 0
         self._lag_s = 0.0
         self._rules = (
             Rule("limits", self._limits),
@@ -153,30 +154,43 @@ class Conditions:
             return None
         return cause if self._core.trading.status.lifts else None
 
+    def notice(self) -> None:
+        """Notice that the program stood still, at the latest when an order wants to pass: looks may be overdue, too."""
+        if self._timer is not None and self._late_ns() > LAG_NS:
+            self._measure_lag()
+            self.look()
+
     def _tick(self) -> None:
         self._timer = self._core.clock.call_later(LOOK_S, self._tick)
         self._measure_lag()
         self.look()
-        self._note_time()
 
     def _note_time(self) -> None:
         clock = self._core.clock
         self._looked_ns, self._watched_ns = clock.now_ns(), clock.stopwatch_ns()
 
+    def _late_ns(self) -> float:
+        """Return by how much the next look is late, in real time."""
+        clock = self._core.clock
+        real_ns = clock.stopwatch_ns() - self._watched_ns
+        if self._core.account.mode is Mode.LIVE:
+            return real_ns - LOOK_S * NS_PER_S  # a machine that slept counts: the loop's own time slept with it
+        # A paper market may run at another speed than the loop.
+        passed_ns = clock.now_ns() - self._looked_ns
+        return (passed_ns - LOOK_S * NS_PER_S) * real_ns / passed_ns if passed_ns > 0 else 0
+
     def _measure_lag(self) -> None:
         """Notice that the loop stood still: what the venue said meanwhile is asked for before trading goes on."""
-        clock = self._core.clock
-        passed_ns = clock.now_ns() - self._looked_ns
-        late_ns = passed_ns - LOOK_S * NS_PER_S
-        real_ns = clock.stopwatch_ns() - self._watched_ns
-        # A paper market may run at another speed than the loop.
-        late_ns = late_ns * real_ns / passed_ns if passed_ns > 0 else 0
-        self._lag_s = late_ns / NS_PER_S if late_ns > LAG_NS else 0.0
-        if self._lag_s:
+        late_ns = self._late_ns()
+        self._note_time()
+        if late_ns > LAG_NS:
+            self._stood_ns, self._lag_s = self._looked_ns, late_ns / NS_PER_S
             text = f"the program stood still for {self._lag_s:.1f} s; everything is compared with the venue"
             self._core.alarm("loop_lag", text, severity="CRIT")
-            self._reconciler.look_at_orders()
-            self._reconciler.look_at_account()
+            self._reconciler.look_at_orders(anew=True)
+            self._reconciler.look_at_account(anew=True)
+        elif self._reconciler.last_agreed_ns >= self._stood_ns:
+            self._lag_s = 0.0
 
     def _limits(self) -> str:
         """Tell that more is held than a limit allows: nothing is sold because of that, but nothing is added."""

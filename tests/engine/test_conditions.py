@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from engine.kernel.clock import NS_PER_MS
+from engine.kernel.clock import NS_PER_MS, NS_PER_S
 from engine.kernel.errors import AuthError, CtosError, TradingHalted, VenueUnavailable
 from engine.kernel.links import LinkState, LinkStatus, VenueHealth
 from engine.kernel.orders import OrderState, OrderType
-from engine.runtime.accounts import AccountLimits
+from engine.runtime.accounts import AccountLimits, Mode
 from engine.runtime.trading_state import TradingMode
 from tests.engine.faults import FaultyDriver
 from tests.engine.floor import BUY, PERP, SELL, Floor, d
@@ -223,3 +223,18 @@ def test_o09_lower_limits_than_what_is_held_force_no_trade_but_allow_only_reduct
     quote_for(again, 15)
     assert again.venue_quantity() == 4 and mode(again) is TradingMode.ARMED
     again.check_books()
+
+
+def test_p11_a_live_engine_counts_the_time_that_the_machine_slept(tmp_path: Path):
+    floor = Floor(tmp_path, driver_of=TroubledDriver)
+    floor.print(100.0)
+    floor.engine.core.account = replace(floor.account, mode=Mode.LIVE)
+    slept = [0]
+    floor.clock.stopwatch_ns = lambda: floor.clock.now_ns() + slept[0]
+    floor.engine.conditions.start()
+    floor.run(2)
+    assert mode(floor) is TradingMode.ARMED
+    slept[0] = 28_800 * NS_PER_S
+    with pytest.raises(TradingHalted, match="stood still for 28"):
+        floor.submit(BUY, 1, 99)
+    assert not floor.venue_orders()

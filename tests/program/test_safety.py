@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -123,3 +125,17 @@ def test_random_keys_and_sizes_while_trading(start: Start) -> None:
     terminal.wait_for(r" HALTED ")
     assert b"Traceback" not in terminal.output
     assert "cannot be painted" not in terminal.text
+
+
+def test_p11_a_frozen_program_compares_everything_before_it_trades_on(start: Start) -> None:
+    terminal = start()
+    terminal.arm()
+    terminal.order("buy 500$ btc @ best -250")
+    terminal.wait_for(r"ORDERS 1\b")
+    os.kill(terminal.engine, signal.SIGSTOP)
+    terminal.pump(5.0)
+    os.kill(terminal.engine, signal.SIGCONT)
+    terminal.wait_for(r" REDUCE.ONLY", 5)
+    terminal.wait_for(r"stood still for [456]\.\d s", 5)
+    terminal.wait_for(r" ARMED", 25)
+    assert "ORDERS 1" in terminal.text

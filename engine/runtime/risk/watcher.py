@@ -81,6 +81,8 @@ class RiskWatcher:
         self._amended: dict[str, tuple[Decimal, Decimal | None]] = {}
         self.check_entry: Callable[[str, str], None] = lambda instance, symbol: None
         """Called with (instance, symbol) of every increase; raises to refuse it. The monitor stands here."""
+        self.notice: Callable[[], None] = lambda: None
+        """Called before the trading state is read, to notice first what changes it."""
 
     @property
     def is_halted(self) -> bool:
@@ -171,6 +173,7 @@ class RiskWatcher:
             RiskReject: A limit refused it.
         """
         limits = self.limits_of(request.instance)
+        self.notice()
         reduces = self.reduces(request, replacing)
         self._check_gate(request.instance, reduces, parent)
         orders = self._view.working()
@@ -203,6 +206,7 @@ class RiskWatcher:
         """
         if order.type is OrderType.STOP:
             return  # It protects a position, whatever else is stopped.
+        self.notice()
         if self.state.mode is not TradingMode.ARMED or self.losses.halted(order.instance):
             request = OrderRequest(
                 client_id=order.client_id,
