@@ -70,6 +70,8 @@ class Tripwires:
         if not self._unknown_since:
             return
         now_ns = self._core.clock.now_ns()
+        for order in self._core.tracker.unknown():  # those of the last run were not heard of in this one
+            self._unknown_since.setdefault(order.client_id, now_ns)
         oldest_ns = min(self._unknown_since.values())
         count = len(self._unknown_since)
         if count > MAX_UNKNOWN:
