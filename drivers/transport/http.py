@@ -21,6 +21,7 @@ from yarl import URL
 
 from drivers.transport.line_decoder import Undecodable
 from drivers.transport.rate_limits import Cost, RateLimiter, Urgency
+from drivers.transport.spare_files import SpareFiles
 from engine.kernel.clock import NS_PER_MS, NS_PER_S, Clock, TimerHandle
 from engine.kernel.errors import ConfigError, CtosError, UnknownOutcome, VenueUnavailable
 from engine.kernel.links import LinkState, LinkStatus
@@ -120,6 +121,7 @@ class HttpClient:
         self._ssl = ssl
         self._timeout_s = timeout_s
         self._name = name
+        self._spare = SpareFiles()
         self._connector: aiohttp.TCPConnector | None = None
         self._address: aiohttp.ClientRequest | None = None
         self._warmer: TimerHandle | None = None
@@ -139,6 +141,7 @@ class HttpClient:
             trust = self._ssl if self._ssl is not None else True
             self._connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=PROVEN_S, ssl=trust)
             self._address = aiohttp.ClientRequest("GET", self._url, loop=asyncio.get_running_loop())
+            self._spare.hold()
 
     async def stop(self) -> None:
         """Close all connections; what is in flight ends as it does when a connection breaks."""
@@ -148,6 +151,7 @@ class HttpClient:
         if self._warming is not None:
             self._warming.cancel()
         connector, self._connector = self._connector, None
+        self._spare.give_up()
         if connector is not None:
             await connector.close()
 
@@ -185,7 +189,7 @@ class HttpClient:
         connection: Connection | None = None
         try:
             async with asyncio.timeout(start_s) as limit:
-                connection = await connector.connect(address, [], _NO_LIMIT)
+                connection = await self._connect(connector, address, urgency)
                 if after_s:
                     limit.reschedule((limit.when() or 0.0) + after_s)
                 began_ns = self._clock.stopwatch_ns()
@@ -208,6 +212,21 @@ class HttpClient:
         if status == 429:
             self._limiter.slow_down(retry_after_s(reply))
         return reply
+
+    async def _connect(
+        self, connector: aiohttp.TCPConnector, address: aiohttp.ClientRequest, urgency: Urgency
+    ) -> Connection:
+        """Open a connection or take a kept one; a cancel gets one though the process has no file descriptor left."""
+        try:
+            return await connector.connect(address, [], _NO_LIMIT)
+        except aiohttp.ClientConnectorError:
+            if urgency is not Urgency.CANCEL or not self._spare.is_none_left():
+                raise
+        self._spare.give_up()
+        try:
+            return await connector.connect(address, [], _NO_LIMIT)
+        finally:
+            self._spare.hold()
 
     def _wire(self, request: WireRequest, urgency: Urgency) -> bytes:
         """Return a request as the bytes that are sent.

@@ -20,6 +20,7 @@ from engine.boot.supervision import Supervision, is_console_part
 from engine.boot.trading import Choice, make_trading_driver
 from engine.boot.venues import venue_config
 from engine.boot.vitals import Vitals
+from engine.io.file_floor import FileFloor
 from engine.io.files import make_private_dir
 from engine.io.journal import Journal
 from engine.io.lock import StateLock
@@ -149,6 +150,7 @@ class System:
         self.engine.core.check_account = self._obstacles
         self.space = SpaceGuard(paths.state, self.clock, self.writer, self._on_space)
         self.memory = MemoryFloor(self.clock, self.writer, partial(self.engine.conditions.report, "memory"))
+        self.files = FileFloor(self.clock, self.writer, partial(self.engine.conditions.report, "files"))
         self.manager = StrategyManager(
             self.engine,
             self.bars,
@@ -208,6 +210,7 @@ class System:
         self.monitor.start_position_monitoring()
         self.space.start()
         self.memory.start()
+        self.files.start()
         if self.fitness is not None and self.fitness.banner:
             self.monitor.raise_anomaly(_KEY_RIGHTS, "", "", "", "", self.fitness.banner)
         elif self.fitness is not None:
@@ -289,6 +292,7 @@ class System:
             self.manager.save_all()
             self.space.stop()
             self.memory.stop()
+            self.files.stop()
             self.monitor.stop_position_monitoring()
             self.shell.close()
             self.bars.close()
