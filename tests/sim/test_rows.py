@@ -85,4 +85,4 @@ def test_p02_d05_crashes_at_any_moment_lose_nothing_that_was_on_the_disk():
 @pytest.mark.parametrize("venue", ["okx", "backpack"])
 def test_o01_o02_a_halt_among_faults_and_crashes_cancels_all_and_outlives_them(venue: str):
     report = run(venue, "lose_response", "slow_network", "cut", "unknown", "busy", halt=1.0, crash_s=60.0)
-    assert report.halts >= 1 and report.counts["refused TradingHalted"] > 20
+    assert report.halts >= 1 and report.counts["refused TradingHalted"] > 5
