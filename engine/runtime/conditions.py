@@ -90,6 +90,7 @@ class Conditions:
         """Begin to look."""
         self.stop()
         self._note_time()
+        self._core.risk.notice = self.notice
         self._timer = self._core.clock.call_later(LOOK_S, self._tick)
 
     def stop(self) -> None:

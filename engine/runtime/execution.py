@@ -129,7 +129,6 @@ class ExecutionEngine:
         self._day = DayRoller(core)
         self._tripwires = Tripwires(core, lambda reason: self.panic_switch.halt("engine", reason))
         self.conditions = Conditions(core, self.reconciler, lambda reason: self.panic_switch.halt("engine", reason))
-        self.risk.notice = self.conditions.notice
         self._account_stream: Unsubscribe | None = None
         self._open_doubts: set[str] = set()
         self._started = False
