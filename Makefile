@@ -4,11 +4,12 @@
 # make bench  the speed measurements, each beside its floor
 # make soak   simulated trading among faults and crashes, all venues in turn (HOURS=... simulated, SEED=..., JOBS=...)
 # make faults lists the faults the system must survive and the tests that prove it does
+# make mutants breaks the engine on purpose, one bug at a time, and sees each of them found (JOBS=...)
 # make lock   resolves both lock files anew from pyproject.toml
 # PYTHON=...  chooses the interpreter that .venv is made from
 
 .DEFAULT_GOAL := run
-.PHONY: run test lint bench soak faults lock
+.PHONY: run test lint bench soak faults mutants lock
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -46,6 +47,9 @@ soak: $(DEV)
 
 faults: $(DEV)
 	@$(BIN)/python -m tests.faults --check
+
+mutants: $(DEV)
+	@$(BIN)/python -m tests.mutants --jobs $(JOBS)
 
 lock: $(DEV)
 	$(PIP_COMPILE) --output-file requirements.lock pyproject.toml

@@ -58,8 +58,10 @@ class Claims:
             self._check_amount(order)
         if before is Pending.CANCEL and order.pending is Pending.NONE and order.is_open and order.error in _NO_ANSWER:
             self._violated(f"I15: the cancel of {order.client_id} is given up: {order.reason}")
-        unknown = len(self._engine.tracker.unknown())
-        if order.state is OrderState.UNKNOWN and unknown > MAX_UNKNOWN and not self._engine.risk.is_halted:
+        engine = self._engine
+        unknown = len(engine.tracker.unknown())
+        is_open = engine.trading.mode is TradingMode.ARMED and not engine.desk.closed()
+        if order.state is OrderState.UNKNOWN and unknown > MAX_UNKNOWN and is_open:
             self._violated(f"I8: {unknown} orders have no known outcome, and trading goes on")
 
     def _check_reduction(self, order: Order) -> None:

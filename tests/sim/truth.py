@@ -148,10 +148,16 @@ class Truth:
         self._check_exposure()
 
     def _check_exposure(self) -> None:
+        """Compare with the limit; what somebody else holds may take exposure away, but must not be held against us."""
+        total = min(self._exposure(self.foreign), self._exposure({}))
+        if total > self._max_notional:
+            self._violated(f"I6: worst-case exposure {total:.2f} USD passes the limit {self._max_notional}")
+
+    def _exposure(self, without: dict[str, Decimal]) -> Decimal:
         exchange = self._emulator.exchange
         total = ZERO
         for symbol, executed in self.executed.items():
-            held = executed - self.foreign.get(symbol, ZERO)
+            held = executed - without.get(symbol, ZERO)
             buys = sells = ZERO
             for order in exchange.registry.open.values():
                 if order.symbol == symbol and not order.reduce_only and order.id not in self.foreign_ids:
@@ -160,8 +166,7 @@ class Truth:
             worst = max(abs(held + buys), abs(held - sells))
             if worst:
                 total += worst * Decimal(str(BASE_PRICES[exchange.instruments[symbol].base])) * _PRICE_SLACK
-        if total > self._max_notional:
-            self._violated(f"I6: worst-case exposure {total:.2f} USD passes the limit {self._max_notional}")
+        return total
 
 
 class Watch:

@@ -1,0 +1,206 @@
+"""Bugs in how orders are sent, followed and cancelled."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Seed, bug
+
+_RUN = "engine/runtime"
+
+ORDERS = (
+    bug(
+        "retry-with-a-new-id",
+        "the order twice: the first one had arrived",
+        f"{_RUN}/commands.py",
+        (
+            "                self.resolver.watch(order)\n        elif outcome.unsent",
+            '                again = f"{client_id[:10]}{core.clock.now_ns() % 10**8:08}"\n'
+            "                request = replace(request_of(order), client_id=again)\n"
+            "                placed = partial(self._placed, client_id)\n"
+            "                core.clock.call_later(0.5, core.gateway.place, request, placed)\n"
+            "        elif outcome.unsent",
+        ),
+    ),
+    bug(
+        "timeout-is-failure",
+        "an order that works at the venue and counts nowhere",
+        f"{_RUN}/commands.py",
+        ("Outcome(client_id, OrderState.UNKNOWN, str(outcome)", "Outcome(client_id, OrderState.REJECTED, str(outcome)"),
+    ),
+    bug(
+        "lost-answer-is-a-refusal",
+        "an order that works at the venue and counts nowhere",
+        "drivers/transport/http.py",
+        (
+            'return UnknownOutcome(f"{self._venue}: {text}; whether',
+            'return VenueUnavailable(f"{self._venue}: {text}; whether',
+        ),
+    ),
+    bug(
+        "given-up-at-the-end-is-unsent",
+        "an order that was on its way at a stop, and counts nowhere after it",
+        "drivers/transport/gateway.py",
+        (
+            'return UnknownOutcome(f"{what}: given up before its answer came")',
+            'return CtosError(f"{what}: given up before its answer came", unsent=True)',
+        ),
+    ),
+    bug(
+        "sent-before-recorded",
+        "an order that a crash forgets",
+        f"{_RUN}/commands.py",
+        ("order = core.write(intent, durable).order\n", "order = core.write(intent).order\n        durable()\n"),
+    ),
+    bug(
+        "stop-sent-before-recorded",
+        "a stop that fires again after a crash",
+        f"{_RUN}/commands.py",
+        ("core.write(Sent(order.client_id), place)", "core.write(Sent(order.client_id))\n            place()"),
+        seeds=(Seed("okx", 7), Seed("binance", 4)),
+    ),
+    bug(
+        "in-flight-at-a-crash-is-unsent",
+        "an order that had arrived before the crash",
+        f"{_RUN}/reconcile.py",
+        (
+            'OrderState.UNKNOWN, "the program ended while it was sent"',
+            'OrderState.NEVER_SENT, "the program ended while it was sent"',
+        ),
+    ),
+    bug(
+        "not-found-is-believed-at-once",
+        "an order that the venue's lists show a moment later",
+        f"{_RUN}/resolver.py",
+        ("return doubt.looks >= LOOKS and now_ns - doubt.since_ns >= SETTLED_AFTER_NS", "return True"),
+    ),
+    bug(
+        "a-failed-look-is-not-found",
+        "an order that works while the venue does not answer",
+        f"{_RUN}/resolver.py",
+        ("if isinstance(outcome, OrderNotFound) and self._is_absent", "if self._is_absent"),
+        seeds=(Seed("okx", 1, 1.0, ("outage", "lose_response")),),
+    ),
+    bug(
+        "last-writer-wins",
+        "a finished order that comes back",
+        "engine/kernel/orders.py",
+        ("return not current.is_final and _RANK[state] >= _RANK[current]", "return True"),
+    ),
+    bug(
+        "reported-fill-falls",
+        "exposure that an old message takes back",
+        f"{_RUN}/tracker.py",
+        (
+            "order.reported_filled = max(order.reported_filled, update.filled)",
+            "order.reported_filled = update.filled",
+        ),
+    ),
+    bug(
+        "old-terms-overwrite-new",
+        "an order whose price and size are not what is shown",
+        f"{_RUN}/tracker.py",
+        ("newest = record.answers is Pending.AMEND or record.update.ts >= order.venue_ts", "newest = True"),
+    ),
+    bug(
+        "counter-restarts",
+        "orders refused, or mixed up with those of before the crash",
+        f"{_RUN}/client_ids.py",
+        ("first = int(reserved) if reserved is not None else 1", "first = 1"),
+        seeds=(Seed("okx", 11, 4.0),),
+    ),
+    bug(
+        "not-found-is-cancelled",
+        "an order that was filled, or works on",
+        f"{_RUN}/commands.py",
+        (
+            "        elif isinstance(outcome, OrderNotFound):\n            self.resolver.watch(order, 0.0)\n",
+            "        elif isinstance(outcome, OrderNotFound):\n"
+            "            core.change(Outcome(client_id, OrderState.CANCELED, str(outcome)))\n",
+        ),
+    ),
+    bug(
+        "cancel-is-not-tried-again",
+        "an order that rests although it was cancelled",
+        f"{_RUN}/commands.py",
+        ("        elif isinstance(outcome, _TRY_AGAIN):", "        elif isinstance(outcome, RateLimited):"),
+    ),
+    bug(
+        "cancel-forgotten-in-doubt",
+        "an order that rests although it was cancelled",
+        f"{_RUN}/commands.py",
+        (
+            "if order.is_open and order.pending is Pending.CANCEL:\n            self._core.clock",
+            "if order.pending is Pending.AMEND:\n            self._core.clock",
+        ),
+    ),
+    bug(
+        "lost-amendment-is-declined",
+        "an order that is larger than it is counted",
+        f"{_RUN}/amendments.py",
+        ("elif isinstance(outcome, OrderNotFound | UnknownOutcome):", "elif isinstance(outcome, OrderNotFound):"),
+    ),
+    bug(
+        "order-leaves-late",
+        "an order at a price of half a minute ago",
+        "drivers/transport/http.py",
+        (
+            "start_s = min(seconds, ORDER_START_S) if urgency is Urgency.ORDER else seconds",
+            "start_s = 30.0 if urgency is Urgency.ORDER else seconds",
+        ),
+    ),
+    bug(
+        "stop-fires-twice",
+        "a position that is turned round by its own stop",
+        f"{_RUN}/stops.py",
+        ("if order is None or order.state is not OrderState.INTENT:", "if order is None or order.state.is_final:"),
+        (
+            "                self.forget(order)\n                self._fire(order)",
+            "                self._fire(order)",
+        ),
+        seeds=(Seed("okx", 7), Seed("binance", 4)),
+    ),
+    bug(
+        "reduction-is-not-capped",
+        "a reduction that turns the position round",
+        f"{_RUN}/commands.py",
+        (
+            "quantity = self.reductions.cap(instance, symbol, side, type is OrderType.STOP, quantity, replacing)",
+            "quantity = quantity + 0",
+        ),
+    ),
+    bug(
+        "reductions-are-not-refitted",
+        "a stop that is larger than what is left",
+        f"{_RUN}/reductions.py",
+        ("if not any(order.reduce_only for order in self._core.working(symbol)):", "if symbol:"),
+    ),
+    bug(
+        "work-ends-and-leaves-its-order",
+        "an order that nobody minds",
+        f"{_RUN}/work/soft.py",
+        (
+            "        if self._working:\n            self._desk.cancel(self._working)\n        else:\n"
+            "            self._finish(end_status(self._tally.quantity, False), reason)",
+            "        self._finish(end_status(self._tally.quantity, False), reason)",
+        ),
+    ),
+    bug(
+        "soft-order-begins-anew",
+        "more bought than was asked for",
+        f"{_RUN}/work/soft.py",
+        ("rest = self._ticket.quantity - self._tally.quantity\n", "rest = self._ticket.quantity\n"),
+    ),
+    bug(
+        "replacement-forgets-fills",
+        "more bought than was asked for",
+        f"{_RUN}/work/replace.py",
+        ("rest = instrument.floor_quantity(self._quantity - old.filled)", "rest = self._quantity"),
+        seeds=(Seed("backpack", 4, 2.0),),
+    ),
+    bug(
+        "work-forgotten-at-a-stop",
+        "orders of a target that nobody follows after a restart",
+        f"{_RUN}/state.py",
+        ("        self.works = saved.works\n", "        self.works = {}\n"),
+    ),
+)
+"""Orders that are lost, doubled, left behind or mistaken."""

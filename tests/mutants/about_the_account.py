@@ -1,0 +1,312 @@
+"""Bugs in what is booked, counted, limited, halted and kept."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Seed, bug
+
+_RUN = "engine/runtime"
+
+BOOKS = (
+    bug(
+        "fills-from-the-stream-only",
+        "every fill that the stream loses",
+        f"{_RUN}/reconcile.py",
+        ("return all([self._booking.on_fill(fill) for fill in fills])", "return True"),
+    ),
+    bug(
+        "fills-booked-twice",
+        "a position twice as large as it is",
+        f"{_RUN}/booking.py",
+        ("        if self._is_booked(fill):\n            return True\n", ""),
+    ),
+    bug(
+        "fill-after-cancel-is-dropped",
+        "a fill that crossed with the cancel",
+        f"{_RUN}/booking.py",
+        (
+            "        before = order.state if order is not None else None\n        instance = ",
+            "        if order is not None and order.state is OrderState.CANCELED:\n            return True\n"
+            "        before = order.state if order is not None else None\n        instance = ",
+        ),
+    ),
+    bug(
+        "late-fill-goes-to-the-operator",
+        "a strategy that does not know what it holds",
+        f"{_RUN}/booking.py",
+        (
+            "instance = order.instance if order is not None else MANUAL\n        effect",
+            "instance = order.instance if order is not None and order.is_open else MANUAL\n        effect",
+        ),
+    ),
+    bug(
+        "early-fill-is-the-operators",
+        "a strategy that does not know what it holds",
+        f"{_RUN}/booking.py",
+        ("        if order is None and self._may_be_ours(fill):\n            return False\n", ""),
+        seeds=(Seed("backpack", 8), Seed("backpack", 4)),
+    ),
+    bug(
+        "fee-with-the-wrong-sign",
+        "a profit that is not there",
+        f"{_RUN}/ledgers.py",
+        (
+            "self.fees[fill.fee_currency] = self.fees.get(fill.fee_currency, ZERO) + fill.fee",
+            "self.fees[fill.fee_currency] = self.fees.get(fill.fee_currency, ZERO) - fill.fee",
+        ),
+    ),
+    bug(
+        "fee-is-not-in-the-ledger",
+        "a profit that is not there",
+        f"{_RUN}/ledgers.py",
+        (
+            "realised = self._own(record.instance, fill.symbol).apply_fill(in_quote)",
+            "realised = self._own(record.instance, fill.symbol).apply_fill(replace(fill, fee=ZERO))",
+        ),
+    ),
+    bug(
+        "crossing-zero-keeps-the-cost",
+        "profit and entry price of a position that was turned round",
+        "engine/kernel/account.py",
+        ("opening = signed + closing if signed < 0 else signed - closing", "opening = signed - closing"),
+    ),
+    bug(
+        "cursor-passes-waiting-fills",
+        "a fill that the venue lists late",
+        f"{_RUN}/reconcile.py",
+        (
+            "return None if until is None else max(0, min(until, self._core.clock.now_ms()) - OVERLAP_MS)",
+            "return None if until is None else self._core.clock.now_ms() - 1000",
+        ),
+    ),
+    bug(
+        "never-looks-again",
+        "every message that the stream loses, until the next start",
+        f"{_RUN}/reconcile.py",
+        ('        self._every("orders", ORDERS_EVERY_S, self.look_at_orders)\n', ""),
+    ),
+    bug(
+        "strangers-fills-twice",
+        "somebody else's order shown wrongly",
+        f"{_RUN}/tracker.py",
+        ("missing = sum((fill.quantity for fill in fills), ZERO) - order.filled", "missing = ZERO"),
+        seeds=(Seed("okx", 8), Seed("backpack", 1)),
+    ),
+    bug(
+        "replay-drops-a-kind",
+        "what was asked of orders before a restart",
+        "engine/io/journal.py",
+        (
+            "\"AND (kind != 'FILL' OR seq IN (SELECT seq FROM fills)) ORDER BY seq\"",
+            "\"AND kind != 'ASKED' AND (kind != 'FILL' OR seq IN (SELECT seq FROM fills)) ORDER BY seq\"",
+        ),
+    ),
+    bug(
+        "told-durable-too-early",
+        "an order that a power cut forgets",
+        "engine/io/journal.py",
+        (
+            "        if self._writer.is_synchronous:\n            if change.on_durable is not None:\n"
+            "                change.on_durable()\n            if len",
+            "        if change.on_durable is not None:\n            change.on_durable()\n"
+            "        if self._writer.is_synchronous:\n            if len",
+        ),
+        (
+            "[] if self._writer.is_synchronous else [change.on_durable for change in batch if change.on_durable]",
+            "list[Call]()",
+        ),
+    ),
+    bug(
+        "closing-drops-outcomes",
+        "what waits for the last write at a stop",
+        "engine/io/writer.py",
+        ("            if not self._outcomes:\n                break\n            self._deliver()", "            break"),
+        tests=("tests/io/test_writer.py",),
+    ),
+)
+"""Fills, fees and records that are lost, doubled or mistaken."""
+
+LIMITS = (
+    bug(
+        "status-before-fill",
+        "a limit that is passed while fills are on their way",
+        "engine/kernel/orders.py",
+        ("return self.working_quantity + self.reported_filled - self.filled", "return self.working_quantity"),
+    ),
+    bug(
+        "final-orders-are-not-exposure",
+        "a limit that is passed while fills are on their way",
+        f"{_RUN}/tracker.py",
+        (
+            "if order.state.is_final and order.reported_filled > order.filled and not order.external:",
+            "if order.external:",
+        ),
+    ),
+    bug(
+        "unknown-is-not-exposure",
+        "a limit that is passed while the venue does not answer",
+        f"{_RUN}/risk/watcher.py",
+        (
+            "orders = chain(orders, self._view.unbooked())",
+            'orders = chain((o for o in orders if o.state != "unknown"), self._view.unbooked())',
+        ),
+    ),
+    bug(
+        "sells-are-not-exposure",
+        "a limit that is passed short",
+        f"{_RUN}/risk/exposure.py",
+        ("            self._toward(-self.held, self.sells),\n", ""),
+    ),
+    bug(
+        "strategies-are-netted",
+        "an account limit that is passed when one of two strategies closes",
+        f"{_RUN}/risk/exposure.py",
+        ("netted += 2 * min(manual.firm(), against)", "netted += 4 * min(abs(manual.held), against)"),
+    ),
+    bug(
+        "account-limit-is-not-checked",
+        "an account limit that several strategies pass together",
+        f"{_RUN}/risk/watcher.py",
+        ("        check_notional(change, None, account.max_notional_usd)\n", ""),
+    ),
+    bug(
+        "amendment-in-flight-is-not-counted",
+        "a limit that is passed by an amendment",
+        f"{_RUN}/risk/watcher.py",
+        ("quantity = max(quantity, amended[0])", "quantity = min(quantity, amended[0])"),
+    ),
+    bug(
+        "many-unknown-orders-are-no-matter",
+        "trading that goes on blind",
+        f"{_RUN}/tripwires.py",
+        ("if count > MAX_UNKNOWN:", "if count > 100 * MAX_UNKNOWN:"),
+    ),
+    bug(
+        "ban-forgotten-at-a-restart",
+        "a ban that grows with each start",
+        "drivers/transport/rate_limits.py",
+        ("msgspec.json.decode(saved, type=_Ban) if saved else None", "None"),
+        seeds=(Seed("binance", 1, 1.0, ("ban",)),),
+    ),
+    bug(
+        "no-reserve-for-cancels",
+        "orders that cannot be cancelled because others were sent",
+        "drivers/transport/rate_limits.py",
+        ("return limit if urgency.may_use_reserve else max(1, int(limit * (1 - RESERVED)))", "return limit"),
+        tests=("tests/transport/test_rate_limits.py",),
+    ),
+)
+"""Limits that are passed."""
+
+HALTS = (
+    bug(
+        "halt-forgotten-at-a-restart",
+        "a halted account that trades again by itself",
+        f"{_RUN}/trading_state.py",
+        (
+            "if mode is TradingMode.HALTED or (mode is TradingMode.REDUCE_ONLY and not lifts):",
+            "if not lifts and mode is TradingMode.REDUCE_ONLY:",
+        ),
+    ),
+    bug(
+        "halt-is-not-kept",
+        "a halted account that trades again by itself",
+        f"{_RUN}/core.py",
+        ("        self.save_trading()\n        level =", "        level ="),
+    ),
+    bug(
+        "halt-gives-way-to-a-restriction",
+        "a halted account that trades again by itself",
+        f"{_RUN}/trading_state.py",
+        (
+            "if self.mode is TradingMode.ARMED or (self.mode is TradingMode.REDUCE_ONLY and self.status.lifts):",
+            "if self.mode is not TradingMode.DISARMED:",
+        ),
+    ),
+    bug(
+        "queued-orders-pass-the-gate",
+        "orders that are sent after the halt",
+        f"{_RUN}/risk/watcher.py",
+        (
+            "if self.state.mode is not TradingMode.ARMED or self.losses.halted(order.instance):",
+            "if self.losses.halted(order.instance):",
+        ),
+    ),
+    bug(
+        "halt-misses-what-arrives-late",
+        "an order that rests after the halt",
+        f"{_RUN}/panic.py",
+        ("            elif order.created_ns <= report.ts_ns:", "            elif order.venue_order_id:"),
+        (
+            "return order.created_ns <= report.ts_ns and not (order.external or is_protective(order))",
+            "return order.label in report.asked",
+        ),
+    ),
+    bug(
+        "halt-never-looks",
+        "a halt that cannot say whether anything rests",
+        f"{_RUN}/panic.py",
+        (
+            "        core.clock.call_later(LOOK_S, self._look, report)\n        core.clock.call_later(IN_FLIGHT_S",
+            "        core.clock.call_later(IN_FLIGHT_S",
+        ),
+    ),
+    bug(
+        "halt-believes-a-failed-look",
+        "an order that rests although none does by the report",
+        f"{_RUN}/panic.py",
+        (
+            "            report.error = str(error)\n            report.clear_looks = 0\n"
+            "            self._failures += 1\n            self._next_look(report)",
+            "            found([])",
+        ),
+        tests=("tests/engine/test_panic.py",),
+    ),
+    bug(
+        "halt-is-content-with-one-look",
+        "an order that the venue's list showed a moment later",
+        f"{_RUN}/panic.py",
+        ("CLEAR_LOOKS = 2", "CLEAR_LOOKS = 1"),
+        tests=("tests/engine/test_panic.py",),
+    ),
+    bug(
+        "halt-cancels-other-peoples-orders",
+        "the orders of somebody else on the account",
+        f"{_RUN}/panic.py",
+        (
+            "            if order.external:\n                _note(report.external, order)\n            elif",
+            "            if",
+        ),
+    ),
+    bug(
+        "cancel-all-takes-other-peoples-orders",
+        "the orders of somebody else on the account",
+        f"{_RUN}/execution.py",
+        ("            and (include_external or not order.external)\n", ""),
+    ),
+    bug(
+        "rearmed-with-unknown-orders",
+        "a halt that is released while orders may still arrive",
+        f"{_RUN}/execution.py",
+        (
+            'found.append(f"{unknown} has no known outcome yet; it is being looked for")',
+            'self.say(f"{unknown} has no known outcome yet; it is being looked for")',
+        ),
+    ),
+    bug(
+        "rearmed-with-orders-that-rest",
+        "a halt that is released while orders rest",
+        f"{_RUN}/execution.py",
+        ('found += [f"not confirmed cancelled: {text}" for text in resting]', "found += resting[:0]"),
+    ),
+    bug(
+        "halt-file-does-not-halt",
+        "a halt that could be kept in no other way",
+        f"{_RUN}/halt_mark.py",
+        (
+            "        if engine.trading.mode is not TradingMode.HALTED:\n            engine.panic_switch",
+            "        if engine.trading.mode is TradingMode.HALTED:\n            engine.panic_switch",
+        ),
+        tests=("tests/engine/test_halt_mark.py",),
+    ),
+)
+"""Halts that do not hold."""
