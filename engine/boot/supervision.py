@@ -1,7 +1,8 @@
 """Notices at once when a part of the engine fails where nobody caught it: tasks, timers, subscribers of the bus.
 
-One fault blocks new entries until a person has seen it; the third within a minute halts the account. Faults of the
-console are told and change nothing else: a screen that breaks must not stop the engine.
+One fault blocks new entries until a person has seen it; the third within a minute halts the account, as does the
+first for want of memory: nobody knows what was left half done. Faults of the console are told and change nothing
+else: a screen that breaks must not stop the engine.
 """
 
 from __future__ import annotations
@@ -50,11 +51,14 @@ class Supervision:
 
     def note(self, what: str, error: BaseException | None, is_console: bool = False) -> None:
         """Take in that a part of the program failed."""
+        is_console = is_console or (error is not None and _entered_by_console(error))
         text = what if error is None else f"{what}: {type(error).__name__}: {error}"
+        if isinstance(error, MemoryError) and not is_console:
+            self._halt(f"out of memory: {what}")  # before anything that needs some
         if error is not None:
             lines = traceback.format_exception(type(error), error, error.__traceback__)
             self._tell("error", " | ".join(line.strip().replace("\n", " ") for line in lines))
-        if is_console or (error is not None and _entered_by_console(error)):
+        if is_console:
             self._tell("error", f"the console: {text}")
             return
         self._on_fault(text)

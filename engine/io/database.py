@@ -59,8 +59,10 @@ def open_reader(path: Path) -> sqlite3.Connection:
         raise journal_error(path, error) from error
 
 
-def journal_error(path: Path, error: sqlite3.Error) -> JournalError:
-    """Return SQLite's error as ours, with the remedy."""
+def journal_error(path: Path, error: sqlite3.Error | MemoryError) -> JournalError:
+    """Return SQLite's error, or that it found no memory, as ours with the remedy."""
+    if isinstance(error, MemoryError):
+        return JournalError(f"journal {path}: out of memory: end other programs, then re-arm", code="SQLITE_NOMEM")
     name = getattr(error, "sqlite_errorname", "")
     if name.startswith("SQLITE_FULL"):
         remedy = "the disk is full; free space, then re-arm"

@@ -296,12 +296,14 @@ class Journal:
         """Write all pending changes in one transaction; runs in the writer thread."""
         self._queued = False
         pending = self._pending
-        batch = [pending.popleft() for _ in range(len(pending))]
-        if not batch:
-            return ()
+        batch: list[Row | Statement] = []
         try:
+            for _ in range(len(pending)):
+                batch.append(pending.popleft())
+            if not batch:
+                return ()
             conflicts = self._write(batch)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, MemoryError) as error:
             pending.extendleft(reversed(batch))
             return self._fail(error)
         self.failed = None
@@ -327,7 +329,7 @@ class Journal:
             seq, ts_ns, kind, account, body = conflict.row.values
             self._on_conflict(JournalRecord(seq, ts_ns, kind, account, _decode(body)), _decode(conflict.first_body))
 
-    def _fail(self, error: sqlite3.Error) -> list[Call]:
+    def _fail(self, error: sqlite3.Error | MemoryError) -> list[Call]:
         typed = journal_error(self.path, error)
         typed.__cause__ = error
         begins = self.failed is None
