@@ -176,14 +176,21 @@ def test_what_must_be_kept_is_announced() -> None:
     gate = Gate(on_change=lambda: changes.append(None))
     assert len(changes) == 1, "admitted"
     gate.watcher.start()
+    gate.clock.advance(2)
+    assert len(changes) == 2, "the account's first peak: a crash now must not forget what the drawdown is measured from"
     gate.clock.advance(DAY_S)
-    assert len(changes) == 2, "a new day, nothing else"
+    assert len(changes) == 3, "a new day, nothing else"
+    kept = gate.watcher.to_dict()
     profit(gate, d("0.5"))
-    assert len(changes) == 2, "a peak that is hardly higher"
+    assert len(changes) == 3 and gate.watcher.to_dict() == kept, "a peak that is hardly higher"
     profit(gate, 2)
-    assert len(changes) == 3, "a higher peak, from which a drawdown is measured after a crash"
+    assert len(changes) == 4, "a higher peak, from which a drawdown is measured after a crash"
+    profit(gate, d("2.5"))
+    gate.watcher.stop()
+    assert len(changes) == 4 and gate.watcher.to_dict()["losses"]["grid"]["peak"] == "1002.5", "exact at the end"
+    gate.watcher.start()
     profit(gate, -60)
-    assert len(changes) == 4, "halted"
+    assert len(changes) == 5, "halted"
 
 
 def test_a_dismissed_instance_starts_clean() -> None:

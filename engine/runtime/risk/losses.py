@@ -18,10 +18,7 @@ MS_PER_DAY = 86_400_000
 EVALUATE_S = 1.0
 BLIND_HALT_S = 120
 PEAK_STEP = Decimal("0.001")
-"""A new best is saved when it is better by this share of the equity."""
-
-PEAK_STEP = Decimal("0.001")
-"""A peak is kept when it has risen by this share of the capital."""
+"""A peak is kept when it has risen by this share of the capital (of the account: of its equity)."""
 
 
 @dataclass(slots=True)
@@ -35,7 +32,7 @@ class LossWatch:
         day_profit: Profit when the day began.
         peak: Highest equity (capital + profit) so far.
         halted: Why a limit halted it; empty when none did.
-        kept_peak: The peak when `to_dict` was last worth keeping.
+        kept_peak: The peak as `to_dict` tells it: what is kept changes only when that is said, never by the second.
     """
 
     capital: Decimal
@@ -63,10 +60,7 @@ class LossWatch:
         if new_day:
             self.day, self.day_profit = day, profit
         self.peak = max(self.peak, self.capital + profit)
-        higher = self.peak - self.kept_peak >= self.capital * PEAK_STEP
-        if new_day or higher:
-            self.kept_peak = self.peak
-        return new_day or higher
+        return new_day or self.peak - self.kept_peak >= self.capital * PEAK_STEP
 
     def losses(self, profit: Decimal, limits: InstanceLimits) -> list[tuple[str, Decimal, Decimal, Decimal]]:
         """Return (rule, USD lost, USD that the limit is a share of, share) of each loss limit."""
@@ -91,7 +85,7 @@ class LossWatch:
             "base_profit": str(self.base_profit),
             "day": self.day,
             "day_profit": str(self.day_profit),
-            "peak": str(self.peak),
+            "peak": str(self.kept_peak),
             "halted": self.halted,
         }
 
@@ -155,10 +149,11 @@ class LossGuard:
         self._timer = self._clock.call_later(EVALUATE_S, self._tick)
 
     def stop(self) -> None:
-        """Stop evaluating."""
+        """Stop evaluating; what `to_dict` tells from now on is exact."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self._keep_peaks()
 
     def admit(self, instance: str, limits: InstanceLimits, capital: Decimal) -> None:
         """Watch an instance; one that is watched already keeps its history under its new limits."""
@@ -171,27 +166,27 @@ class LossGuard:
         elif capital != watch.capital:
             watch.peak += capital - watch.capital
             watch.capital = capital
-        self._on_change()
+        self._changed()
 
     def dismiss(self, instance: str) -> None:
         """Forget an instance."""
         self._instance_limits.pop(instance, None)
         if self._watches.pop(instance, None) is not None:
-            self._on_change()
+            self._changed()
 
     def release(self, instance: str) -> None:
         """Measure an instance's losses anew if a limit had halted it."""
         watch = self._watches.get(instance)
         if watch is not None and watch.halted:
             watch.rebase(self._view.instance_profit(instance) or ZERO, self._clock.now_ms())
-            self._on_change()
+            self._changed()
 
     def halt(self, instance: str, reason: str) -> None:
         """Halt an instance: its entries are refused until a person releases it."""
         watch = self._watches.get(instance)
         if watch is not None and not watch.halted:
             watch.halted = reason
-            self._on_change()
+            self._changed()
             self.on_instance_halt(instance, reason)
 
     def halted(self, instance: str) -> str:
@@ -212,7 +207,7 @@ class LossGuard:
                 blind = True
                 continue
             if watch.update(profit, now_ms):
-                self._on_change()
+                self._changed()
             reason = "" if watch.halted else watch.breach(profit, limits)
             if reason:
                 self.halt(instance, reason)
@@ -247,8 +242,8 @@ class LossGuard:
 
     def release_account(self) -> None:
         """Measure the account's drawdown from here on: a person has released the halt."""
-        self._peak = self._saved_peak = self._view.profit()
-        self._on_change()
+        self._peak = self._view.profit()
+        self._changed()
 
     def instance_usage(self, instance: str) -> list[LimitUse]:
         """Return how much of an instance's loss limits is used."""
@@ -280,6 +275,15 @@ class LossGuard:
         self._peak = self._saved_peak = None if peak is None else Decimal(peak)
         self._watches = {instance: LossWatch.from_dict(saved) for instance, saved in body.items()}
 
+    def _changed(self) -> None:
+        self._keep_peaks()
+        self._on_change()
+
+    def _keep_peaks(self) -> None:
+        self._saved_peak = self._peak
+        for watch in self._watches.values():
+            watch.kept_peak = watch.peak
+
     def _tick(self) -> None:
         self._timer = self._clock.call_later(EVALUATE_S, self._tick)
         self.evaluate()
@@ -302,13 +306,9 @@ class LossGuard:
         profit = self._view.profit()
         if profit is None:
             return
-        if self._peak is None:
-            self._peak = self._saved_peak = profit
-        if profit > self._peak:
-            self._peak = profit
-            if self._saved_peak is None or profit - self._saved_peak > PEAK_STEP * abs(equity):
-                self._saved_peak = profit
-                self._on_change()
+        self._peak = profit if self._peak is None else max(self._peak, profit)
+        if self._saved_peak is None or self._peak - self._saved_peak > PEAK_STEP * abs(equity):
+            self._changed()
         lost, limit = self._peak - profit, self._limits.max_drawdown_pct
         allowed = limit * (equity + lost)
         if lost > ZERO and lost >= allowed:
