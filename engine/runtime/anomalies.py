@@ -99,6 +99,7 @@ class Reading(msgspec.Struct, frozen=True):
         is_clear: Whether it is beyond the clear level.
         hold_s: Seconds for which it must stay clear.
         is_falling: Whether low values are the bad ones.
+        is_eased: Whether a worse severity of before is over: what made it so grave has gone, or is known now.
     """
 
     kind: str
@@ -112,6 +113,7 @@ class Reading(msgspec.Struct, frozen=True):
     instance: str = ""
     hold_s: float = 0
     is_falling: bool = False
+    is_eased: bool = False
     data: dict[str, str] = msgspec.field(default_factory=dict)
 
     @property

@@ -1,8 +1,9 @@
 """The book of anomalies: one cause, one anomaly, raised, kept up to date, cleared and remembered.
 
 A key (kind, symbol, instance) is OK, ACTIVE or CLEARED. While it is active only time, count, value and peak change; a
-rise of severity tells again. It clears after several evaluations beyond its clear level, and is then not raised again
-for a while unless it is worse than before; a critical one that comes back in that time goes on, in silence.
+rise of severity tells again, and a reading that says so lowers it in silence. It clears after several evaluations
+beyond its clear level, and is then not raised again for a while unless it is worse than before; a critical one that
+comes back in that time goes on, in silence.
 """
 
 from __future__ import annotations
@@ -146,6 +147,8 @@ class AnomalyBook:
         if reading.severity is None:
             if active is not None:
                 active.value = _text(reading.value)
+                if reading.is_eased and active.severity is Severity.CRIT:
+                    self._ease(active, reading, Severity.WARN)
                 if reading.is_clear:
                     self._good(active, reading.hold_s)
                 else:
@@ -207,6 +210,15 @@ class AnomalyBook:
             anomaly.severity, anomaly.threshold = reading.severity, _text(reading.threshold)
             anomaly.text = reading.text
             self._tell(anomaly, True)
+        elif reading.is_eased and reading.severity.rank < anomaly.severity.rank:
+            self._ease(anomaly, reading, reading.severity)
+
+    def _ease(self, anomaly: Anomaly, reading: Reading, severity: Severity) -> None:
+        """Take over a milder severity and its words: a cause that is known now must not go on to block entries."""
+        anomaly.severity, anomaly.threshold = severity, _text(reading.threshold)
+        anomaly.text = reading.text
+        anomaly.data.update(reading.data)
+        self._tell(anomaly, False)
 
     def _good(self, anomaly: Anomaly, hold_s: float) -> None:
         track = self._tracks[anomaly.key]

@@ -169,13 +169,14 @@ class Detectors:
         value = abs(drift) * row.mark_price
         levels = self._levels(AnomalyKind.POSITION_DRIFT, symbol)
         warn = max(levels.warn, lot_usd)
+        # What nothing but our own orders made is to be mended, and blocks nothing.
+        is_known = abs(apart) < instrument.lot_size
         severity: Severity | None = None
         if now_ns - since_ns >= DRIFT_APART_NS and value >= warn:
             share = value / (abs(row.venue_quantity) * row.mark_price or value)
-            critical = share >= DRIFT_SHARE or (levels.crit is not None and value >= levels.crit)
-            if abs(apart) < instrument.lot_size:
-                critical = False  # Its cause is known: nothing but our own orders made it.
-            severity = Severity.CRIT if critical or self._facts.is_unexplained(symbol) else Severity.WARN
+            grave = share >= DRIFT_SHARE or (levels.crit is not None and value >= levels.crit)
+            grave = grave or self._facts.is_unexplained(symbol)
+            severity = Severity.CRIT if grave and not is_known else Severity.WARN
         yield Reading(
             AnomalyKind.POSITION_DRIFT,
             value,
@@ -183,8 +184,9 @@ class Detectors:
             abs(drift) < instrument.lot_size,
             warn,
             lot_usd,
-            self._drift_text(row, value, excess if abs(apart) < instrument.lot_size else ZERO),
+            self._drift_text(row, value, excess if is_known else ZERO),
             symbol,
+            is_eased=is_known,
             data={"venue": str(row.venue_quantity), "ledgers": str(row.quantity), "drift": str(drift)},
         )
 

@@ -55,6 +55,7 @@ BACKUP_GENERATIONS = 5
 MUTE_S = 600.0
 TABLE = "anomalies"
 UNWRITTEN = "file_not_written"
+BLOCKED = "new entries blocked"
 
 _LOG_LEVELS = {Severity.INFO: "info", Severity.WARN: "warn", Severity.CRIT: "error"}
 
@@ -340,7 +341,9 @@ class SystemMonitor:
         elif not anomaly.is_active and anomaly.is_condition:
             engine.core.say(f"cleared: {anomaly.title}: {anomaly.text}", "info", "monitor")
         if anomaly.is_active and anomaly.severity is Severity.CRIT and not anomaly.action:
-            anomaly.action = "new entries blocked"
+            anomaly.action = BLOCKED
+        elif anomaly.is_active and anomaly.severity is not Severity.CRIT and anomaly.action == BLOCKED:
+            anomaly.action = ""
         engine.journal.put(TABLE, self._key(anomaly), msgspec.json.encode(anomaly))
         engine.bus.publish(AnomalyChanged(anomaly, notify))
 

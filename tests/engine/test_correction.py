@@ -280,6 +280,28 @@ def test_e17_a_quantity_without_a_trade_blocks_entries_until_a_person_decides(tm
     assert yard.corrections() == []
 
 
+def test_a_drift_of_which_only_a_known_excess_is_left_blocks_nothing_any_more(tmp_path: Path):
+    yard = Yard(tmp_path, mode="dry_run")
+    yard.overfill("2", "1")
+    yard.pass_by(30)
+    drift = yard.drift()
+    assert drift.severity is Severity.WARN and "is not wanted" in drift.text and not drift.action
+    yard.venue.shift += d(-2)
+    yard.floor.engine.reconciler.look_at_account()
+    yard.pass_by(30)
+    assert drift.severity is Severity.CRIT and "apart" in drift.text and drift.action == "new entries blocked"
+    with pytest.raises(RiskReject, match=f"#{drift.id}"):
+        yard.floor.submit(BUY, 1, 99)
+    yard.changes.clear()
+    yard.venue.shift += d(2)
+    yard.floor.engine.reconciler.look_at_account()
+    yard.pass_by(15)
+    assert drift.is_active and drift.severity is Severity.WARN and not drift.action
+    assert "1 of 3 is not wanted" in drift.text and drift.data["drift"] == "1"
+    assert ("position_drift", "WARN", False) in yard.changes, "kept and shown, and nobody is called for it"
+    yard.floor.submit(BUY, 1, 99)
+
+
 @pytest.mark.parametrize("what", ["order", "cancel", "parameter", "paused", "halted", "kill", "disarmed"])
 def test_a_person_is_never_fought(tmp_path: Path, what: str):
     yard = Yard(tmp_path)
