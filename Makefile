@@ -3,13 +3,14 @@
 # make lint   only ruff, mypy and the import contracts
 # make bench  the speed measurements, each beside its floor
 # make soak   simulated trading among faults and crashes, all venues in turn (HOURS=... simulated, SEED=..., JOBS=...)
+# make chaos  loses real terminals and kills real processes (ROUNDS=... of each way, KILLS=..., SEED=..., JOBS=...)
 # make faults lists the faults the system must survive and the tests that prove it does
 # make mutants breaks the engine on purpose, one bug at a time, and sees each of them found (JOBS=...)
 # make lock   resolves both lock files anew from pyproject.toml
 # PYTHON=...  chooses the interpreter that .venv is made from
 
 .DEFAULT_GOAL := run
-.PHONY: run test lint bench soak faults mutants lock
+.PHONY: run test lint bench soak chaos faults mutants lock
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -24,6 +25,8 @@ PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14 py
 ARGS ?=
 HOURS ?= 1
 SEED ?= 1
+ROUNDS ?= 10
+KILLS ?= 30
 JOBS ?= 2
 
 run: $(BASE)
@@ -44,6 +47,9 @@ bench: $(DEV) .peers/.installed
 
 soak: $(DEV)
 	@$(BIN)/python -m tests.sim --hours $(HOURS) --seed $(SEED) --jobs $(JOBS)
+
+chaos: $(DEV)
+	@$(BIN)/python -m tests.chaos --rounds $(ROUNDS) --kills $(KILLS) --seed $(SEED) --jobs $(JOBS) --boundaries
 
 faults: $(DEV)
 	@$(BIN)/python -m tests.faults --check

@@ -1,0 +1,72 @@
+"""Real kills and real terminals: `python -m tests.chaos --rounds 100 --kills 200`, or some: `--kinds drop,stall`."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import click
+
+from tests.chaos.kills import run_kills
+from tests.chaos.panics import run_panics
+from tests.chaos.report import Reports, table, violations_of
+from tests.chaos.terminals import KINDS, lose_terminals
+from tests.program.terminal import ROOT
+from tests.sim.soak import VENUES
+
+_BOUNDARIES = "tests/storage/test_kill_points.py"
+
+
+def _kinds(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
+    wanted = list(KINDS) if text == "all" else [] if text == "none" else text.split(",")
+    for kind in wanted:
+        if kind not in KINDS:
+            raise click.BadParameter(f"{kind!r} is none of: {', '.join(KINDS)}")
+    return wanted
+
+
+@click.command(help=__doc__)
+@click.option("--rounds", default=10, show_default=True, help="Terminals lost in each way.")
+@click.option("--kinds", default="all", callback=_kinds, help=f"Ways, joined by commas: {', '.join(KINDS)}; or none.")
+@click.option("--kills", default=30, show_default=True, help="kill -9 of a trading engine, over all venues.")
+@click.option("--panics", default=4, show_default=True, help="Halts while answers are lost, on each venue.")
+@click.option("--boundaries/--no-boundaries", default=False, help="Kill at every boundary of the way of an order, too.")
+@click.option("--seed", default=1, show_default=True, help="Of the moments and the markets.")
+@click.option("--jobs", default=2, show_default=True, help="How much goes on at once.")
+def main(rounds: int, kinds: list[str], kills: int, panics: int, boundaries: bool, seed: int, jobs: int) -> None:
+    """Do it all; exit 1 when something does not hold."""
+    folder = Path(tempfile.mkdtemp(prefix="ctos-chaos-"))
+    folder.chmod(0o700)
+    work: list[Callable[[], Reports]] = []
+    for number, venue in enumerate(VENUES):
+        share = kills // len(VENUES) + (number < kills % len(VENUES))
+        if share:
+            work.append(partial(lambda name, count: [run_kills(name, count, seed, folder, click.echo)], venue, share))
+        if panics:
+            work.append(partial(lambda name: [run_panics(name, panics, seed, folder, click.echo)], venue))
+    if rounds and kinds:
+        work.append(partial(lose_terminals, kinds, rounds, seed, folder, click.echo))
+    with ThreadPoolExecutor(jobs) as pool:
+        reports = [report for found in pool.map(lambda one: one(), work) for report in found]
+    click.echo("\n".join(["", *table(reports)]))
+    violations = violations_of(reports)
+    if (
+        boundaries
+        and subprocess.run([sys.executable, "-m", "pytest", "-q", _BOUNDARIES], cwd=ROOT, check=False).returncode
+    ):
+        violations.append(f"boundaries of the way of an order: see above, or .venv/bin/pytest {_BOUNDARIES}")
+    for violation in violations:
+        click.echo(f"VIOLATION {violation}")
+    if not violations:
+        shutil.rmtree(folder)
+    sys.exit(bool(violations))
+
+
+if __name__ == "__main__":
+    main()
