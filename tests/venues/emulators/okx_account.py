@@ -299,17 +299,18 @@ class AccountDesk:
 
     def _order_page(self, newest_first: Iterable[OkxOrder], parameters: Mapping[str, str]) -> Answer:
         begin, end = number(parameters, "begin", zero=True), number(parameters, "end", zero=True)
+        types, states = parameters.get("ordType"), parameters.get("state")
         chosen = (
             order
             for order in newest_first
-            if parameters.get("ordType") in (None, "", order.ord_type)
-            and parameters.get("state") in (None, "", order.state)
-            and (begin is None or order.c_time >= begin)
+            if (begin is None or order.c_time >= begin)
             and (end is None or order.c_time <= end)
+            and types in (None, "", order.ord_type)
+            and states in (None, "", order.state)
             and _is_of(order.units, parameters)
             and not self._emulator.faults.hides(order.c_time)
         )
-        return data([order.row() for order in page(chosen, parameters, lambda order: order.ord_id, _PAGE)])
+        return data([order.encoded() for order in page(chosen, parameters, lambda order: order.ord_id, _PAGE)])
 
     def fills(self, parameters: Mapping[str, str], kind: str) -> Answer:
         """GET /trade/fills and /trade/fills-history, newest first, paged by billId."""
@@ -327,7 +328,7 @@ class AccountDesk:
             and not self._emulator.faults.hides(executed[1].ts)
         )
         rows = [
-            order.fill_row(fill, trade_number, bill_id)
+            order.encoded_fill(fill, trade_number, bill_id)
             for order, fill, trade_number, bill_id in page(chosen, parameters, lambda executed: executed[3], _PAGE)
         ]
         return data(rows)

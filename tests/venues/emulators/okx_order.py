@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
+
+import msgspec
 
 from engine.kernel.orders import Fill, OrderState, OrderType, OrderUpdate
 from tests.venues.emulators.okx_listing import Units
@@ -37,6 +39,8 @@ class OkxOrder:
         request_id: `reqId` of the last amendment.
         amend_result: What the next push says of an amendment.
         fill_is_news: Whether the next push shows the last execution.
+        encoded_row: `row` as JSON, until it changes: queries show most orders many times.
+        encoded_fills: `fill_row` of each execution as JSON, by bill id.
     """
 
     ord_id: int
@@ -67,6 +71,8 @@ class OkxOrder:
     request_id: str = ""
     amend_result: str = ""
     fill_is_news: bool = False
+    encoded_row: msgspec.Raw | None = None
+    encoded_fills: dict[int, msgspec.Raw] = field(default_factory=dict)
 
     @property
     def in_quote(self) -> bool:
@@ -80,6 +86,7 @@ class OkxOrder:
 
     def take_update(self, update: OrderUpdate) -> None:
         """Take over what the inner venue says."""
+        self.encoded_row = None
         self.u_time = update.ts
         if not self.in_quote:
             self.asked = (self.filled if self.ends_filled else update.quantity) / self.units.contract
@@ -95,6 +102,7 @@ class OkxOrder:
 
     def take_fill(self, fill: Fill, trade_number: int) -> None:
         """Take over an execution."""
+        self.encoded_row = None
         self.filled += fill.quantity
         self.notional += fill.notional
         self.fee -= fill.fee
@@ -150,6 +158,12 @@ class OkxOrder:
             "cTime": str(self.c_time),
         }
 
+    def encoded(self) -> msgspec.Raw:
+        """Return `row` as JSON."""
+        if self.encoded_row is None:
+            self.encoded_row = msgspec.Raw(msgspec.json.encode(self.row()))
+        return self.encoded_row
+
     def push(self, with_fill: bool, result: str = "", code: str = "0", text: str = "") -> Row:
         """Return the order as the stream shows it.
 
@@ -203,6 +217,13 @@ class OkxOrder:
             "ts": str(fill.ts),
             "fillTime": str(fill.ts),
         }
+
+    def encoded_fill(self, fill: Fill, trade_number: int, bill_id: int) -> msgspec.Raw:
+        """Return `fill_row` as JSON."""
+        if bill_id not in self.encoded_fills:
+            encoded = msgspec.json.encode(self.fill_row(fill, trade_number, bill_id))
+            self.encoded_fills[bill_id] = msgspec.Raw(encoded)
+        return self.encoded_fills[bill_id]
 
 
 ORDER_TYPES = {
