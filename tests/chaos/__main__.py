@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from tests.chaos.course import Course
 from tests.chaos.kills import run_kills
 from tests.chaos.panics import run_panics
 from tests.chaos.report import Reports, table, violations_of
@@ -38,20 +40,24 @@ def _kinds(context: click.Context, parameter: click.Parameter, text: str) -> lis
 @click.option("--panics", default=4, show_default=True, help="Halts while answers are lost, on each venue.")
 @click.option("--boundaries/--no-boundaries", default=False, help="Kill at every boundary of the way of an order, too.")
 @click.option("--seed", default=1, show_default=True, help="Of the moments and the markets.")
+@click.option("--minutes", default=600.0, show_default=True, help="After so long no round begins.")
 @click.option("--jobs", default=2, show_default=True, help="How much goes on at once.")
-def main(rounds: int, kinds: list[str], kills: int, panics: int, boundaries: bool, seed: int, jobs: int) -> None:
+def main(
+    rounds: int, kinds: list[str], kills: int, panics: int, boundaries: bool, seed: int, jobs: int, minutes: float
+) -> None:
     """Do it all; exit 1 when something does not hold."""
     folder = Path(tempfile.mkdtemp(prefix="ctos-chaos-"))
     folder.chmod(0o700)
+    course = Course(folder, seed, click.echo, time.monotonic() + minutes * 60)
     work: list[Callable[[], Reports]] = []
     for number, venue in enumerate(VENUES):
         share = kills // len(VENUES) + (number < kills % len(VENUES))
         if share:
-            work.append(partial(lambda name, count: [run_kills(name, count, seed, folder, click.echo)], venue, share))
+            work.append(partial(lambda name, count: [run_kills(name, count, course)], venue, share))
         if panics:
-            work.append(partial(lambda name: [run_panics(name, panics, seed, folder, click.echo)], venue))
+            work.append(partial(lambda name: [run_panics(name, panics, course)], venue))
     if rounds and kinds:
-        work.append(partial(lose_terminals, kinds, rounds, seed, folder, click.echo))
+        work.append(partial(lose_terminals, kinds, rounds, course))
     with ThreadPoolExecutor(jobs) as pool:
         reports = [report for found in pool.map(lambda one: one(), work) for report in found]
     click.echo("\n".join(["", *table(reports)]))

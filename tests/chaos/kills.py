@@ -6,11 +6,11 @@ import random
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.course import Course
 from tests.chaos.processes import CONTEXT
 from tests.chaos.trader import LIMITS, EngineView, Replayed, lead
 from tests.chaos.venue import Content, VenueProcess, VenueTruth
@@ -189,19 +189,18 @@ class Start:
         raise Violation(f"I15: it says nothing for {seconds:.0f} s")
 
 
-def run_kills(venue: str, kills: int, seed: int, folder: Path, say: Callable[[str], object]) -> KillReport:
+def run_kills(venue: str, kills: int, course: Course) -> KillReport:
     """Kill so many times on one venue; ends at the first violation and keeps the folder then."""
     report = KillReport(venue)
-    home = folder / f"kills-{venue}"
-    home.mkdir()
-    server = VenueProcess(venue, seed)
+    home = course.home(f"kills-{venue}")
+    server = VenueProcess(venue, course.seed)
     try:
         server.configure(home, risk=LIMITS)
-        lives = Lives(server, home, random.Random(f"{venue} {seed}"), report)
-        while report.kills < kills:
+        lives = Lives(server, home, random.Random(f"{venue} {course.seed}"), report)
+        while report.kills < kills and not course.is_over:
             lives.round()
             if report.kills % _TELL_EVERY == 0:
-                say(f"{venue}: {report.kills} of {kills} kills, {report.orders} orders, {report.fills} fills")
+                course.say(f"{venue}: {report.kills} of {kills} kills, {report.orders} orders, {report.fills} fills")
         lives.conclude()
         shutil.rmtree(home)
     except AssertionError as error:

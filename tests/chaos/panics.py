@@ -11,10 +11,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.chaos.course import Course
 from tests.chaos.desk import GRID, SHOWN_S, arm_for_real, until
 from tests.chaos.kills import Violation, told
 from tests.chaos.venue import VenueProcess
@@ -44,18 +44,15 @@ class PanicReport:
     violation: str = ""
 
 
-def run_panics(
-    venue: str, rounds: int, seed: int, folder: Path, say: Callable[[str], object], killed: bool | None = None
-) -> PanicReport:
+def run_panics(venue: str, rounds: int, course: Course, killed: bool | None = None) -> PanicReport:
     """Halt so many times, by key and from another shell in turn; ends at the first violation and keeps the folder then.
 
     The program is killed in the middle of every other pair, or always, or never, as `killed` says.
     """
     report = PanicReport(venue)
-    rng = random.Random(f"panic {venue} {seed}")
-    home = folder / f"panic-{venue}"
-    for _ in range(rounds):
-        home.mkdir()
+    rng = random.Random(f"panic {venue} {course.seed}")
+    while report.halts < rounds and not course.is_over:
+        home = course.home(f"panic-{venue}")
         server = VenueProcess(venue, rng.randrange(1000))
         halting = Halting(home, server, rng, report)
         try:
@@ -67,7 +64,7 @@ def run_panics(
             halting.close()
             server.stop()
         report.halts += 1
-        say(f"{venue}: halt {report.halts} of {rounds}, confirmed after {report.confirmed_s[-1]:.1f} s")
+        course.say(f"{venue}: halt {report.halts} of {rounds}, confirmed after {report.confirmed_s[-1]:.1f} s")
         shutil.rmtree(home)
     return report
 

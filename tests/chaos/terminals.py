@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.chaos.course import Course
 from tests.chaos.desk import Desk
 from tests.chaos.endings import ENDINGS, Console
 from tests.chaos.kills import told
@@ -18,74 +19,86 @@ KINDS = (*LOSSES, *ENDINGS)
 LIVE_SHARE = 0.2
 """Which share of the losses befalls an engine that trades live on a venue's emulator; the rest is on paper."""
 _MOST_VIOLATIONS = 3
-Say = Callable[[str], object]
 
 
-def lose_terminals(kinds: list[str], rounds: int, seed: int, folder: Path, say: Say) -> Reports:
+def lose_terminals(kinds: list[str], rounds: int, course: Course) -> Reports:
     """Lose so many terminals in each of these ways."""
     reports: Reports = []
     losses = [kind for kind in kinds if kind in LOSSES]
     live = round(rounds * LIVE_SHARE)
-    if losses and rounds - live:
-        reports += _on_one_engine("the engine on paper", None, losses, rounds - live, seed, folder, say)
     if losses and live:
-        venue = VenueProcess("okx", seed)
+        venue = VenueProcess("okx", course.seed)
         try:
-            reports += _on_one_engine("the live engine", venue, losses, live, seed, folder, say)
+            reports += _on_one_engine("the live engine", venue, losses, live, course)
         finally:
             venue.stop()
-    for kind in kinds:
-        if kind in ENDINGS:
-            reports.append(_end_consoles(kind, rounds, seed, folder, say))
-    return _merged(reports)
+    if losses and rounds - live:
+        reports += _on_one_engine("the engine on paper", None, losses, rounds - live, course)
+    endings = [kind for kind in kinds if kind in ENDINGS]
+    return _merged(reports) + _end_consoles(endings, rounds, course)
 
 
-def _on_one_engine(
-    name: str, venue: VenueProcess | None, kinds: list[str], rounds: int, seed: int, folder: Path, say: Say
-) -> Reports:
-    """Lose terminals of one engine that lives through all of it."""
-    home = folder / f"{'paper' if venue is None else venue.name}-{'-'.join(kinds[:1])}"
-    home.mkdir()
-    pulse, reports = DeskReport(name), [KindReport(kind) for kind in kinds]
-    desk = Desk(home, venue)
+def _on_one_engine(name: str, venue: VenueProcess | None, kinds: list[str], rounds: int, course: Course) -> Reports:
+    """Lose terminals of one engine that lives through all of it, in one way after the other."""
+    home = course.home(f"{'paper' if venue is None else venue.name}-{kinds[0]}")
+    pulse, reports = DeskReport(name), {kind: KindReport(kind) for kind in kinds}
+    desk, rng = Desk(home, venue), random.Random(f"{name} {course.seed}")
+
+    def lose(report: KindReport) -> None:
+        desk.gone_s = report.gone_s
+        try:
+            LOSSES[report.kind](desk, rng)
+        finally:
+            desk.drop_clients()
+
     try:
-        for report in reports:
-            rng = random.Random(f"{report.kind} {seed}")
-            desk.gone_s = report.gone_s
-            while report.rounds < rounds and len(report.violations) < _MOST_VIOLATIONS:
-                began = time.monotonic()
-                try:
-                    LOSSES[report.kind](desk, rng)
-                except AssertionError as error:
-                    report.violations.append(f"round {report.rounds}: {told(error, home)}")
-                    desk.drop_clients()
-                report.rounds += 1
-                say(f"{name}: {report.kind} {report.rounds} of {rounds}, {time.monotonic() - began:.1f} s")
+        _in_turn(name, reports, rounds, lose, home, course)
         try:
             pulse.longest, pulse.p999, pulse.raw = desk.end()
         except AssertionError as error:
             pulse.violations.append(told(error, home))
     finally:
         desk.close()
-    return [*reports, pulse]
+    return [*reports.values(), pulse]
 
 
-def _end_consoles(kind: str, rounds: int, seed: int, folder: Path, say: Say) -> KindReport:
-    """End consoles in one way, started anew on the same state each time."""
-    home = folder / kind
-    home.mkdir()
-    ending, on_lost = ENDINGS[kind]
-    console, report = Console(home, random.Random(f"{kind} {seed}")), KindReport(kind)
-    while report.rounds < rounds and len(report.violations) < _MOST_VIOLATIONS:
-        began = time.monotonic()
-        try:
-            console.round(ending, on_lost)
-        except AssertionError as error:
-            report.violations.append(f"round {report.rounds}: {told(error, home)}")
-        report.rounds += 1
-        say(f"{kind} {report.rounds} of {rounds}, {time.monotonic() - began:.1f} s")
-    report.gone_s = console.gone_s
-    return report
+def _end_consoles(kinds: list[str], rounds: int, course: Course) -> Reports:
+    """End consoles in one way after the other, started anew on the same state each time."""
+    if not kinds:
+        return []
+    home = course.home(f"console-{kinds[0]}")
+    reports = {kind: KindReport(kind) for kind in kinds}
+    console = Console(home, random.Random(f"endings {course.seed}"))
+
+    def end(report: KindReport) -> None:
+        console.gone_s = report.gone_s
+        console.round(*ENDINGS[report.kind])
+
+    _in_turn("console", reports, rounds, end, home, course)
+    return [*reports.values()]
+
+
+def _in_turn(
+    name: str,
+    reports: dict[str, KindReport],
+    rounds: int,
+    lose: Callable[[KindReport], None],
+    home: Path,
+    course: Course,
+) -> None:
+    """Go through all ways, round after round; one that fails often is left out."""
+    for number in range(1, rounds + 1):
+        for report in reports.values():
+            if course.is_over or len(report.violations) >= _MOST_VIOLATIONS:
+                continue
+            began = time.monotonic()
+            try:
+                lose(report)
+            except AssertionError as error:
+                report.violations.append(f"round {number}: {told(error, home)}")
+                course.say(f"{report.kind}: VIOLATION in {report.violations[-1]}")
+            report.rounds += 1
+            course.say(f"{name}: {report.kind} {number} of {rounds}, {time.monotonic() - began:.1f} s")
 
 
 def _merged(reports: Reports) -> Reports:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.course import Course
 from tests.chaos.kills import run_kills
 from tests.chaos.panics import run_panics
 from tests.chaos.report import DeskReport, KindReport, violations_of
@@ -17,18 +18,20 @@ from tests.chaos.venue import VenueProcess
 pytestmark = pytest.mark.pty
 
 
-def say(text: str) -> None:
-    """Nobody listens to the progress."""
+@pytest.fixture
+def course(tmp_path: Path) -> Course:
+    """A run with nobody listening to its progress."""
+    return Course(tmp_path, 1, lambda text: None)
 
 
-def test_p02_killed_at_random_moments_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
-    report = run_kills("okx", 5, 7, tmp_path, say)
+def test_p02_killed_at_random_moments_nothing_is_lost_or_doubled(course: Course) -> None:
+    report = run_kills("okx", 5, course)
     assert not report.violation, report.violation
     assert report.kills == 5 and report.orders and report.records
 
 
 def test_a_venue_that_knows_more_than_the_engine_is_a_violation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    course: Course, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.chaos.kills.SETTLE_S", 1.0)
     truth = VenueProcess.truth
@@ -39,24 +42,24 @@ def test_a_venue_that_knows_more_than_the_engine_is_a_violation(
         return found
 
     monkeypatch.setattr(VenueProcess, "truth", with_a_fill_more)
-    report = run_kills("okx", 1, 1, tmp_path, say)
+    report = run_kills("okx", 1, course)
     assert "I2: fills" in report.violation
     assert violations_of([report])
 
 
-def test_p05_p06_p09_lost_terminals_never_reach_the_engine(tmp_path: Path) -> None:
+def test_p05_p06_p09_lost_terminals_never_reach_the_engine(course: Course) -> None:
     kinds = ["drop", "nohup-drop", "freeze", "double-term", "client-kill"]
-    reports = lose_terminals(kinds, 1, 1, tmp_path, say)
+    reports = lose_terminals(kinds, 1, course)
     assert not violations_of(reports)
     assert [report.rounds for report in reports if isinstance(report, KindReport)] == [1] * len(kinds)
     assert [report for report in reports if isinstance(report, DeskReport)]
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
-def test_p07_tmux_comes_and_goes(tmp_path: Path) -> None:
-    assert not violations_of(lose_terminals(["tmux-detach", "tmux-kill"], 1, 1, tmp_path, say))
+def test_p07_tmux_comes_and_goes(course: Course) -> None:
+    assert not violations_of(lose_terminals(["tmux-detach", "tmux-kill"], 1, course))
 
 
-def test_o01_o02_halted_while_answers_are_lost_and_killed_in_the_middle(tmp_path: Path) -> None:
-    report = run_panics("okx", 1, 3, tmp_path, say, killed=True)
+def test_o01_o02_halted_while_answers_are_lost_and_killed_in_the_middle(course: Course) -> None:
+    report = run_panics("okx", 1, course, killed=True)
     assert not report.violation, report.violation
