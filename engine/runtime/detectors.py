@@ -158,7 +158,7 @@ class Detectors:
         if row.venue_quantity is None or row.mark_price is None or instrument is None or not instrument.is_perp:
             return
         excess = self._facts.excess(symbol)
-        apart = row.venue_quantity - row.quantity - self._in_flight(symbol)
+        apart = row.venue_quantity - row.quantity - self._engine.tracker.in_flight(symbol)
         drift = apart + excess
         now_ns = engine.clock.now_ns()
         since_ns, before = self._drifts.get(symbol, (now_ns, ZERO))
@@ -301,17 +301,6 @@ class Detectors:
             symbol,
             hold_s=float(levels.clear),
             data=data,
-        )
-
-    def _in_flight(self, symbol: str) -> Decimal:
-        """Return what the venue reported as filled and has not sent as executions yet, signed."""
-        return sum(
-            (
-                (order.reported_filled - order.filled) * order.side.sign
-                for order in self._engine.tracker.recent()
-                if order.symbol == symbol and order.reported_filled > order.filled
-            ),
-            ZERO,
         )
 
     def _declared(self, instance: str, held: Decimal, row: PositionRow) -> bool:

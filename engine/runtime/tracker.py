@@ -43,7 +43,7 @@ class OrderTracker:
     def __init__(self) -> None:
         self._orders: dict[str, Order] = {}
         self._working: dict[str, Order] = {}
-        self._unbooked: dict[str, Order] = {}
+        self._owing: dict[str, Order] = {}
         self._final: deque[str] = deque()
         self._by_venue_id: dict[tuple[str, str], str] = {}
         self._labels: dict[int, str] = {}
@@ -79,7 +79,16 @@ class OrderTracker:
 
     def unbooked(self) -> list[Order]:
         """Return the final orders of ours of which the venue reported more filled than is booked, oldest first."""
-        return list(self._unbooked.values())
+        return [order for order in self._owing.values() if order.state.is_final and not order.external]
+
+    def in_flight(self, symbol: str) -> Decimal:
+        """Return what the venue reported as filled and has not sent as executions yet, signed, in base units."""
+        missing = (
+            (order.reported_filled - order.filled) * order.side.sign
+            for order in self._owing.values()
+            if order.symbol == symbol
+        )
+        return sum(missing, ZERO)
 
     def recent(self) -> list[Order]:
         """Return working and recently final orders, oldest first."""
@@ -190,10 +199,10 @@ class OrderTracker:
         client_id = order.client_id
         if order.venue_order_id:
             self._by_venue_id[order.symbol, order.venue_order_id] = client_id
-        if order.state.is_final and order.reported_filled > order.filled and not order.external:
-            self._unbooked[client_id] = order
-        elif self._unbooked:
-            self._unbooked.pop(client_id, None)
+        if order.reported_filled > order.filled:
+            self._owing[client_id] = order
+        elif self._owing:
+            self._owing.pop(client_id, None)
         if order.is_open:
             self._working.setdefault(client_id, order)
             return
@@ -208,7 +217,7 @@ class OrderTracker:
         if order is None or order.is_open:
             return
         del self._orders[client_id]
-        self._unbooked.pop(client_id, None)
+        self._owing.pop(client_id, None)
         self._labels.pop(order.label, None)
         self._by_venue_id.pop((order.symbol, order.venue_order_id), None)
 

@@ -14,13 +14,14 @@ from engine.kernel.account import Position
 from engine.kernel.anomaly import Severity
 from engine.kernel.clock import NS_PER_S
 from engine.kernel.errors import CtosError, RiskReject
-from engine.kernel.orders import OrderRequest, OrderState, OrderType
+from engine.kernel.orders import OrderRequest, OrderState, OrderType, OrderUpdate
 from engine.kernel.scheduler import InstanceState
 from engine.kernel.syscalls import VenueFeatures
 from engine.runtime.data import BarFeed
 from engine.runtime.detectors import History
 from engine.runtime.events import EngineAlarm, InstanceChanged, LogLine, PositionChanged
 from engine.runtime.monitor import SystemMonitor
+from engine.runtime.records import Status
 from engine.runtime.shell import ImmediateShell, run_to_end
 from engine.runtime.work.soft import SoftOrder
 from tests.engine.floor import BUY, MANUAL, PERP, ROOMY, SELL, Floor, d
@@ -204,7 +205,8 @@ def test_what_is_reported_but_not_booked_yet_is_no_drift(desk: Desk):
     desk.wait(2, 100.0)
     order = desk.floor.order(BUY, 1, 90)
     desk.floor.engine.reconciler.stop()
-    order.reported_filled = d(1)
+    terms = (order.client_id, order.venue_order_id, order.symbol, order.side, order.type, OrderState.PARTIAL)
+    desk.floor.engine.tracker.apply(Status(OrderUpdate(*terms, order.quantity, order.price, d(1), ts=1)), 1)
     desk.floor.engine.booking.on_event(_position("1"))
     desk.wait(20, 100.0)
     assert desk.kinds() == []

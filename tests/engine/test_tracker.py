@@ -182,7 +182,14 @@ def test_a_final_order_is_unbooked_until_all_that_was_reported_is_booked(tracker
     tracker.apply(Status(update(OrderState.FILLED, filled=10)), 2)
     order = known(tracker)
     assert tracker.unbooked() == [order] and order.exposed_quantity == 10
+    assert tracker.in_flight(order.symbol) == 10 * order.side.sign and not tracker.in_flight("OTHER/USDT:USDT")
     tracker.apply(Execution(fill(1, 4), "grid", D(0)), 3)
     assert tracker.unbooked() == [order] and order.exposed_quantity == 6
+    assert tracker.in_flight(order.symbol) == 6 * order.side.sign
     tracker.apply(Execution(fill(2, 6), "grid", D(0)), 4)
-    assert not tracker.unbooked() and order.exposed_quantity == 0
+    assert not tracker.unbooked() and order.exposed_quantity == 0 and not tracker.in_flight(order.symbol)
+
+
+def test_what_a_working_order_was_told_to_have_filled_is_in_flight_but_not_unbooked(tracker: OrderTracker):
+    tracker.apply(Status(update(OrderState.PARTIAL, filled=3)), 2)
+    assert tracker.in_flight(known(tracker).symbol) == 3 * known(tracker).side.sign and not tracker.unbooked()
