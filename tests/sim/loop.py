@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 
 from aiohttp import connector
 
+from engine.kernel.clock import NS_PER_S
 from tests.sim.network import Listener, Network
 
 T = TypeVar("T")
@@ -58,12 +59,14 @@ class SimLoop(BaseSelectorEventLoop):
         seed: Of the network's latencies.
 
     Attributes:
+        now_ns: The virtual time in nanoseconds from the beginning.
         network: Who listens, and all connections.
     """
 
     def __init__(self, seed: int | str = 0) -> None:
         super().__init__(_NoSelector())
         self._now_s = 0.0
+        self.now_ns = 0
         self._due: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._scheduled_count = 0
         self.network = Network(self, seed)
@@ -108,6 +111,7 @@ class SimLoop(BaseSelectorEventLoop):
                 raise NeverWakesError("nothing is scheduled")
             if due and due[0][0] > self._now_s:
                 self._now_s = due[0][0]
+                self.now_ns = round(self._now_s * NS_PER_S)
         while due and due[0][0] <= self._now_s:
             timer = heappop(due)[2]
             if not timer.cancelled():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from engine.io.writer import Call, OnError, Work
 from engine.kernel.clock import NS_PER_MS, NS_PER_S, Rng, TimerHandle
 from engine.kernel.errors import CtosError
+from tests.sim.loop import SimLoop
 
 
 class SimClock:
@@ -20,18 +20,18 @@ class SimClock:
         start_ns: Time of day at the loop's beginning.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, start_ns: int) -> None:
+    def __init__(self, loop: SimLoop, start_ns: int) -> None:
         self._loop = loop
         self._start_ns = start_ns
         self.dead = False
 
     def now_ns(self) -> int:
         """Return the present time."""
-        return self._start_ns + round(self._loop.time() * NS_PER_S)
+        return self._start_ns + self._loop.now_ns
 
     def now_ms(self) -> int:
         """Return the present time in milliseconds."""
-        return self.now_ns() // NS_PER_MS
+        return (self._start_ns + self._loop.now_ns) // NS_PER_MS
 
     def stopwatch_ns(self) -> int:
         """Return the present time: work takes none."""

@@ -69,7 +69,9 @@ class Bills:
         begin, end = number(parameters, "begin", zero=True), number(parameters, "end", zero=True)
         rows = [*self._transfers, *(self._funding_row(paid) for paid in self._funding)]
         rows += [
-            self._trade_row(order.fill_row(fill, trade, bill)) for order, fill, trade, bill in self._emulator.desk.fills
+            self._trade_row(order.fill_row(fill, trade, bill))
+            for order, fill, trade, bill in self._emulator.desk.fills
+            if fill.ts >= max(oldest, begin or 0) and (end is None or fill.ts <= end)
         ]
         rows = [
             row
