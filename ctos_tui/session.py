@@ -245,7 +245,7 @@ class Session:
         status = self.port.trading()
         if status.mode is TradingMode.HALTED:
             if not self.arming.halted:
-                self.arming.halt(" ".join(part for part in (status.who, status.reason) if part))
+                self.arming.halt(status.cause)
         else:
             if self.arming.halted:
                 self.arming.release()

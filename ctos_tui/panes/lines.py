@@ -145,7 +145,7 @@ class StatusLine(FixedLine):
         if session.arming.halted:
             parts.insert(1, (4, ((session.arming.halted, "danger"),)))
         elif status.mode is TradingMode.REDUCE_ONLY:
-            parts.insert(1, (4, ((f"{status.who} {status.reason}".strip(), "warn"),)))
+            parts.insert(1, (4, ((status.cause, "warn"),)))
         if trouble and trouble_cells:
             told = ((f"● {part.name} {ellipsis(part.text, trouble_cells)} ", part.level) for part in trouble[:2])
             parts.append((1, tuple(told)))

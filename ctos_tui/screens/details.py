@@ -232,7 +232,7 @@ class AnomalyDetail(Card):
             pair("severity", "severity", (row.severity, role)),
             pair("market", "market", (row.symbol or UNKNOWN, "text")),
             pair("instance", "strategy", (clean(row.instance) or UNKNOWN, "text")),
-            pair("value", "value", (clean(row.value) or UNKNOWN, "bright"), (f"   worst {clean(row.peak)}", "label")),
+            pair("value", "value", (clean(row.value) or UNKNOWN, "bright"), (_worst(row), "label")),
             pair("threshold", "threshold", (clean(row.threshold) or UNKNOWN, "text"), (_clears(row), "label")),
             pair("count", "seen", (f"{row.count}×, {utc_time(row.raised_ms)} to {utc_time(row.ts_ms)}", "text")),
             pair("state", "state", *self._state(row)),
@@ -264,6 +264,10 @@ class AnomalyDetail(Card):
             Row(f"{key} {number}", (((label if not number else "").ljust(LABEL_CELLS), "label"), *line.spans))
             for number, line in enumerate(lines)
         ]
+
+
+def _worst(row: AnomalyRow) -> str:
+    return f"   worst {clean(row.peak)}" if row.peak else ""
 
 
 def _clears(row: AnomalyRow) -> str:

@@ -15,6 +15,7 @@ import msgspec
 from engine.kernel.orders import Order
 from engine.runtime.events import PanicProgress, PositionChanged
 from engine.runtime.panic import PanicReport
+from engine.runtime.trading_state import TradingMode
 
 if TYPE_CHECKING:
     from engine.boot.system import System
@@ -74,8 +75,9 @@ class PanicFollower:
             CtosError: The positions cannot be closed; the account is halted all the same.
         """
         engine, account = self._engine, self._system.account
+        already = " already" if engine.trading.mode is TradingMode.HALTED else ""
         report = engine.panic(who, order.reason or "panic")
-        self._say(f"gate closed: {account.key} is halted by {who}: {engine.trading.status.reason}")
+        self._say(f"gate closed{already}: {account.key} is halted by {engine.trading.status.cause}")
         self._flatten = order.flatten
         if order.flatten:
             closing = len(engine.flatten_all(who))

@@ -35,7 +35,7 @@ class StateLock:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             pid, _, front = os.pread(self._descriptor, 64, 0).decode("ascii", "replace").strip().partition("\n")
-            holder = f"{pid or 'unknown'}, whose terminal process {front} has," if front else pid or "unknown"
+            holder = f"{pid or 'unknown'} with its terminal in process {front}" if front else pid or "unknown"
             os.close(self._descriptor)
             raise StateLocked(
                 f"{directory} is in use by process {holder} (lock file {self.path}); "

@@ -186,8 +186,9 @@ class Conditions:
         self._note_time()
         if late_ns > LAG_NS:
             self._stood_ns, self._lag_s = self._looked_ns, late_ns / NS_PER_S
-            text = f"the program stood still for {self._lag_s:.1f} s; everything is compared with the venue"
-            self._core.alarm("loop_lag", text, severity="CRIT")
+            text = f"the program stood still for {self._lag_s:.1f} s; nothing is added until the venue agrees with us"
+            # No CRIT, which would block entries until a person has seen it: this restriction ends by itself.
+            self._core.alarm("loop_lag", text)
             self._reconciler.look_at_orders(anew=True)
             self._reconciler.look_at_account(anew=True)
         elif self._reconciler.last_agreed_ns >= self._stood_ns:

@@ -245,7 +245,7 @@ class SystemMonitor:
         """
         why = self.entry_block(instance, symbol)
         if why:
-            raise RiskReject("anomaly", "", why, hint="reductions and cancels pass")
+            raise RiskReject("anomaly", "", why, hint="reductions pass; the anomalies pane says what ends it")
 
     def _tick(self) -> None:
         """Sample, and evaluate or write what is due."""

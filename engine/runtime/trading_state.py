@@ -34,6 +34,11 @@ class TradingStatus:
     since_ns: int = 0
     lifts: bool = False
 
+    @property
+    def cause(self) -> str:
+        """Return who set it and why, in words."""
+        return ": ".join(part for part in (self.who, self.reason) if part)
+
 
 class TradingState:
     """The gate of one account. HALTED is latched: only `rearm` opens it, and it outlives a restart.

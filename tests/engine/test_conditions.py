@@ -192,6 +192,8 @@ def test_a_loop_that_stood_still_restricts_for_a_while_and_asks_the_venue(floor:
     floor.run(1)
     assert "loop_lag" in floor.alarms() and mode(floor) is TradingMode.REDUCE_ONLY
     assert floor.engine.reconciler.last_agreed_ns > asked
+    floor.run(60)
+    assert mode(floor) is TradingMode.ARMED
 
 
 def test_what_others_watch_can_restrict_too(floor: Floor):

@@ -70,7 +70,7 @@ def test_p10_a_second_process_on_the_same_state_is_refused(start: Start, tmp_pat
     second = start(ready=False)
     assert second.finish(10) == 2
     said = second.output.decode()
-    assert f"process {first.engine}, whose terminal process {first.process.pid} has" in said
+    assert f"process {first.engine} with its terminal in process {first.process.pid} (" in said
     assert "ctos-tui attach" in said
     assert "Traceback" not in said
     call = start(ready=False, command=("call", "--config", str(tmp_path), "get_position"))
