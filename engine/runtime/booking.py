@@ -150,7 +150,7 @@ class Booking:
         fills = core.portfolio.fills
         known = fills.get(fill.symbol, fill.trade_id)
         if known is None:
-            return fill.ts <= fills.horizon_ts and core.state.has_fill(fill)
+            return fills.may_have_forgotten(fill) and core.state.has_fill(fill)
         named = known.fill.client_id and fill.client_id
         # A venue's time stamps may differ from list to list: what was traded is what counts.
         again = replace(fill, ts=known.fill.ts, client_id=fill.client_id if named else known.fill.client_id)
@@ -196,9 +196,7 @@ class Booking:
     def _report_revival(self, order: Order, before: OrderState | None) -> None:
         """Raise an alarm when an order turns up that was given up as never accepted: it is adopted, and works."""
         if before in _GIVEN_UP and order.state not in _GIVEN_UP:
-            text = (
-                f"#{order.label} {order.symbol}, given up as {before.value}, is {order.state.value} at the venue"
-            )
+            text = f"#{order.label} {order.symbol}, given up as {before.value}, is {order.state.value} at the venue"
             self._core.alarm("late_order", f"{text}; it is ours again", order.symbol, order.instance, "CRIT")
 
     def _report_overfill(self, order: Order) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,40 @@ def test_e07_fills_that_the_stream_lost_are_found_within_ten_seconds(floor: Floo
     floor.run(10)
     assert floor.ledger() == 1 and order.state is OrderState.FILLED and len(floor.fills()) == 1
     floor.check_books()
+
+
+def test_e05_e13_a_fill_that_memory_has_forgotten_is_not_booked_again_under_another_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("engine.runtime.fills.KEPT_FILLS", 3)
+    floor = Floor(tmp_path, driver_of=FaultyDriver)
+    floor.print(100.0)
+    for _ in range(6):
+        floor.order(BUY, 1, type=MARKET)
+        floor.run(1.1)
+    fills = [event.fill for event in floor.fills()]
+    book = floor.engine.portfolio.fills
+    assert len(fills) == 6 == len(book.recent()), "the newest are kept, however many there are"
+    for _ in range(4):
+        floor.run(50)
+        floor.print(100.0)
+        floor.order(BUY, 1, type=MARKET)
+    assert book.get(PERP, fills[0].trade_id) is None and book.horizon_ts >= fills[0].ts
+    looked: list[object] = []
+    has_fill = floor.journal.has_fill
+    monkeypatch.setattr(floor.journal, "has_fill", lambda *key: looked.append(key) or has_fill(*key))
+    for fill in fills:
+        floor.engine.booking.on_event(fill)
+        floor.engine.booking.on_event(replace(fill, ts=book.horizon_ts + 45_000))
+    assert floor.ledger() == 10 and len(floor.fills()) == 10 and looked
+    again = floor.restart(tmp_path, driver_of=FaultyDriver, armed=False)
+    again.engine.booking.on_event(replace(fills[0], ts=book.horizon_ts + 45_000))
+    assert again.ledger() == 10
+    looked.clear()
+    again.engine.arm("test")
+    again.print(100.0)
+    again.order(BUY, 1, type=MARKET)
+    assert again.ledger() == 11 and not looked, "what is new costs no look at the disk"
 
 
 def test_a_cancel_by_others_is_found(floor: Floor):

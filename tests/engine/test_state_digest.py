@@ -30,6 +30,7 @@ def small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.runtime.state.CHECKPOINT_EVERY", 61)
     monkeypatch.setattr("engine.runtime.tracker.KEPT_ORDERS", 7)
     monkeypatch.setattr("engine.runtime.fills.KEPT_FILLS", 9)
+    monkeypatch.setattr("engine.runtime.fills.KEPT_MS", 5_000)
 
 
 def plain(gate: dict[str, Any] | None) -> Any:
