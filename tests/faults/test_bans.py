@@ -13,7 +13,7 @@ from tests.faults.desk import Desk, play
 
 @pytest.mark.parametrize("venue", ["okx", "binance"])
 @pytest.mark.parametrize("restarted", [False, True], ids=["running on", "restarted"])
-def test_e04_a_ban_stops_every_request_until_it_ends_also_over_a_restart(
+def test_e04_a_ban_halts_and_stops_every_request_until_it_ends_also_over_a_restart(
     venue: str, restarted: bool, tmp_path: Path
 ) -> None:
     async def story(desk: Desk) -> None:
@@ -23,6 +23,9 @@ def test_e04_a_ban_stops_every_request_until_it_ends_also_over_a_restart(
         with pytest.raises(RateLimited):
             await desk.driver.fetch_balance()
         await desk.wait(15)  # every interface of the venue has said it once
+        assert desk.engine.risk.is_halted, "an order rests where nobody can reach it"
+        shown = desk.engine.trading.describe()
+        assert "serves us nothing until" in shown and "1 orders are at the venue" in shown
         asked = len(desk.emulator.requests)
         with pytest.raises(RateLimited, match="serves us nothing until") as told:
             await desk.driver.fetch_balance()
@@ -42,5 +45,6 @@ def test_e04_a_ban_stops_every_request_until_it_ends_also_over_a_restart(
         if not restarted:
             await desk.ends(kept, OrderState.CANCELED, 10)
         await desk.agrees()
+        assert desk.engine.risk.is_halted, "for a person to release, over a restart, too"
 
     play(venue, tmp_path, story)
