@@ -17,7 +17,6 @@ from tests.chaos.processes import open_files, processes_about
 from tests.chaos.venue import VenueProcess
 from tests.program.terminal import READ_S, ROOT, Terminal
 from tests.program.test_detach import Pulse, cpu_share, holds_a_terminal, is_alive
-from tests.program.test_venues import arm_live
 
 if TYPE_CHECKING:
     from tests.chaos.losses import Tmux
@@ -54,10 +53,9 @@ class Desk:
         self._rounds = 0
         self._clients: list[Terminal] = []
         self._base_files = 0
-        options = ["--config", str(home)]
+        options = ["--config", str(home), "--strategy", "dyn_grid:btc:base_amount=200,max_inventory=1000"]
         if venue is None:
             (home / "ctos.yaml").write_text("market: synthetic:3\nconsole:\n  on_terminal_lost: detach\n")
-            options += ["--strategy", "dyn_grid:btc:base_amount=200,max_inventory=1000"]
         else:
             venue.configure(home, on_stop="cancel")
         self._account = () if venue is None else ("--exchange", venue.name)
@@ -65,11 +63,14 @@ class Desk:
             command = [sys.executable, "-m", "ctos_tui", "run", *options, *self._account]
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=ROOT)
         self.engine = self._process.pid
+        self.pulse = Pulse(home / "state")
+
+    def begin(self) -> None:
+        """Wait until the grid is at work, and measure from then on."""
         until(lambda: self._status() is not None, "the engine starts", SHOWN_S)
-        if venue is not None:
+        if self._account:
             self._arm()
         until(lambda: self.orders > 0, "the grid is at work", SHOWN_S)
-        self.pulse = Pulse(home / "state")
         self.pulse.start()
 
     def _status(self) -> Status | None:
@@ -90,8 +91,6 @@ class Desk:
     def _arm(self) -> None:
         client = self.show()
         arm_for_real(client)
-        client.command(f"run {GRID} as g1")
-        client.wait_for(r"ORDERS [1-9]", SHOWN_S)
         client.press("ctrl+d")
         client.finish(20)
 
@@ -166,12 +165,31 @@ class Desk:
 
 
 def arm_for_real(terminal: Terminal) -> None:
-    """Arm a live console; on a busy machine the guard may take a key for a mistake."""
-    arm_live(terminal, "emulated")
-    while "to arm all markets" in terminal.lines[-1]:
+    """Arm a live console; on a busy machine the guard takes old keys for mistakes, and they are pressed again."""
+
+    def say_account() -> bool:
+        last = terminal.lines[-1]
+        if "to arm all markets" not in last:
+            terminal.answer("A")
+        elif not last.removesuffix("▏").endswith(": emulated"):
+            terminal.send(b"emulated")
+        else:
+            terminal.answer("enter")
+        terminal.pump(READ_S)
+        return " ARMED" in terminal.text
+
+    until(say_account, "the live console is armed", SHOWN_S)
+
+
+def launch_grid(terminal: Terminal) -> None:
+    """Launch a grid by its command, likewise."""
+    terminal.line(f"run {GRID} as g1")
+
+    def entered() -> bool:
         terminal.answer("enter")
-    terminal.wait_for(r" ARMED", SHOWN_S)
-    terminal.pump(READ_S)
+        return "run dyn_grid" not in terminal.lines[-1]
+
+    until(entered, "the grid is launched", SHOWN_S)
 
 
 def shows_orders(text: str, count: int) -> bool:

@@ -73,6 +73,7 @@ class Lives:
         """Start, settle, compare, trade, and kill somewhere on the way."""
         [moment] = self._rng.choices([name for name, _ in MOMENTS], [share for _, share in MOMENTS])
         wait_s = self._rng.uniform(0.0, _LONGEST_S)
+        self._venue.forget_requests()
         with Start(self._home, self._venue.name, self._rng.randrange(1 << 30)) as life:
             if moment != "starting":
                 life.expect_ready()

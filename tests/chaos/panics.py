@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.chaos.course import Course
-from tests.chaos.desk import GRID, SHOWN_S, arm_for_real, until
+from tests.chaos.desk import SHOWN_S, arm_for_real, launch_grid, until
 from tests.chaos.kills import Violation, told
 from tests.chaos.venue import VenueProcess
 from tests.program.terminal import ROOT, Terminal
@@ -93,7 +93,7 @@ class Halting:
         terminal = self._start()
         arm_for_real(terminal)
         self._venue.lose_responses(PLACING[self._venue.name], self._rng.randint(2, 6))
-        terminal.command(f"run {GRID} as g1")
+        launch_grid(terminal)
         terminal.pump(self._rng.uniform(0.3, 1.5))
         began = time.monotonic()
         if by_key:

@@ -52,11 +52,11 @@ def _on_one_engine(name: str, venue: VenueProcess | None, kinds: list[str], roun
             desk.drop_clients()
 
     try:
+        desk.begin()
         _in_turn(name, reports, rounds, lose, home, course)
-        try:
-            pulse.longest, pulse.p999, pulse.raw = desk.end()
-        except AssertionError as error:
-            pulse.violations.append(told(error, home))
+        pulse.longest, pulse.p999, pulse.raw = desk.end()
+    except AssertionError as error:
+        pulse.violations.append(told(error, home))
     finally:
         desk.close()
     return [*reports.values(), pulse]

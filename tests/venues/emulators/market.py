@@ -151,6 +151,10 @@ class Windows:
         """Return the sum in the present window."""
         return self.add(key, window_s, 0)
 
+    def forget(self) -> None:
+        """Count from zero again."""
+        self._used.clear()
+
     def left_s(self, window_s: float) -> float:
         """Return how long the present window still lasts."""
         step = int(window_s * NS_PER_S)
