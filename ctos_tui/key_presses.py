@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from ctos_tui.action import Action
@@ -13,6 +14,8 @@ from ctos_tui.operator import Operator
 from ctos_tui.prompt import Prompt
 from ctos_tui.session import Session
 
+BEHIND_S: Final = 0.1
+"""Keys older than this are behind: more of them wait, and the screen follows once for all."""
 _JUMP_LETTERS: Final = "asdfghjklqwertyuiop"
 
 
@@ -42,6 +45,9 @@ class KeyHost(Protocol):
     def after_key(self) -> None:
         """Show at once what a key changed."""
 
+    def call_later(self, callback: Callable[[], None]) -> bool:
+        """Call back when the keys that wait now have been taken."""
+
     def badges(self) -> list[str]:
         """Return the names of the panes that one can jump to."""
 
@@ -67,6 +73,7 @@ class KeyPresses:
         self._console = console
         self._guard = guard
         self.jumping: dict[str, str] = {}
+        self._shows_later = False
 
     def question_opened(self) -> None:
         """Tell the guard that something asks."""
@@ -102,7 +109,15 @@ class KeyPresses:
             console.do_action(action.id)
         else:
             self._plain_key(key, character, context)
-        console.after_key()
+        if monotonic() - read_at < BEHIND_S:
+            console.after_key()
+        elif not self._shows_later:
+            self._shows_later = console.call_later(self._show)
+
+    def _show(self) -> None:
+        """Show what the keys that came too fast have changed."""
+        self._shows_later = False
+        self._console.after_key()
 
     def take_paste(self, text: str) -> None:
         """Put pasted text into the prompt or the card; line breaks in it never send."""

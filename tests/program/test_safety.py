@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
-from tests.program.terminal import Terminal
+from tests.program.terminal import PROMPT, READ_S, Terminal
 
 pytestmark = pytest.mark.pty
 Start = Callable[..., Terminal]
@@ -139,3 +142,74 @@ def test_p11_a_frozen_program_compares_everything_before_it_trades_on(start: Sta
     terminal.wait_for(r"stood still for [456]\.\d s", 5)
     terminal.wait_for(r" ARMED", 25)
     assert "ORDERS 1" in terminal.text
+
+
+def intents(config: Path) -> int:
+    """Return how many orders were ever decided on, as the journal has it."""
+    with closing(sqlite3.connect(f"file:{config}/state/ctos.db?mode=ro", uri=True)) as journal:
+        return int(journal.execute("SELECT count(*) FROM journal WHERE upper(kind) = 'INTENT'").fetchone()[0])
+
+
+def back_to_desk(terminal: Terminal) -> None:
+    """Close what is open, once all that was typed has been taken in."""
+    terminal.wait_for(lambda: not is_busy(terminal), 30)
+    for _ in range(5):
+        terminal.press("escape")
+        terminal.pump(READ_S)
+        if not PROMPT.match(terminal.lines[-1]):
+            return
+    raise AssertionError(f"the prompt stays open:\n{terminal.text}")
+
+
+def is_busy(terminal: Terminal) -> bool:
+    """Return whether what was typed is still being shown."""
+    before = terminal.lines[-2:]
+    terminal.pump(1.0)
+    return terminal.lines[-2:] != before
+
+
+def stage(terminal: Terminal, line: str) -> None:
+    terminal.command(line)
+    terminal.wait_for("Enter sends")
+    terminal.pump(READ_S)
+
+
+@pytest.mark.parametrize("gap_s", [0.0, 0.05, 0.15, 0.35])
+def test_o06_enter_pressed_twice_sends_one_order(start: Start, tmp_path: Path, gap_s: float) -> None:
+    terminal = start()
+    terminal.arm()
+    stage(terminal, "buy 0.01 btc @ best -250")
+    terminal.send(b"\r")
+    terminal.pump(gap_s)
+    terminal.send(b"\r")
+    terminal.wait_for(r"ORDERS 1\b")
+    terminal.pump(1.0)
+    terminal.send(b"\r\r\r")
+    terminal.pump(1.0)
+    assert "ORDERS 1" in terminal.text
+    terminal.leave()
+    assert intents(tmp_path) == 1
+
+
+def test_o06_macros_and_pastes_of_ten_thousand_characters_send_nothing(start: Start, tmp_path: Path) -> None:
+    terminal = start()
+    terminal.arm()
+    line = b":buy 0.01 btc @ best -250\r\r"
+    flood = (line * (10_000 // len(line) + 1))[:10_000]
+    terminal.send(flood)  # as a keyboard macro types it, or a terminal without bracketed paste
+    back_to_desk(terminal)
+    terminal.send(b"\x1b[200~" + flood + b"\x1b[201~")
+    back_to_desk(terminal)
+    terminal.press(":")
+    terminal.send(b"\x1b[200~" + flood + b"\x1b[201~\r")
+    back_to_desk(terminal)
+    stage(terminal, "buy 0.01 btc @ best -250")
+    terminal.send(b"\x1b[200~" + b"\r" * 10_000 + b"\x1b[201~")  # the question is open, and asks for Enter
+    back_to_desk(terminal)
+    terminal.wait_for(r"ORDERS 0\b")
+    assert terminal.process.poll() is None and b"Traceback" not in terminal.output
+    stage(terminal, "buy 0.01 btc @ best -250")
+    terminal.enter()
+    terminal.wait_for(r"ORDERS 1\b")  # and a person's hand still works
+    terminal.leave()
+    assert intents(tmp_path) == 1
