@@ -92,7 +92,7 @@ async def wind_down(system: System, policy: OnStop, hurry: asyncio.Event, limit_
     asked: list[str] = []
     if policy == "cancel":
         engine.works.end_all(_STOPPING)
-        asked = engine.cancel_all(keep_protective=True)
+        asked = engine.cancel_all(keep_protective=True, by="the program is stopping")
         await _confirmed(system, asked, hurry, limit_s)
     engine.works.sleep()
     engine.desk.is_frozen = True

@@ -162,6 +162,10 @@ class Order:
         fees: Sum of fees of booked fills, in the fee currency.
         pending: Request in flight beside the state.
         asked_quantity: Total that an amendment without a known outcome asks for.
+        asked_by: Who or what asked for the last cancellation or amendment: an instance, `manual`, the handle of a
+            piece of work, or a halt in words.
+        sent_ns: When it was handed to the driver; 0 before.
+        asked_ns: When the last cancellation or amendment was decided.
         reason: Why it was rejected, cancelled or expired, in words.
         error: Class name of the typed error behind a rejection, if any.
         label: Short number shown to people (`#12`).
@@ -199,6 +203,9 @@ class Order:
     reference_price: Decimal | None = None
     venue_ts: int = 0
     asked_quantity: Decimal | None = None
+    asked_by: str = ""
+    sent_ns: int = 0
+    asked_ns: int = 0
 
     @classmethod
     def from_request(cls, request: OrderRequest, now_ns: int, label: int = 0) -> Order:

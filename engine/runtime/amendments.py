@@ -31,6 +31,7 @@ class _Change:
 
     price: Decimal | None
     quantity: Decimal | None
+    by: str
 
 
 class Amendments:
@@ -41,7 +42,7 @@ class Amendments:
         booking: Takes in the venue's answers.
         resolver: Looks for orders whose state is not known.
         reductions: Caps reduce-only orders.
-        cancel: Cancels an order.
+        cancel: Cancels an order, for a reason.
         permit: Called at the last line before the wire with the client id and the deadline in engine time; raises when
             an amendment must not leave any more.
     """
@@ -52,7 +53,7 @@ class Amendments:
         booking: Booking,
         resolver: Resolver,
         reductions: Reductions,
-        cancel: Callable[[str], None],
+        cancel: Callable[[str, str], None],
         permit: Callable[[str, int], None],
     ) -> None:
         self._core = core
@@ -67,11 +68,11 @@ class Amendments:
         """Drop the amendment that waits for an order."""
         self._waiting.pop(client_id, None)
 
-    def amend(self, client_id: str, price: Decimal | None = None, quantity: Decimal | None = None) -> None:
+    def amend(self, client_id: str, price: Decimal | None = None, quantity: Decimal | None = None, *, by: str) -> None:
         """Change price (of a stop: the trigger) and/or total quantity of a working order.
 
         A total that is filled already cancels the rest. While an amendment is in flight the newest further one waits
-        for its answer.
+        for its answer. `by` is who or what asks, as with cancels.
 
         Raises:
             CtosError: Refused; the order works on unchanged.
@@ -82,13 +83,13 @@ class Amendments:
         if quantity is not None and quantity < 0:
             raise InvalidOrder(f"{order.symbol}: quantity {quantity} must not be negative; 0 cancels the order")
         if quantity is not None and quantity <= order.filled:
-            self._cancel(client_id)
+            self._cancel(client_id, by)
             return
         price, quantity = self._new_terms(order, price, quantity)
         if price is None and quantity is None:
             return
         if order.pending is Pending.AMEND:
-            self._waiting[client_id] = _Change(price, quantity)
+            self._waiting[client_id] = _Change(price, quantity, by)
             return
         is_stop = order.type is OrderType.STOP
         core.risk.check_amend(order, None if is_stop else price, quantity)
@@ -96,7 +97,7 @@ class Amendments:
             self._change_held(order, price, quantity)
             return
         deadline_ns = core.clock.now_ns() + DEADLINE_NS
-        asked = Asked(client_id, Pending.AMEND, price, quantity)
+        asked = Asked(client_id, Pending.AMEND, price, quantity, by)
         durable = partial(self._durable, client_id, price, quantity, deadline_ns)
         core.write(asked, durable)
         core.publish_order(order)
@@ -159,14 +160,15 @@ class Amendments:
         except TradingHalted as error:
             core.change(Declined(client_id, f"not amended: {error}", type(error).__name__))
             return
-        with under(partial(self._permit, client_id, self._core.clock.now_ns() + DEADLINE_NS)):
-            core.gateway.amend(client_id, order.symbol, price, quantity, partial(self._amended, client_id))
+        sent_ns = core.clock.now_ns()
+        with under(partial(self._permit, client_id, sent_ns + DEADLINE_NS)):
+            core.gateway.amend(client_id, order.symbol, price, quantity, partial(self._amended, client_id, sent_ns))
 
-    def _amended(self, client_id: str, outcome: OrderUpdate | CtosError) -> None:
+    def _amended(self, client_id: str, sent_ns: int, outcome: OrderUpdate | CtosError) -> None:
         core = self._core
         order = core.known(client_id)
         if isinstance(outcome, OrderUpdate):
-            core.oplog("OrderAmended", **about(order))
+            core.oplog("OrderAmended", **about(order), by=order.asked_by, latency_ms=core.ms_since(sent_ns))
             self._booking.on_update(outcome, Pending.AMEND)
         elif not order.is_open or order.pending is not Pending.AMEND:
             return  # final, or being cancelled: a cancel that is tried again must not end with the amendment
@@ -185,7 +187,7 @@ class Amendments:
         if change is None or order is None or not order.is_open or order.pending is not Pending.NONE:
             return
         try:
-            self.amend(client_id, change.price, change.quantity)
+            self.amend(client_id, change.price, change.quantity, by=change.by)
         except CtosError as error:
             self._core.refused(order.instance, order.symbol, error)
 

@@ -80,12 +80,21 @@ class Booking:
             return
         known = core.tracker.find(update.client_id, update.symbol, update.venue_order_id)
         before = known.state if known is not None else None
+        pending = known.pending if known is not None else Pending.NONE
         order = core.write(status).order
         if order is None:
             return
         self._report_revival(order, before)
         if order.state is not before and order.state in _OPS:
-            core.oplog(_OPS[order.state], **about(order), det=order.reason)
+            canceled = order.state is OrderState.CANCELED and pending is Pending.CANCEL
+            since_ns = order.asked_ns if canceled else order.sent_ns if before in _WITHOUT_OUTCOME else 0
+            core.oplog(
+                _OPS[order.state],
+                **about(order),
+                det=order.reason,
+                by=order.asked_by if canceled else None,
+                latency_ms=core.ms_since(since_ns) if since_ns else None,
+            )
         if order.reported_filled > order.filled:
             self._on_behind(order)
         if order.reduce_only and order.is_open:

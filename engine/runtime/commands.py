@@ -34,7 +34,7 @@ from engine.runtime.amendments import Amendments
 from engine.runtime.booking import Booking, about
 from engine.runtime.core import EngineCore
 from engine.runtime.records import Asked, Declined, Intent, Outcome, Sent
-from engine.runtime.reductions import Reductions
+from engine.runtime.reductions import LESS_HELD, Reductions
 from engine.runtime.resolver import Resolver
 from engine.runtime.sizing import check_minimum, check_terms, market_cap
 from engine.runtime.stops import HeldStops
@@ -152,8 +152,12 @@ class OrderCommands:
                 self._watch_deadline(deadline_ns, request.client_id)
         return order
 
-    def cancel(self, client_id: str) -> None:
+    def cancel(self, client_id: str, by: str) -> None:
         """Ask for the cancellation of an order; harmless when it is final or being cancelled.
+
+        Args:
+            client_id: The order.
+            by: Who or what asks: an instance, `manual`, the handle of a piece of work, or a halt in words.
 
         Raises:
             OrderNotFound: There is no such order.
@@ -165,12 +169,12 @@ class OrderCommands:
         if order.state is OrderState.INTENT:
             state = OrderState.CANCELED if order.held else OrderState.NEVER_SENT
             core.change(Outcome(client_id, state, "cancelled before it was sent"))
-            core.oplog("OrderCanceled", **about(order), det=order.reason)
+            core.oplog("OrderCanceled", **about(order), det=order.reason, by=by)
             self.stops.forget(order)
         elif order.pending is not Pending.CANCEL:
             core.risk.count_cancel(order.instance)
             self.amendments.forget(client_id)
-            core.change(Asked(client_id, Pending.CANCEL))
+            core.change(Asked(client_id, Pending.CANCEL, by=by))
             self._send_cancel(client_id, 0)
 
     def check_replacement(self, client_id: str, price: Decimal | None, quantity: Decimal) -> None:
@@ -348,7 +352,7 @@ class OrderCommands:
     def _resize(self, order: Order, quantity: Decimal) -> None:
         """Make a reduction smaller because less is held."""
         try:
-            self.amendments.amend(order.client_id, quantity=quantity)
+            self.amendments.amend(order.client_id, quantity=quantity, by=LESS_HELD)
         except CtosError as error:
             self._core.alarm(
                 "reduction", f"#{order.label} is larger than what it reduces: {error}", order.symbol, order.instance

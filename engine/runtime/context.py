@@ -307,7 +307,7 @@ class StrategyContext:
 
         def send() -> None:
             if self._engine.tracker.get(client_id) is not None:
-                self._engine.cancel(client_id)
+                self._engine.cancel(client_id, self.instance)
             else:
                 self._engine.end(client_id)
 
@@ -320,7 +320,7 @@ class StrategyContext:
                 given_number(client_id, what, value, signed=what == "quantity")
         self._command(
             lambda: self._owner.carry_out(
-                lambda: self._engine.amend(client_id, price=price, quantity=quantity), "amend"
+                lambda: self._engine.amend(client_id, price=price, quantity=quantity, by=self.instance), "amend"
             )
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Protocol
 
-from engine.kernel.clock import NS_PER_S, Clock
+from engine.kernel.clock import NS_PER_MS, NS_PER_S, Clock
 from engine.kernel.errors import CtosError, OrderNotFound, TradingHalted
 from engine.kernel.event_bus import EventBus
 from engine.kernel.instruments import Instrument
@@ -104,6 +104,10 @@ class EngineCore:
         self.oplog("RiskReject", instance=instance, symbol=symbol, error=name, det=str(error))
         if not quiet:
             self.bus.publish(CommandRefused(instance, symbol, name, str(error)))
+
+    def ms_since(self, then_ns: int) -> float:
+        """Return how long a moment of engine time is ago, in ms."""
+        return round((self.clock.now_ns() - then_ns) / NS_PER_MS, 3)
 
     def say(self, text: str, level: str = "info", source: str = "engine") -> None:
         """Publish a line for the operator."""

@@ -81,9 +81,9 @@ class EngineDesk:
             raise
         return client_id
 
-    def amend(self, client_id: str, price: Decimal | None = None, quantity: Decimal | None = None) -> None:
+    def amend(self, client_id: str, price: Decimal | None = None, quantity: Decimal | None = None, *, by: str) -> None:
         """Change price and/or total quantity of a working order in one native call."""
-        self._commands.amendments.amend(client_id, price, quantity)
+        self._commands.amendments.amend(client_id, price, quantity, by=by)
 
     def can_amend(self, symbol: str) -> bool:
         """Return whether the venue changes price and quantity of a working order in one call."""
@@ -93,9 +93,9 @@ class EngineDesk:
         """Check the order that would take a working order's place."""
         self._commands.check_replacement(client_id, price, quantity)
 
-    def cancel(self, client_id: str) -> None:
-        """Ask for the cancellation of an order."""
-        self._commands.cancel(client_id)
+    def cancel(self, client_id: str, by: str) -> None:
+        """Ask for the cancellation of an order; `by` is the handle of the work that wants it."""
+        self._commands.cancel(client_id, by)
 
     def order(self, client_id: str) -> Order | None:
         """Return the live record of an order."""

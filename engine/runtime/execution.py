@@ -281,7 +281,9 @@ class ExecutionEngine:
             instance, symbol, side, type, quantity, price, trigger_price, reduce_only, purpose, parent, client_id
         )
 
-    def amend(self, client_id: str, price: Decimal | None = None, quantity: Decimal | None = None) -> str | None:
+    def amend(
+        self, client_id: str, price: Decimal | None = None, quantity: Decimal | None = None, by: str = MANUAL
+    ) -> str | None:
         """Change price (of a stop: the trigger) and/or total quantity; a total filled already cancels the rest.
 
         Returns:
@@ -293,12 +295,12 @@ class ExecutionEngine:
         order = self.tracker.get(client_id)
         if order is not None and not order.held and not self.desk.can_amend(order.symbol):
             return self.works.replace(self.new_handle(order.instance), client_id, price, quantity)
-        self.commands.amendments.amend(client_id, price, quantity)
+        self.commands.amendments.amend(client_id, price, quantity, by=by)
         return None
 
-    def cancel(self, client_id: str) -> None:
-        """Ask for the cancellation of an order; harmless when it is final or being cancelled."""
-        self.commands.cancel(client_id)
+    def cancel(self, client_id: str, by: str = MANUAL) -> None:
+        """Ask for the cancellation of an order, for `by`; harmless when it is final or being cancelled."""
+        self.commands.cancel(client_id, by)
 
     def cancel_all(
         self,
@@ -307,6 +309,7 @@ class ExecutionEngine:
         keep_protective: bool = False,
         side: Side | None = None,
         include_external: bool = False,
+        by: str = MANUAL,
     ) -> list[str]:
         """Cancel working orders, of one instrument, instance or side or all of ours; return their client ids."""
         chosen = [
@@ -317,7 +320,7 @@ class ExecutionEngine:
             and not (keep_protective and is_protective(order))
         ]
         for order in chosen:
-            self.commands.cancel(order.client_id)
+            self.commands.cancel(order.client_id, by)
         return [order.client_id for order in chosen]
 
     def arm(self, who: str, hand_s: float | None = None) -> None:
@@ -346,7 +349,7 @@ class ExecutionEngine:
         What strategies hold is moved to the operator's ledger at the mark first, so that none of them acts later on
         what is no longer there. It goes in slices, never more than the venue says is held, and what is left is said.
         """
-        self.cancel_all()
+        self.cancel_all(by=f"flatten by {who}")
         self.transfers.take_over(f"flattened by {who}")
         return self._flattener.start(who)
 

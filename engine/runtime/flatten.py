@@ -45,11 +45,11 @@ class Flattener:
     Args:
         core: The engine's shared parts.
         submit: Sends a reduction.
-        cancel: Cancels an order.
+        cancel: Cancels an order, for a reason.
         shell: Runs the looks at the venue.
     """
 
-    def __init__(self, core: EngineCore, submit: Submit, cancel: Callable[[str], None], shell: Shell) -> None:
+    def __init__(self, core: EngineCore, submit: Submit, cancel: Callable[[str, str], None], shell: Shell) -> None:
         self._core = core
         self._submit = submit
         self._cancel = cancel
@@ -109,7 +109,7 @@ class Flattener:
         order = core.tracker.get(closing.client_id)
         if order is not None and (order.is_open or order.reported_filled > order.filled):
             if order.is_open and core.clock.now_ns() - order.created_ns > ORDER_LIFE_NS:
-                self._cancel(order.client_id)
+                self._cancel(order.client_id, "flatten: its time is over")
             return
         held = core.account_quantity(symbol)
         quantity = self._slice(symbol, held, at_venue)

@@ -95,7 +95,7 @@ class PanicSwitch:
 
     Args:
         core: The engine's shared parts.
-        cancel: Cancels an order.
+        cancel: Cancels an order, for a reason.
         doubt: Looks for an order whose outcome is not known.
         shell: Runs the looks at the venue.
 
@@ -105,7 +105,7 @@ class PanicSwitch:
     """
 
     def __init__(
-        self, core: EngineCore, cancel: Callable[[str], None], doubt: Callable[[Order], None], shell: Shell
+        self, core: EngineCore, cancel: Callable[[str, str], None], doubt: Callable[[Order], None], shell: Shell
     ) -> None:
         self.on_halt: list[Callable[[str], None]] = []
         self.report: PanicReport | None = None
@@ -155,7 +155,7 @@ class PanicSwitch:
                 _note(report.kept, order)
             elif order.created_ns <= report.ts_ns:
                 _note(report.asked, order)
-                self._cancel(order.client_id)
+                self._cancel(order.client_id, f"halt: {report.reason}")
 
     def _on_order(self, event: OrderChanged) -> None:
         """Cancel an order from before the halt that turns up now; follow those that were asked to go."""
@@ -166,7 +166,7 @@ class PanicSwitch:
         is_new = order.label not in report.asked
         if is_new and order.is_open and order.venue_order_id and _must_go(report, order):
             _note(report.asked, order)
-            self._cancel(order.client_id)
+            self._cancel(order.client_id, f"halt: {report.reason}")
         if order.label in report.asked:
             self._refresh(report)
 
@@ -230,7 +230,7 @@ class PanicSwitch:
         """Cancel an order that the venue lists, even one that counts as final here."""
         _note(report.asked, order)
         if order.is_open:
-            self._cancel(order.client_id)
+            self._cancel(order.client_id, f"halt: {report.reason}")
         else:
             self._core.gateway.cancel(order.client_id, order.symbol, lambda outcome: None)
 

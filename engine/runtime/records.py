@@ -62,13 +62,14 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A cancellation or an amendment of a working order was decided."""
+    """A cancellation or an amendment of a working order was decided; `by` is who or what asked for it."""
 
     kind: ClassVar[str] = "ASKED"
     client_id: str
     request: Pending
     price: Decimal | None = None
     quantity: Decimal | None = None
+    by: str = ""
 
 
 class Declined(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from engine.runtime.accounts import MANUAL
 from engine.runtime.core import EngineCore
 
 ZERO = Decimal(0)
+LESS_HELD = "less is held than it reduces"
 
 
 class Reductions:
@@ -23,11 +24,11 @@ class Reductions:
     Args:
         core: The engine's shared parts.
         resize: Changes the total quantity of a working order.
-        cancel: Cancels an order.
+        cancel: Cancels an order, for a reason.
     """
 
     def __init__(
-        self, core: EngineCore, resize: Callable[[Order, Decimal], None], cancel: Callable[[str], None]
+        self, core: EngineCore, resize: Callable[[Order, Decimal], None], cancel: Callable[[str, str], None]
     ) -> None:
         self._core = core
         self._resize = resize
@@ -84,7 +85,7 @@ class Reductions:
                 return
             give = min(excess, order.working_quantity)
             if give == order.working_quantity:
-                self._cancel(order.client_id)
+                self._cancel(order.client_id, LESS_HELD)
             elif order.held or order.state in (OrderState.OPEN, OrderState.PARTIAL):
                 self._resize(order, order.quantity - give)
             excess -= give

@@ -65,7 +65,9 @@ class Stopping:
             self._finish(instance)
             return
         self._engine.cancel_all(
-            instance=instance.name, keep_protective=policy is StopPolicy.CANCEL and self.holds(instance)
+            instance=instance.name,
+            keep_protective=policy is StopPolicy.CANCEL and self.holds(instance),
+            by=f"stop of {instance.name}: {reason}",
         )
         self.progress(instance)
 
@@ -76,7 +78,7 @@ class Stopping:
         instance.to_flatten = flatten
         self._on_change(instance)
         self.end_work(instance)
-        self._engine.cancel_all(instance=instance.name, keep_protective=True)
+        self._engine.cancel_all(instance=instance.name, keep_protective=True, by=f"halt of {instance.name}: {reason}")
         self.progress(instance)
 
     def progress(self, instance: StrategyInstance) -> None:
@@ -88,7 +90,7 @@ class Stopping:
         working = self._engine.tracker.working(instance=instance.name)
         if not holds:
             for order in filter(is_protective, working):
-                self._engine.cancel(order.client_id)
+                self._engine.cancel(order.client_id, f"{instance.name} holds nothing any more")
         if any(not (holds and is_protective(order)) for order in working):
             return
         if instance.to_flatten and holds:
@@ -109,7 +111,7 @@ class Stopping:
         self.end_work(instance, keep_exits=True)
         for order in self._engine.tracker.working(instance=instance.name):
             if not order.reduce_only and not order.parent:
-                self._engine.cancel(order.client_id)
+                self._engine.cancel(order.client_id, f"entries of {instance.name} are taken back")
 
     def holds(self, instance: StrategyInstance) -> bool:
         """Return whether any ledger of an instance is not flat."""

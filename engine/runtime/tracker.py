@@ -256,6 +256,7 @@ def _change(order: Order, record: Sent | Outcome | Asked | Declined, ts_ns: int)
     """Apply what the engine itself decided or found out."""
     if isinstance(record, Sent):
         order.held = False
+        order.sent_ns = ts_ns
         return order.advance(OrderState.SENT, ts_ns)
     if isinstance(record, Outcome):
         changed = order.advance(record.state, ts_ns, record.reason)
@@ -264,7 +265,7 @@ def _change(order: Order, record: Sent | Outcome | Asked | Declined, ts_ns: int)
         return changed
     order.updated_ns = ts_ns
     if isinstance(record, Asked):
-        order.pending = record.request
+        order.pending, order.asked_by, order.asked_ns = record.request, record.by, ts_ns
         if record.request is Pending.AMEND:
             order.asked_quantity = record.quantity
         return True

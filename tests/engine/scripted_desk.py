@@ -173,7 +173,7 @@ class ScriptedDesk:
                 order.advance(OrderState.CANCELED, self.clock.now_ns())
                 self.book.on_order(order)
 
-    def amend(self, client_id: str, price: Decimal | None = None, quantity: Decimal | None = None) -> None:
+    def amend(self, client_id: str, price: Decimal | None = None, quantity: Decimal | None = None, *, by: str) -> None:
         if self.refusals:
             raise self.refusals.pop(0)
         order = self.orders[client_id]
@@ -199,7 +199,7 @@ class ScriptedDesk:
         if self.refusals:
             raise self.refusals.pop(0)
 
-    def cancel(self, client_id: str) -> None:
+    def cancel(self, client_id: str, by: str) -> None:
         order = self.orders.get(client_id)
         if order is None:
             raise OrderNotFound(client_id)

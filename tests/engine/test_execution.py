@@ -73,6 +73,40 @@ def test_an_intent_is_in_the_journal_before_the_venue_hears_of_it(floor: Floor):
     assert floor.venue_orders() == [order.client_id]
 
 
+def test_each_request_names_who_asked_and_how_long_the_answer_took(tmp_path: Path):
+    floor = Floor(tmp_path, driver_of=FaultyDriver, latency_ms=40)
+    floor.print(100.0)
+    floor.admit("grid")
+    engine = floor.engine
+    first = floor.order(BUY, 1, 99, instance="grid")
+    second = floor.order(BUY, 1, 98)
+    floor.run(0.1)
+    engine.amend(first.client_id, d("98.5"), by="grid")
+    engine.cancel(second.client_id)
+    floor.run(0.1)
+    handle = engine.soft(MANUAL, PERP, SELL, d(1))
+    floor.run(0.1)
+    engine.end(handle)
+    floor.run(0.1)
+    engine.panic("ann", "enough")
+    floor.run(0.1)
+    asked = [e.body for e in floor.journal.records(floor.account.key) if e.kind == "ASKED"]
+    by = [(body["request"], body["by"]) for body in asked]
+    assert by == [("amend", "grid"), ("cancel", MANUAL), ("cancel", handle), ("cancel", "halt: enough")]
+    assert (first.asked_by, second.asked_by) == ("halt: enough", MANUAL)
+    told = [(op, fields.get("by"), fields["latency_ms"]) for op, fields in floor.operations if "latency_ms" in fields]
+    assert [(op, by) for op, by, _ in told] == [
+        ("OrderAck", None),
+        ("OrderAck", None),
+        ("OrderAmended", "grid"),
+        ("OrderCanceled", MANUAL),
+        ("OrderAck", None),
+        ("OrderCanceled", handle),
+        ("OrderCanceled", "halt: enough"),
+    ]
+    assert all(40 <= latency <= 60 for *_, latency in told)
+
+
 @pytest.mark.parametrize(
     ("quantity", "price", "error", "words"),
     [

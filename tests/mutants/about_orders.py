@@ -178,7 +178,7 @@ ORDERS = (
         "an order that nobody minds",
         f"{_RUN}/work/soft.py",
         (
-            "        if self._working:\n            self._desk.cancel(self._working)\n        else:\n"
+            "        if self._working:\n            self._desk.cancel(self._working, self.handle)\n        else:\n"
             "            self._finish(end_status(self._tally.quantity, False), reason)",
             "        self._finish(end_status(self._tally.quantity, False), reason)",
         ),

@@ -46,7 +46,7 @@ class OrderDesk(Protocol):
             CtosError: Refused by a limit, the instrument's rules or the trading state; nothing was sent.
         """
 
-    def amend(self, client_id: str, price: Decimal | None = None, quantity: Decimal | None = None) -> None:
+    def amend(self, client_id: str, price: Decimal | None = None, quantity: Decimal | None = None, *, by: str) -> None:
         """Change price and/or total quantity of a working order in one native call.
 
         Raises:
@@ -63,7 +63,7 @@ class OrderDesk(Protocol):
             CtosError: It would be refused.
         """
 
-    def cancel(self, client_id: str) -> None:
+    def cancel(self, client_id: str, by: str) -> None:
         """Ask for the cancellation of an order; harmless when it is final or being cancelled."""
 
     def order(self, client_id: str) -> Order | None:

@@ -81,7 +81,7 @@ class MarketOrder:
     def end(self, reason: str) -> None:
         """Cancel; the order is gone in a moment by itself."""
         if self._working:
-            self._desk.cancel(self._working)
+            self._desk.cancel(self._working, self._ticket.handle)
         else:
             self._finish(end_status(self._tally.quantity, False), reason)
 

@@ -81,7 +81,7 @@ class Replacement:
             raise InvalidOrder(f"order {self.old} is not working: there is nothing to amend")
         if self._quantity > order.filled:
             self._desk.check_replacement(self.old, self._price, self._quantity)
-        self._desk.cancel(self.old)
+        self._desk.cancel(self.old, self.handle)
 
     def on_order(self, order: Order) -> None:
         """Place the rest when the old order is final; report when the venue has answered to the new one."""
@@ -110,7 +110,7 @@ class Replacement:
         elif is_settled(old):
             self._replace(old)
         else:
-            self._desk.cancel(self.old)
+            self._desk.cancel(self.old, self.handle)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""

@@ -123,7 +123,7 @@ class SoftOrder:
         self._ending = self._ending or reason
         self._on_change()
         if self._working:
-            self._desk.cancel(self._working)
+            self._desk.cancel(self._working, self.handle)
         else:
             self._finish(end_status(self._tally.quantity, False), reason)
 
@@ -149,7 +149,7 @@ class SoftOrder:
         self._price = order.price
         self.on_order(order)
         if self._working and self._ending and not self._crossing:
-            self._desk.cancel(self._working)
+            self._desk.cancel(self._working, self.handle)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -235,7 +235,7 @@ class SoftOrder:
     def _repeg(self, order: Order, target: Decimal) -> None:
         if not self._desk.can_amend(self.symbol):
             self._repegging = True
-            self._desk.cancel(order.client_id)
+            self._desk.cancel(order.client_id, self.handle)
             return
         quantity = None
         if self._budget is not None:
@@ -243,7 +243,7 @@ class SoftOrder:
             total = order.filled + min(order.remaining, self._instrument.floor_quantity(max(ZERO, left) / target))
             quantity = total if total < order.quantity else None
         try:
-            self._desk.amend(order.client_id, target, quantity)
+            self._desk.amend(order.client_id, target, quantity, by=self.handle)
         except CtosError:
             return  # Refused: the order works on at its price, and the next step asks again.
 
@@ -344,7 +344,7 @@ class SoftOrder:
         self._alarms.cancel("retry")
         self._on_change()
         if self._working:
-            self._desk.cancel(self._working)
+            self._desk.cancel(self._working, self.handle)
         else:
             self._after_order()
 
