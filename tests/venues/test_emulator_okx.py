@@ -259,6 +259,23 @@ async def test_post_only_is_accepted_then_cancelled_and_the_dead_man_cancels(ven
         assert states[-1]["cancelSource"] == source
 
 
+async def test_an_order_that_fills_while_its_cancel_or_amendment_is_carried_out_stays_filled(
+    venue, client, monkeypatch
+):
+    async def fill_first(path: str, **fields: str) -> dict[str, str]:
+        item = await client.order(px="49000", ordType="limit")
+        with monkeypatch.context() as patch:
+            patch.setattr(venue.venue, "pump_until", lambda *args: venue.print(SWAP, 48_000.0, 100.0))
+            return await client.trade(path, instId=SWAP, ordId=item["ordId"], **fields)
+
+    assert (await fill_first("cancel-order"))["sCode"] == "51402"
+    socket = await client.socket("private", {"channel": "orders", "instType": "SWAP"})
+    assert (await fill_first("amend-order", newPx="49001"))["sCode"] == "0"
+    rows = [await socket.row("orders") for _ in range(3)]
+    assert rows[1]["state"] == "filled"
+    assert (rows[-1]["amendResult"], rows[-1]["code"], rows[-1]["state"]) == ("-1", "51510", "filled")
+
+
 async def test_the_dead_man_timer_cancels_everything():
     clock = LoopClock(asyncio.get_running_loop(), speed=50)
     async with OkxEmulator(config=PaperConfig(balances=CASH), clock=clock) as venue, aiohttp.ClientSession() as session:

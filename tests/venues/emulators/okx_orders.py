@@ -11,6 +11,7 @@ from engine.kernel.clock import TimerHandle
 from engine.kernel.errors import (
     InsufficientFunds,
     InvalidOrder,
+    OrderNotFound,
     PostOnlyWouldTake,
     ReduceOnlyRejected,
     VenueUnavailable,
@@ -83,9 +84,8 @@ class OrderDesk:
     def cancel(self, request: Mapping[str, Any]) -> Row:
         """Cancel one order and return its item."""
         order = self._named(request, "51400")
-        if not order.is_open:
+        if not order.is_open or not self.end(order, USER):
             raise OkxError("51402" if order.state == "filled" else "51401")
-        self.end(order, USER)
         return self._item(order)
 
     def amend(self, request: Mapping[str, Any]) -> Row:
@@ -156,11 +156,18 @@ class OrderDesk:
             order = self._by_client.get(client_id)
         return order if order is not None and order.units is units else None
 
-    def end(self, order: OkxOrder, source: str) -> None:
-        """Cancel a working order."""
-        order.cancel_source = source
+    def end(self, order: OkxOrder, source: str) -> bool:
+        """Cancel a working order; returns whether it had not ended by the time at which the venue comes to that."""
         exchange = self._emulator.exchange
-        self._emulator.carry_out(lambda: exchange.cancel(order.paper_id, order.units.instrument.symbol))
+
+        def cancel() -> bool:
+            if order.paper_id not in exchange.registry.open:
+                return False
+            order.cancel_source = source
+            exchange.cancel(order.paper_id, order.units.instrument.symbol)
+            return True
+
+        return self._emulator.carry_out(cancel)
 
     # Events of the inner venue.
 
@@ -295,6 +302,8 @@ class OrderDesk:
         try:
             self._emulator.carry_out(lambda: exchange.amend(order.paper_id, units.instrument.symbol, price, total))
             return
+        except OrderNotFound:
+            failure = OkxError("51510" if order.state == "filled" else "51509")
         except PostOnlyWouldTake:
             failure = OkxError("51511")
         except InsufficientFunds:
