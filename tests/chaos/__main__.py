@@ -36,22 +36,32 @@ def _kinds(context: click.Context, parameter: click.Parameter, text: str) -> lis
 @click.command(help=__doc__)
 @click.option("--rounds", default=10, show_default=True, help="Terminals lost in each way.")
 @click.option("--kinds", default="all", callback=_kinds, help=f"Ways, joined by commas: {', '.join(KINDS)}; or none.")
-@click.option("--kills", default=30, show_default=True, help="kill -9 of a trading engine, over all venues.")
+@click.option("--venue", "venues", multiple=True, type=click.Choice(VENUES), help="Venues of kills and halts, or all.")
+@click.option("--kills", default=30, show_default=True, help="kill -9 of a trading engine, over the venues.")
 @click.option("--panics", default=4, show_default=True, help="Halts while answers are lost, on each venue.")
 @click.option("--boundaries/--no-boundaries", default=False, help="Kill at every boundary of the way of an order, too.")
 @click.option("--seed", default=1, show_default=True, help="Of the moments and the markets.")
 @click.option("--minutes", default=600.0, show_default=True, help="After so long no round begins.")
 @click.option("--jobs", default=2, show_default=True, help="How much goes on at once.")
 def main(
-    rounds: int, kinds: list[str], kills: int, panics: int, boundaries: bool, seed: int, jobs: int, minutes: float
+    rounds: int,
+    kinds: list[str],
+    venues: tuple[str, ...],
+    kills: int,
+    panics: int,
+    boundaries: bool,
+    seed: int,
+    jobs: int,
+    minutes: float,
 ) -> None:
     """Do it all; exit 1 when something does not hold."""
     folder = Path(tempfile.mkdtemp(prefix="ctos-chaos-"))
     folder.chmod(0o700)
     course = Course(folder, seed, click.echo, time.monotonic() + minutes * 60)
     work: list[Callable[[], Reports]] = []
-    for number, venue in enumerate(VENUES):
-        share = kills // len(VENUES) + (number < kills % len(VENUES))
+    venues = venues or VENUES
+    for number, venue in enumerate(venues):
+        share = kills // len(venues) + (number < kills % len(venues))
         if share:
             work.append(partial(lambda name, count: [run_kills(name, count, course)], venue, share))
         if panics:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from engine.boot.control import Nothing, Status
 from engine.io.control_client import ControlClient
+from engine.io.control_wire import NotRunning
 from tests.chaos.kills import Violation
 from tests.chaos.processes import open_files, processes_about
 from tests.chaos.venue import VenueProcess
@@ -31,6 +32,7 @@ GAP_S = 0.25
 SPARE_FILES = 4
 """So many descriptors come and go with the venue's connections."""
 _CPU_EVERY = 25
+_MOST_UNANSWERED = 20
 
 
 class Desk:
@@ -42,6 +44,7 @@ class Desk:
 
     Attributes:
         gone_s: How long each screen took to go.
+        unanswered: How often the engine did not answer `attach` within two seconds.
         pulse: Measures the gaps of the engine's loop.
         window: A tmux server that shows the screen over many rounds.
     """
@@ -49,6 +52,7 @@ class Desk:
     def __init__(self, home: Path, venue: VenueProcess | None = None) -> None:
         self.home = home
         self.gone_s: list[float] = []
+        self.unanswered = 0
         self.window: Tmux | None = None
         self._rounds = 0
         self._clients: list[Terminal] = []
@@ -75,9 +79,11 @@ class Desk:
 
     def _status(self) -> Status | None:
         """Return how the engine is, None while it starts."""
-        if not (self.home / "state" / "control.sock").exists():
+        try:
+            client = ControlClient(self.home / "state", 30)
+        except NotRunning:
             return None
-        with ControlClient(self.home / "state", 30) as client:
+        with client:
             (status,) = client.ask("status", Nothing(), Status, 30)
         return status if status.ready else None
 
@@ -99,11 +105,22 @@ class Desk:
         return ("attach", "--config", str(self.home), *self._account)
 
     def show(self, **options: bool) -> Terminal:
-        """Bring the screen to a new terminal and hold that it shows the true state."""
-        client = Terminal(self.home, command=self.attach_command(), **options)
-        self._clients.append(client)
-        self.expect_truth(client)
-        return client
+        """Bring the screen to a new terminal and hold that it shows the true state.
+
+        Where the machine has no time for the engine, `attach` says so after two seconds and is called again.
+        """
+        while True:
+            client = Terminal(self.home, command=self.attach_command(), **options)
+            self._clients.append(client)
+            try:
+                self.expect_truth(client)
+                return client
+            except AssertionError:
+                if client.process.poll() is None or "does not answer within" not in " ".join(client.text.split()):
+                    raise
+                self.unanswered += 1
+                if self.unanswered > _MOST_UNANSWERED:
+                    raise
 
     def expect_truth(self, client: Terminal) -> None:
         """Hold that a screen comes to show as many orders as the engine works."""

@@ -60,7 +60,14 @@ class Console:
 
     def gone(self, began: float, pid: int) -> None:
         """Hold that the screen goes in time."""
-        until(lambda: not is_alive(pid) or not holds_a_terminal(pid), "the screen goes", 5 * GONE_S)
+
+        def left() -> bool:
+            try:
+                return not is_alive(pid) or not holds_a_terminal(pid)
+            except FileNotFoundError:  # it ended in between
+                return True
+
+        until(left, "the screen goes", 5 * GONE_S)
         self.gone_s.append(time.monotonic() - began)
 
 
