@@ -15,6 +15,7 @@ from engine.kernel.errors import CtosError
 from engine.kernel.links import LinkState
 from engine.runtime.accounts import Mode
 from engine.runtime.core import EngineCore
+from engine.runtime.panic import is_protective
 from engine.runtime.reconcile import Reconciler
 from engine.runtime.risk.limits import number, usd
 
@@ -129,7 +130,7 @@ class Conditions:
             lasted_s = (now_ns - cause.since_ns) / NS_PER_S
             if rule.halt_s is not None and cause.gone_ns is None and lasted_s >= rule.halt_s:
                 if not self._core.risk.is_halted:
-                    self._halt(cause.text)
+                    self._halt(f"{cause.text}{self._what_goes()}")
                 return
             if lasted_s >= rule.restrict_s:
                 restricting.append(cause.text)
@@ -137,6 +138,11 @@ class Conditions:
             self._core.trading.restrict(WHO, "; ".join(dict.fromkeys(restricting)), lifts=True)
         else:
             self._core.trading.lift(WHO, "what restricted it is over")
+
+    def _what_goes(self) -> str:
+        """Tell how many orders a halt takes back: armed or not, what nobody can watch must not rest."""
+        going = [o for o in self._core.tracker.working() if not (o.external or is_protective(o))]
+        return f"; orders being cancelled until the venue confirms it: {len(going)}" if going else ""
 
     def _follow(self, kind: str, text: str, now_ns: int) -> _Cause | None:
         """Return a condition that holds, or held until a moment ago; its first words stay."""

@@ -120,6 +120,42 @@ def test_e23_a_venue_that_answers_nothing_restricts_and_with_exposure_halts(floo
     floor.engine.rearm("ann", "checked")
 
 
+def test_e23_what_rests_of_a_disarmed_account_is_cancelled_when_the_venue_is_back(floor: Floor):
+    floor.hold(1)
+    order = floor.order(BUY, 1, 50)
+    floor.engine.disarm("ann")
+    for name in ("get_open_orders", "get_fills", "get_position", "fetch_balance"):
+        floor.driver.broken[name] = VenueUnavailable("maintenance")
+    refusals = floor.driver.gateway.refuse_cancels
+    refusals += [VenueUnavailable("maintenance") for _ in range(1000)]
+    quote_for(floor, 100)
+    assert mode(floor) is TradingMode.DISARMED
+    quote_for(floor, 40)
+    assert mode(floor) is TradingMode.HALTED
+    shown = floor.engine.trading.describe()
+    assert "the venue does not answer: maintenance" in shown
+    assert "orders being cancelled until the venue confirms it: 1" in shown
+    report = floor.engine.panic_switch.report
+    for _ in range(10):
+        left = len(refusals)
+        quote_for(floor, 60)
+        assert left - len(refusals) >= 5, "it is tried again for as long as it takes"
+        assert report.unconfirmed == [order.label] and f"#{order.label} not confirmed" in report.text
+    refusals.clear()
+    floor.driver.broken.clear()
+    quote_for(floor, 20)
+    assert order.state is OrderState.CANCELED and floor.venue_orders() == [] and report.confirmed
+    assert floor.venue_quantity() == 1, "a halt closes nothing"
+
+
+def test_a_disarmed_account_on_a_market_that_has_ended_is_left_alone(floor: Floor):
+    floor.hold(1)
+    order = floor.order(BUY, 1, 50)
+    floor.engine.disarm("ann")
+    floor.run(3600)
+    assert mode(floor) is TradingMode.DISARMED and order.state is OrderState.OPEN
+
+
 def test_e22_a_key_that_is_refused_halts_tries_to_cancel_and_asks_seldom(floor: Floor):
     order = floor.order(BUY, 1, 99)
     asked: list[int] = []
