@@ -11,6 +11,7 @@ from typing import Any
 from drivers.paper.driver import PaperDriver
 from engine.boot.auditing import Auditor
 from engine.boot.choosing import choose
+from engine.boot.config_watch import ConfigWatch
 from engine.boot.control import Control
 from engine.boot.fitness import AccountFitness
 from engine.boot.notifying import Notifier, configured_targets
@@ -150,6 +151,7 @@ class System:
         self.engine.core.check_account = self._obstacles
         self.space = SpaceGuard(paths.state, self.clock, self.writer, self._on_space)
         self.memory = MemoryFloor(self.clock, self.writer, partial(self.engine.conditions.report, "memory"))
+        self.config_watch = ConfigWatch(choice, self.clock, self.writer, self.engine.say)
         self.files = FileFloor(self.clock, self.writer, partial(self.engine.conditions.report, "files"))
         self.manager = StrategyManager(
             self.engine,
@@ -221,6 +223,7 @@ class System:
         self.ready = True
         if self.loop is not None:
             self.audit.started()
+            self.config_watch.start()
         self.control.begin()
 
     async def start(self) -> None:
@@ -293,6 +296,7 @@ class System:
             self.space.stop()
             self.memory.stop()
             self.files.stop()
+            self.config_watch.stop()
             self.monitor.stop_position_monitoring()
             self.shell.close()
             self.bars.close()
