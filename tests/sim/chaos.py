@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Callable
 
 from engine.kernel.clock import NS_PER_S, Clock, Rng, sleep
+from tests.sim.loop import CALM_DISK_S
 from tests.sim.network import Network
 from tests.venues.conformance.wire import Wire
 from tests.venues.emulators.core import Emulator
 from tests.venues.emulators.faults import Match
 
 CALM_LATENCY_S = (0.002, 0.03)
+SLOWEST_DISK_S = 4.0
 _OUTAGE_S = (1.0, 40.0)
 _BAN_S = (15.0, 60.0)
 _OPERATIONS = {
@@ -81,6 +83,7 @@ class Chaos:
             (5, self._lag),
             (6, self._lost_and_hidden),
             (3, self._slow_network),
+            (3, self._slow_disk),
             (3, self._book_gap),
             (2 if self._wire.bans else 0, self._ban),
         ]
@@ -112,6 +115,7 @@ class Chaos:
         self._faults.clear()
         self._network.latency_s = CALM_LATENCY_S
         self._network.refusing = False
+        self._network.loop.disk_s = CALM_DISK_S
 
     def _for_a_while(self, low_s: float, high_s: float, end: Callable[[], object]) -> None:
         self._clock.call_later(self._rng.uniform(low_s, high_s), end)
@@ -201,6 +205,14 @@ class Chaos:
 
     def _fast_again(self) -> None:
         self._network.latency_s = CALM_LATENCY_S
+
+    def _slow_disk(self) -> None:
+        """Let every write take seconds: longer than an order may wait for its record, or not quite."""
+        self._network.loop.disk_s = (0.5, SLOWEST_DISK_S)
+        self._for_a_while(5.0, 20.0, self._fast_disk_again)
+
+    def _fast_disk_again(self) -> None:
+        self._network.loop.disk_s = CALM_DISK_S
 
     def _book_gap(self) -> None:
         self._faults.drop_message("*book*")

@@ -20,12 +20,13 @@ from engine.io.writer import WriterThread
 from engine.kernel.clock import Rng
 from engine.kernel.errors import CtosError
 from engine.kernel.event_bus import EventBus
+from engine.kernel.orders import OrderState
 from engine.kernel.scheduler import InstanceState
 from engine.kernel.secret import Secret
 from engine.kernel.syscalls import Driver
 from engine.runtime.accounts import Account, AccountLimits
 from engine.runtime.data import BarFeed
-from engine.runtime.events import EngineAlarm
+from engine.runtime.events import EngineAlarm, OrderChanged
 from engine.runtime.execution import ExecutionEngine
 from engine.runtime.monitor import SystemMonitor
 from engine.runtime.shell import LoopShell
@@ -177,6 +178,7 @@ class Life:
         self.watch = Watch(self.engine, place.truth, place.trace, self._violated)
         self.claims = Claims(self.engine, place.truth, place.emulator, self._violated)
         self.bus.subscribe(EngineAlarm, self._on_alarm)
+        self.bus.subscribe(OrderChanged, self._on_order)
         self.bot: Bot | None = None
 
     def _driver(self, account: Account) -> Driver:
@@ -304,6 +306,10 @@ class Life:
         self._place.counts[f"alarm {alarm.kind}"] += 1
         if alarm.kind in ("overfill", "fill_conflict", "journal", "late_order"):
             self._violated(f"alarm {alarm.kind}: {alarm.text}")
+
+    def _on_order(self, event: OrderChanged) -> None:
+        if event.order.state is OrderState.NEVER_SENT and "the journal took longer" in event.order.reason:
+            self._place.counts["late for the disk"] += 1
 
     def _on_query_error(self, what: str, error: CtosError) -> None:
         self._place.trace.note(f"{what}: {error}")

@@ -23,6 +23,7 @@ from tests.sim.network import Listener, Network
 
 T = TypeVar("T")
 
+CALM_DISK_S = (0.001, 0.015)
 OWNER: contextvars.ContextVar[object | None] = contextvars.ContextVar("owner", default=None)
 """Whose tasks and connections are made in this context: what dies together in a crash."""
 
@@ -61,6 +62,7 @@ class SimLoop(BaseSelectorEventLoop):
     Attributes:
         now_ns: The virtual time in nanoseconds from the beginning.
         network: Who listens, and all connections.
+        disk_s: Smallest and largest time that the disk takes for what is written at once.
     """
 
     def __init__(self, seed: int | str = 0) -> None:
@@ -70,6 +72,7 @@ class SimLoop(BaseSelectorEventLoop):
         self._due: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._scheduled_count = 0
         self.network = Network(self, seed)
+        self.disk_s = CALM_DISK_S
         self._tasks: WeakKeyDictionary[asyncio.Task[Any], tuple[int, object | None]] = WeakKeyDictionary()
         self._made = 0
         self.set_task_factory(self._new_task)

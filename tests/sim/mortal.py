@@ -21,17 +21,17 @@ class SimClock:
     """
 
     def __init__(self, loop: SimLoop, start_ns: int) -> None:
-        self._loop = loop
+        self.loop = loop
         self._start_ns = start_ns
         self.dead = False
 
     def now_ns(self) -> int:
         """Return the present time."""
-        return self._start_ns + self._loop.now_ns
+        return self._start_ns + self.loop.now_ns
 
     def now_ms(self) -> int:
         """Return the present time in milliseconds."""
-        return (self._start_ns + self._loop.now_ns) // NS_PER_MS
+        return (self._start_ns + self.loop.now_ns) // NS_PER_MS
 
     def stopwatch_ns(self) -> int:
         """Return the present time: work takes none."""
@@ -43,11 +43,11 @@ class SimClock:
 
     def call_at(self, when_ns: int, function: Callable[..., object], *args: Any) -> TimerHandle:
         """Schedule a call."""
-        return self._loop.call_at((when_ns - self._start_ns) / NS_PER_S, self._fire, function, args)
+        return self.loop.call_at((when_ns - self._start_ns) / NS_PER_S, self._fire, function, args)
 
     def call_later(self, seconds: float, function: Callable[..., object], *args: Any) -> TimerHandle:
         """Schedule a call `seconds` from now."""
-        return self._loop.call_later(seconds, self._fire, function, args)
+        return self.loop.call_later(seconds, self._fire, function, args)
 
     def _fire(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:
         if not self.dead:
@@ -55,7 +55,7 @@ class SimClock:
 
 
 class SlowDisk:
-    """Does the writer thread's work a few milliseconds later, on the simulated loop.
+    """Does the writer thread's work as late as the disk is slow now, on the simulated loop.
 
     Args:
         clock: Time; work that is not done when it dies is lost, as by a crash.
@@ -78,7 +78,7 @@ class SlowDisk:
             return
         self._work.append((work, on_done, on_error or self._on_error))
         if len(self._work) == 1:
-            self._clock.call_later(self._rng.uniform(0.001, 0.015), self._turn)
+            self._clock.call_later(self._rng.uniform(*self._clock.loop.disk_s), self._turn)
 
     def wait(self) -> None:
         """Do everything that is queued now; its outcomes follow on the loop."""

@@ -19,7 +19,7 @@ from drivers.paper.config import PaperConfig
 from engine.kernel.clock import NS_PER_S, Rng, sleep
 from engine.kernel.errors import CtosError
 from tests.sim.budget import Budget
-from tests.sim.chaos import Chaos
+from tests.sim.chaos import SLOWEST_DISK_S, Chaos
 from tests.sim.life import LIMITS, Beside, Life, Place
 from tests.sim.loop import OWNER, SimLoop, run
 from tests.sim.market import BASE_PRICES, SimMarket
@@ -43,7 +43,7 @@ _DOWN_S = (2.5, 20.0)
 _PUMP_S = 2.0
 """How often an emulator looks at its market by itself; requests and prices are carried out at once."""
 _DURABLE_NS = 50_000_000
-"""A halt that is younger when the power fails may not have reached the disk."""
+"""A halt that is younger when the power fails may not have reached the disk, longer when that is slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +288,8 @@ class World:
         life, self._life = self._life, None
         assert life is not None
         self._trace.note("stop" if orderly else "crash")
-        if self._halted_ns is not None and self._clock.now_ns() - self._halted_ns < _DURABLE_NS and not orderly:
+        durable_ns = int(SLOWEST_DISK_S * NS_PER_S) if self.result.faults["slow_disk"] else _DURABLE_NS
+        if self._halted_ns is not None and self._clock.now_ns() - self._halted_ns < durable_ns and not orderly:
             self._halted_ns = None
         self.result.counts["stops" if orderly else "crashes"] += 1
         if orderly:
