@@ -263,7 +263,8 @@ class Showing:
 def attach_command(options: SystemOptions) -> str:
     """Return the command that brings the console of a system to a terminal."""
     words = ["ctos-tui", "attach"]
-    for name, value in (("config", options.config), ("exchange", options.exchange)):
+    folder = os.path.abspath(options.config) if options.config else ""  # it may be typed anywhere
+    for name, value in (("config", folder), ("exchange", options.exchange)):
         words += [f"--{name}", value] if value else []
     words += ["--account", options.account] if options.account != "0" else []
     return shlex.join(words)

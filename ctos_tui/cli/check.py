@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import aclosing
 from typing import Any
 
 import click
@@ -53,12 +54,13 @@ def _is_confirmed(target: CheckTarget) -> bool:
 async def _run(target: CheckTarget, options: SystemOptions, trade: bool, notify: bool, as_json: bool) -> bool:
     is_fit = True
     for findings in (check(target, options, trade), check_notifications(target, notify)):
-        async for finding in findings:
-            is_fit = is_fit and finding.ok is not False
-            if as_json:
-                write_line({"type": "check", "name": finding.name, "ok": finding.ok} | _words(finding))
-            else:
-                _show(finding)
+        async with aclosing(findings):
+            async for finding in findings:
+                is_fit = is_fit and finding.ok is not False
+                if as_json:
+                    write_line({"type": "check", "name": finding.name, "ok": finding.ok} | _words(finding))
+                else:
+                    _show(finding)
     return is_fit
 
 

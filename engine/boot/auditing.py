@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engine.io.audit import AuditLog, Record, audit_path
+from engine.io.audit import AuditLog, Record, audit_note, audit_path
 from engine.io.logs import MANUAL
 from engine.io.secrets import process_redactor
 from engine.kernel.errors import CtosError
@@ -73,7 +73,7 @@ class Auditor:
             self._on_broken,
             self._on_error,
         )
-        self._note = f"audit/{path.name}"
+        self._note = audit_note(path)
 
     def begin(self) -> None:
         """Check what earlier runs wrote, and follow the system; harmless when it does so already."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from decimal import Decimal
 
 import msgspec
@@ -13,10 +14,10 @@ import msgspec
 from engine.boot.calling import CallDesk
 from engine.boot.fitness import day_of, withdraw_obstacle
 from engine.boot.options import SystemOptions
-from engine.boot.recovering import verify_journal
+from engine.boot.recovering import journal_note, verify_journal
 from engine.boot.system import System, running
 from engine.boot.venues import credentials_of, venue_arch, venue_config
-from engine.io.audit import audit_path, verify
+from engine.io.audit import Record, audit_note, audit_path, verify
 from engine.io.config import AccountEntry, Config, Paths, find_account, find_paths, load_accounts, load_config
 from engine.kernel.account import KeyRights
 from engine.kernel.errors import CtosError, OrderNotFound, StateLocked, StorageError, VenueError
@@ -75,24 +76,27 @@ def find_target(options: SystemOptions) -> CheckTarget:
     return CheckTarget(paths, config, entry, environment, not lowered and environment.startswith("live"))
 
 
-async def check(target: CheckTarget, options: SystemOptions, trade: bool) -> AsyncIterator[Finding]:
+async def check(target: CheckTarget, options: SystemOptions, trade: bool) -> AsyncGenerator[Finding, None]:
     """Yield what is found, one by one; `trade` says whether a trial order may be sent."""
     entry = target.entry
     yield Finding("files", True, f"ctos.yaml and accounts.yaml in {target.paths.config} can be read by nobody else")
     yield Finding("account", True, f"{entry.venue} {entry.index} ({entry.name}), {_money(target, options)}")
-    yield _journal(target.paths)
+    journal = _journal(target.paths)
+    yield journal
     if entry.venue != PAPER:
         for finding in _key_shape(entry):
             yield finding
-    yield _audit(target)
+    yield _audit(target, journal.ok is True)
     try:
         async with running(options) as system:
             yield Finding("connection", True, _connected(system))
-            async for finding in _check_account(system, entry):
-                yield finding
-            if trade:
-                async for finding in _round_trip(system):
+            async with aclosing(_check_account(system, entry)) as findings:
+                async for finding in findings:
                     yield finding
+            if trade:
+                async with aclosing(_round_trip(system)) as findings:
+                    async for finding in findings:
+                        yield finding
             else:
                 advice = "add --live and type the account's name to send one small order, far from the market"
                 yield Finding("order", None, "no trial order was sent: this account trades real money", advice)
@@ -114,13 +118,14 @@ def _journal(paths: Paths) -> Finding:
     return Finding("journal", True, f"{paths.database}: {seen}")
 
 
-def _audit(target: CheckTarget) -> Finding:
-    """Verify the account's audit before anything appends to it; `running` would put a broken one aside."""
+def _audit(target: CheckTarget, with_journal: bool) -> Finding:
+    """Verify the account's audit before anything appends to it; `running` will put a broken one aside."""
     path = audit_path(target.paths.logs, target.entry.venue, target.entry.index)
     try:
-        last = verify(path)
+        known = journal_note(target.paths, audit_note(path)) if with_journal else None
+        last = verify(path, None if known is None else msgspec.json.decode(known, type=Record))
     except StorageError as error:
-        advice = "keep a copy and find out who changed it; the next start puts it aside and begins a new chain"
+        advice = "find out who changed it; the engine, which this check starts as well, puts it aside as .broken"
         return Finding("audit", False, str(error), advice)
     return Finding("audit", True, f"{last.seq} records in {path}, an unbroken chain" if last.seq else "nothing yet")
 
@@ -164,7 +169,7 @@ def _key_shape(entry: AccountEntry) -> list[Finding]:
     return findings or [Finding("keys", True, "look like the venue's")]
 
 
-async def _check_account(system: System, entry: AccountEntry) -> AsyncIterator[Finding]:
+async def _check_account(system: System, entry: AccountEntry) -> AsyncGenerator[Finding, None]:
     driver = system.driver
     if system.account.mode is Mode.LIVE:
         rights = await driver.key_rights()
@@ -202,7 +207,7 @@ def _right_to_withdraw(rights: KeyRights, entry: AccountEntry, today: datetime.d
     return Finding(name, True, f"the key may not withdraw{note}")
 
 
-async def _round_trip(system: System) -> AsyncIterator[Finding]:
+async def _round_trip(system: System) -> AsyncGenerator[Finding, None]:
     """Place one small order far from the market, read it back, change it, cancel it."""
     desk = CallDesk(system)
     try:
@@ -227,21 +232,25 @@ async def _round_trip(system: System) -> AsyncIterator[Finding]:
         yield Finding("order: place", False, str(error))
         return
     what = f"buy {quantity.normalize():f} {instrument.symbol} at {price.normalize():f}"
-    yield Finding("order: place", True, f"{what}, {placed.state.value}")
-    before = {order.client_id for order in system.engine.tracker.working(instrument.symbol)} - {placed.client_id}
-    yield await _read_back(system, placed.client_id, instrument, price)
-    yield await _amend(desk, placed.client_id, instrument, price - instrument.tick_size)
-    ours = [
-        order.client_id for order in system.engine.tracker.working(instrument.symbol) if order.client_id not in before
-    ]
-    order_id = ours[-1] if ours else placed.client_id
-    yield await _cancel(desk, order_id, instrument.symbol)
-    left = [order.client_id for order in await system.driver.get_open_orders(instrument.symbol)]
-    if order_id in left:
-        advice = f"cancel it by hand: ctos-tui call revoke_order order_id={order_id} symbol={instrument.symbol}"
-        yield Finding("order: gone", False, "the trial order still rests", advice)
-    else:
-        yield Finding("order: gone", True, "the venue lists it no more")
+    book, symbol = system.engine.tracker, instrument.symbol
+    others = {order.client_id for order in book.working(symbol)} - {placed.client_id}
+    try:
+        yield Finding("order: place", True, f"{what}, {placed.state.value}")
+        yield await _read_back(system, placed.client_id, instrument, price)
+        yield await _amend(desk, placed.client_id, instrument, price - instrument.tick_size)
+        ours = [order.client_id for order in book.working(symbol) if order.client_id not in others]
+        order_id = ours[-1] if ours else placed.client_id
+        yield await _cancel(desk, order_id, symbol)
+        left = [order.client_id for order in await system.driver.get_open_orders(symbol)]
+        if order_id in left:
+            advice = f"cancel it by hand: ctos-tui call revoke_order order_id={order_id} symbol={symbol}"
+            yield Finding("order: gone", False, "the trial order still rests", advice)
+        else:
+            yield Finding("order: gone", True, "the venue lists it no more")
+    finally:
+        for order in book.working(symbol):  # whoever reads may have gone in the middle of it
+            if order.client_id not in others:
+                await _cancel(desk, order.client_id, symbol)
 
 
 async def _read_back(system: System, order_id: str, instrument: Instrument, price: Decimal) -> Finding:

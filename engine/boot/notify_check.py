@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from engine.boot.checking import CheckTarget, Finding
 from engine.io.notify import deliver, target_problem
@@ -13,7 +13,7 @@ from engine.kernel.anomaly import Severity
 from engine.kernel.errors import CtosError
 
 
-async def check_notifications(target: CheckTarget, send: bool) -> AsyncIterator[Finding]:
+async def check_notifications(target: CheckTarget, send: bool) -> AsyncGenerator[Finding, None]:
     """Yield what is found about each target; nothing when none is configured and none was asked for."""
     written = target.config.notifications
     if not written:

@@ -57,6 +57,25 @@ def verify_journal(paths: Paths) -> dict[str, Replay]:
         return _verify(paths)
 
 
+def journal_note(paths: Paths, name: str) -> bytes | None:
+    """Return a note of the journal; None when there is none.
+
+    Raises:
+        JournalError: The journal cannot be read.
+        StateLocked: Another process works on it.
+    """
+    if not paths.database.exists():
+        return None
+    with StateLock(paths.state):
+        writer = WriterThread(None, _raise)
+        journal = Journal(paths.database, writer, on_error=_raise, ballast_bytes=0)
+        try:
+            return dict(journal.items("notes")).get(name)
+        finally:
+            journal.close()
+            writer.close()
+
+
 async def recover(options: SystemOptions, force: bool) -> Recovered:
     """Put a damaged journal aside and begin a new one.
 

@@ -60,6 +60,11 @@ def audit_path(logs: Path, exchange: str, account_id: int) -> Path:
     return logs / f"{exchange}_Account{account_id}_audit.log"
 
 
+def audit_note(path: Path) -> str:
+    """Return the name under which the journal's notes remember the last record of an audit file."""
+    return f"audit/{path.name}"
+
+
 def verify(path: Path, anchor: Record | None = None) -> Record:
     """Check a whole audit file and return its last record; no file is a chain without records.
 

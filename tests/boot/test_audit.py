@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +88,27 @@ async def test_x15_privileged_acts_are_audited_and_an_edit_is_found(tmp_path: Pa
     await system.stop()
     assert (path.with_name(path.name + ".broken")).read_text() == "".join(lines)
     verify(path)
+
+
+async def test_x15_check_sees_records_that_were_cut_off_at_the_end(tmp_path: Path) -> None:
+    await (await begin(tmp_path)).stop()
+    path = tmp_path / "state" / "logs" / "paper_Account0_audit.log"
+    assert (await findings(tmp_path))["audit"].ok
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-1]))
+    found = (await findings(tmp_path))["audit"]
+    assert found.ok is False and f"line {len(lines)}" in found.detail and "missing" in found.detail
+
+
+async def test_the_trial_order_goes_when_whoever_reads_the_check_is_gone(tmp_path: Path) -> None:
+    chosen = options(tmp_path)
+    async with aclosing(check(find_target(chosen), chosen, True)) as found:
+        async for finding in found:
+            if finding.name == "order: place":
+                break
+    assert finding.ok, finding.detail
+    system = await begin(tmp_path)
+    try:
+        assert not await system.driver.get_open_orders()
+    finally:
+        await system.stop()
