@@ -76,6 +76,14 @@ def test_terms_of_an_older_message_do_not_undo_an_amendment(tracker: OrderTracke
     assert known(tracker).price == 99 and known(tracker).pending is Pending.NONE
 
 
+def test_an_acknowledgement_that_repeats_what_was_asked_does_not_undo_what_the_venue_made_of_it(tracker: OrderTracker):
+    tracker.apply(Status(update(OrderState.OPEN, ts=5, quantity=D(8))), 2)
+    late = Status(update(OrderState.SENT, ts=5))
+    assert not tracker.is_news(late)
+    tracker.apply(late, 3)
+    assert known(tracker).quantity == 8
+
+
 def test_reported_and_booked_fills_stand_side_by_side(tracker: OrderTracker):
     tracker.apply(Status(update(OrderState.OPEN, filled=4)), 2)
     order = known(tracker)
