@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from engine.boot.options import SystemOptions
 from engine.boot.recovering import recover
 from engine.boot.system import System, build_system, running
 from engine.io.database import JournalDamaged
+from engine.io.journal import Journal
 from engine.kernel.errors import CtosError, StorageError, TradingHalted
 from engine.kernel.orders import Order, OrderState, OrderType, Side
 from engine.runtime.accounts import MANUAL
@@ -212,6 +214,10 @@ def test_d04_every_damage_is_one_clear_line_and_recover_helps(home: Path, damage
     )
 
 
+def more_than(found: list[Exception], count: int) -> bool:
+    return len(found) > count
+
+
 def hold(path: Path) -> sqlite3.Connection:
     """Hold a database as a backup or a shell does."""
     other = sqlite3.connect(path, isolation_level=None, timeout=0.05)
@@ -224,7 +230,20 @@ def hold(path: Path) -> sqlite3.Connection:
     raise AssertionError("it could not be had")
 
 
-async def test_d03_a_database_that_somebody_holds_refuses_orders_and_loses_none(home: Path) -> None:
+async def test_d03_a_database_that_somebody_holds_refuses_orders_and_loses_none(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A minute is thirty waits of the writer. The lock is real; each wait is cut from 2 s to a tenth of one."""
+    monkeypatch.setattr("engine.io.database.BUSY_TIMEOUT_S", 0.1)
+    waits = 30
+    failures: list[Exception] = []
+    fail = Journal._fail
+
+    def counted(self: Journal, error: sqlite3.Error | MemoryError) -> list[Callable[[], object]]:
+        failures.append(error)
+        return fail(self, error)
+
+    monkeypatch.setattr(Journal, "_fail", counted)
     async with running(SystemOptions(config=str(home), market="synthetic:3", seed=1)) as system:
         symbol = "BTC-USDT-PERP"
         engine = system.engine
@@ -245,6 +264,12 @@ async def test_d03_a_database_that_somebody_holds_refuses_orders_and_loses_none(
             await until(lambda: not exchange.open_orders(), 10)
             assert "another program holds it" in str(system.journal.failed)
             assert client_id not in {order.client_id for order in exchange.registry._closed}
+            while (seen := len(failures)) < waits:
+                system.journal.retry()
+                await until(partial(more_than, failures, seen))
+                with pytest.raises(CtosError, match="another program holds it"):
+                    engine.rearm("operator", "it will do")
+            assert engine.trading.mode is TradingMode.HALTED and not exchange.open_orders()
         finally:
             other.close()
         system.journal.retry()
