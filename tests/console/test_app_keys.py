@@ -250,7 +250,7 @@ async def test_leaving_a_live_account_says_that_orders_can_fill_meanwhile():
         await press(pilot, "q")
         text = " ".join(t for line in app.card.view.lines() for t, _ in line.spans)
         text = " ".join(text.split())
-        assert "can fill while the console is closed" in text and "meet the market" not in text
+        assert "at the venue, where they can fill meanwhile" in text and "meet the market" not in text
 
 
 async def test_o05_live_starts_disarmed_and_is_armed_by_the_typed_name():
