@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ctos_tui.ending import Ending
+from ctos_tui.event_loop import run_to_end
 from ctos_tui.faces import FrontFace
 from ctos_tui.front import Link
 from ctos_tui.showing import Screen, Showing
@@ -32,7 +33,7 @@ def open_console(link: Link, theme: str | None, **options: Any) -> int:
         theme: Name of the theme.
         options: Fields of `SystemOptions`.
     """
-    return asyncio.run(_run(link, theme, SystemOptions(**options)))
+    return run_to_end(_run(link, theme, SystemOptions(**options)))
 
 
 async def _run(link: Link, theme: str | None, options: SystemOptions) -> int:

@@ -13,6 +13,7 @@ from ctos_tui.cli.options import Duration, system_options
 from ctos_tui.cli.report import EventWriter
 from ctos_tui.cli.waiting import watch_signals
 from ctos_tui.ending import Ending
+from ctos_tui.event_loop import run_to_end
 from ctos_tui.showing import Showing
 from engine.boot.full_speed import run_at_full_speed
 from engine.boot.options import SystemOptions
@@ -45,7 +46,7 @@ def command(strategies: tuple[str, ...], duration: float | None, **options: Any)
         finally:
             system.close()
     else:
-        asyncio.run(_run(system_options_, wanted, duration))
+        run_to_end(_run(system_options_, wanted, duration))
 
 
 async def _run(options: SystemOptions, wanted: list[tuple[str, str, dict[str, str]]], duration: float | None) -> None:

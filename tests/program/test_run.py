@@ -46,3 +46,48 @@ def test_a_signal_ends_it_with_the_summary(tmp_path: Path, number: signal.Signal
     events = [json.loads(line) for line in (first + out).splitlines()]
     assert events[-1]["type"] == "summary"
     assert b"Traceback" not in err
+
+
+UNDEAD = """
+import asyncio
+from decimal import Decimal
+
+from engine.kernel.strategy import Params, Strategy
+
+
+class Undead(Strategy[Params]):
+    name = "undead"
+    title = "Does not end"
+    params_model = Params
+
+    def on_start(self, reason):
+        self.task = asyncio.get_running_loop().create_task(self.haunt())
+
+    async def haunt(self):
+        while True:
+            try:
+                await asyncio.sleep(0.01)
+                self.ctx.buy("BTC-USDT-PERP", amount=Decimal(50))
+            except BaseException as error:
+                print(f"refused: {error!r}", flush=True)
+"""
+
+
+def test_s06_a_task_that_swallows_its_cancellation_keeps_neither_trading_nor_the_program_alive(tmp_path: Path) -> None:
+    folder = tmp_path / "strategies"
+    folder.mkdir(mode=0o700)
+    (folder / "undead.py").write_text(UNDEAD)
+    with begin(tmp_path, "--strategy", "undead:btc") as running:
+        assert running.stdout is not None
+        while b'"state": "running"' not in running.stdout.readline():
+            pass
+        running.send_signal(signal.SIGTERM)
+        try:
+            out, err = running.communicate(timeout=15)
+        finally:
+            running.kill()
+    assert running.returncode == 0, err.decode()
+    assert b"Undead.haunt" in err and b"does not end when it is cancelled, and is left behind" in err
+    assert b"Traceback" not in err
+    after = out.partition(b'"type": "stopped"')[2]
+    assert b'"type": "order"' not in after and b"refused: CancelledError()" in after
