@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from engine.io.database import JournalDamaged
 from engine.kernel.anomaly import AnomalyKind
 from engine.kernel.clock import NS_PER_S, Clock, sleep
 from engine.kernel.errors import CtosError
@@ -82,7 +83,11 @@ class Quiet:
         """The journal alone must lead to the state that the engine has."""
         core = life.engine.core
         live = state_digest(core.state)
-        replayed = replay(life.journal, life.engine.account.key, life.clock)
+        try:
+            replayed = replay(life.journal, life.engine.account.key, life.clock)
+        except JournalDamaged as error:
+            self._violated(f"I16: {error}")
+            return
         if replayed.digest != live:
             self._violated(
                 f"I16: {replayed.records} records lead to {replayed.digest[:12]}, the engine has {live[:12]}"

@@ -125,7 +125,9 @@ def test_a_ban_that_a_restart_forgets_is_found(monkeypatch: pytest.MonkeyPatch) 
     assert "I14" in result.violations[0], result.violations
 
 
-def test_a_change_without_a_record_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("checkpoint_every", [20_000, 50], ids=["all replayed", "meets what was stored"])
+def test_a_change_without_a_record_is_found(monkeypatch: pytest.MonkeyPatch, checkpoint_every: int) -> None:
+    monkeypatch.setattr("engine.runtime.state.CHECKPOINT_EVERY", checkpoint_every)
     write = EngineState.write
 
     def silent(self: EngineState, record: Record, on_durable: Any = None) -> Effect:
