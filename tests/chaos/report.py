@@ -33,12 +33,14 @@ class DeskReport:
         longest: The longest gap but for the waits for a core, which other work took.
         p999: That gap but for one in a thousand.
         raw: The longest with these waits.
+        unanswered: How often the engine had no time for `attach` within two seconds.
     """
 
     name: str
     longest: float = 0.0
     p999: float = 0.0
     raw: float = 0.0
+    unanswered: int = 0
     violations: list[str] = field(default_factory=list)
 
 
@@ -82,6 +84,7 @@ def table(reports: Reports) -> Iterator[str]:
             case DeskReport():
                 gaps = f"gap p99.9 {report.p999 * 1000:.0f} ms, longest {report.longest * 1000:.0f} ms"
                 yield f"pulse of {report.name}: {gaps}, {report.raw * 1000:.0f} ms with waits for a core"
+                yield f"    {report.unanswered} times no time for attach within two seconds"
             case KillReport():
                 moments = ", ".join(f"{count} while {name}" for name, count in report.moments.most_common())
                 yield f"kill -9 on {report.venue}: {report.kills} ({moments}); {_verdict(report.violation)}"

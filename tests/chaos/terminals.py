@@ -54,6 +54,7 @@ def _on_one_engine(name: str, venue: VenueProcess | None, kinds: list[str], roun
     try:
         desk.begin()
         _in_turn(name, reports, rounds, lose, home, course)
+        pulse.unanswered = desk.unanswered
         pulse.longest, pulse.p999, pulse.raw = desk.end()
     except AssertionError as error:
         pulse.violations.append(told(error, home))

@@ -20,6 +20,8 @@ from engine.kernel.syscalls import AccountEvent
 from tests.chaos.processes import CONTEXT
 from tests.sim.truth import terms_of
 from tests.venues.emulators.__main__ import emulator_class
+from tests.venues.emulators.binance import BinanceEmulator
+from tests.venues.emulators.binance_limits import Limits
 from tests.venues.emulators.core import Emulator
 
 Content = tuple[str, str, Decimal, Decimal]
@@ -142,7 +144,11 @@ class _Desk:
         self._emulator.faults.lose_response(match, times)
 
     def forget_requests(self) -> None:
-        self._emulator.limits.forget()
+        emulator = self._emulator
+        emulator.limits.forget()
+        if isinstance(emulator, BinanceEmulator):
+            for product in emulator.limits_of:
+                emulator.limits_of[product] = Limits(product, emulator.clock.now_ms)
 
     def heal(self) -> None:
         self._emulator.faults.clear()
