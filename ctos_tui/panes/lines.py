@@ -217,7 +217,8 @@ class PreviewLine(FixedLine):
         staged = host.ticket.staged(host.desk())
         if isinstance(staged, CtosError) or staged.decision.refused:
             return (SEPARATOR, *drops)
-        return (SEPARATOR, (send, "key"), (" sends  ", "dim"), *drops)
+        goes_on = " asks  " if staged.confirm else " sends  "
+        return (SEPARATOR, (send, "key"), (goes_on, "dim"), *drops)
 
     def _of_line(self, reading: Reading | None, prompt: Prompt) -> Spans:
         note = self.session.current_note()

@@ -271,7 +271,7 @@ def _worst(row: AnomalyRow) -> str:
 
 
 def _clears(row: AnomalyRow) -> str:
-    return f"   clears beyond {clean(row.clear)}" if row.clear else "   clears when it is acknowledged, or forgotten"
+    return f"   clears at {clean(row.clear)}" if row.clear else "   clears when it is acknowledged, or forgotten"
 
 
 class LogLineDetail(Card):

@@ -75,7 +75,8 @@ class PanicFollower:
             CtosError: The positions cannot be closed; the account is halted all the same.
         """
         engine, account = self._engine, self._system.account
-        already = " already" if engine.trading.mode is TradingMode.HALTED else ""
+        before = engine.trading.status
+        already = " already" if before.mode is TradingMode.HALTED and before.who != who else ""
         report = engine.panic(who, order.reason or "panic")
         self._say(f"gate closed{already}: {account.key} is halted by {engine.trading.status.cause}")
         self._flatten = order.flatten

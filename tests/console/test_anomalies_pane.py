@@ -59,7 +59,7 @@ async def test_its_card_tells_value_threshold_clear_level_peak_action_and_what_t
         text = " ".join(shown(app).split())
         for part in (
             "worst 36.48",
-            "clears beyond 1.82",
+            "clears at 1.82",
             "new entries blocked",
             "sell 0.2 SOL-USDT-PERP would restore",
             "no trade explains it",
