@@ -24,6 +24,7 @@ from engine.io.config import (
 )
 from engine.io.settings import RiskConfig
 from engine.io.templates import template, write_templates
+from engine.io.yaml_file import read_yaml
 from engine.kernel.errors import ConfigError, UnknownAccount
 
 CANARY = "c4narySecretValue"
@@ -335,6 +336,10 @@ def test_g07_random_edits_of_valid_files_never_trace_back(
     except ConfigError as error:
         assert str(folder) in str(error)
         assert all(line.isprintable() for line in str(error).splitlines()), error
+    else:
+        written = {place for place, value in _leaves(read_yaml(paths.config_file).data) if value not in (None, {})}
+        taken = {place for place, _ in _leaves(config.model_dump(exclude_unset=True, mode="json"))}
+        assert written <= taken, "what stands in a valid file is in force"
 
 
 def _leaves(value: object, place: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], object]]:
@@ -344,8 +349,6 @@ def _leaves(value: object, place: tuple[str, ...] = ()) -> list[tuple[tuple[str,
 
 
 def test_g07_no_field_of_a_valid_file_is_dropped(paths: Paths) -> None:
-    from engine.io.yaml_file import read_yaml
-
     write_templates(paths)
     loaded = load_config(paths).model_dump(exclude_unset=True, mode="json")
     written = _leaves(read_yaml(paths.config_file).data)
