@@ -13,7 +13,7 @@ from engine.io.settings import OnStop
 from engine.kernel.strategy import StopPolicy
 from engine.runtime.accounts import Mode
 
-_SHORT: Final[dict[OnStop, str]] = {"keep": "resting orders stay", "cancel": "cancels all but protective stops"}
+_SHORT: Final[dict[OnStop, str]] = {"keep": "resting orders stay", "cancel": "cancels all but stops"}
 _OTHER: Final[dict[OnStop, OnStop]] = {"keep": "cancel", "cancel": "keep"}
 
 
