@@ -46,6 +46,20 @@ class Puppet(Strategy[Params]):
             self.rejected.append(order.reason)
 
 
+class Untaught(Puppet):
+    """Needs candles of four hours that nobody has."""
+
+    name = "untaught"
+
+    @classmethod
+    def timeframes(cls, params: Params) -> tuple[str, ...]:
+        return ("4h",)
+
+    @classmethod
+    def warmup_bars(cls, params: Params) -> int:
+        return 500
+
+
 @pytest.fixture
 def rig(tmp_path: Path) -> Rig:
     return Rig(tmp_path, classes=(Puppet,), driver_of=FaultyDriver)
@@ -190,6 +204,21 @@ def test_s08_stale_data_a_broken_book_and_no_data_at_all_refuse_entries(rig: Rig
     rig.engine.market._views[PERP].book_broken = False
     rig.engine.market._views[PERP].quote = None
     assert "no bid and ask" in enter()
+    assert sent(rig) == []
+
+
+def test_s08_before_its_warm_up_a_strategy_is_not_called_and_what_it_sends_all_the_same_is_refused(tmp_path: Path):
+    rig = Rig(tmp_path, classes=(Untaught,), driver_of=FaultyDriver)
+    untaught = rig.launch("untaught", risk__max_notional_usd=d(5000))
+    called: list[object] = []
+    untaught.strategy.on_price = called.append
+    rig.print(100.0)
+    rig.run(5)
+    rig.print(100.1)
+    assert untaught.life.state is InstanceState.WARMUP and called == []
+    with pytest.raises(CtosError):
+        untaught.context.buy(PERP, quantity=d(1), price=d(99), type=LIMIT)
+    rig.run(5)
     assert sent(rig) == []
 
 
