@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @click.command()
 @click.argument("ids", nargs=-1)
 @click.option("--jobs", default=1, help="How many mutants at a time.")
-@click.option("--limit-s", default=240.0, help="Seconds for one mutant; what is not found by then survived.")
+@click.option("--limit-s", default=900.0, help="Seconds for one mutant; what is not found by then survived.")
 @click.option("--unchecked", is_flag=True, help="Do not look first whether the healthy tree passes.")
 @click.option("--list", "only_list", is_flag=True, help="Only list them.")
 def main(ids: tuple[str, ...], jobs: int, limit_s: float, unchecked: bool, only_list: bool) -> None:

@@ -99,6 +99,7 @@ ORDERS = (
         "an order whose price and size are not what is shown",
         f"{_RUN}/tracker.py",
         ("newest = record.answers is Pending.AMEND or record.update.ts >= order.venue_ts", "newest = True"),
+        tests=("tests/engine/test_tracker.py",),
     ),
     bug(
         "counter-restarts",
@@ -116,6 +117,7 @@ ORDERS = (
             "        elif isinstance(outcome, OrderNotFound):\n"
             "            core.change(Outcome(client_id, OrderState.CANCELED, str(outcome)))\n",
         ),
+        seeds=(Seed("backpack", 4, 1.0, ("late_request",)),),
     ),
     bug(
         "cancel-is-not-tried-again",
@@ -131,12 +133,14 @@ ORDERS = (
             "if order.is_open and order.pending is Pending.CANCEL:\n            self._core.clock",
             "if order.pending is Pending.AMEND:\n            self._core.clock",
         ),
+        seeds=(Seed("backpack", 4, 1.0, ("late_request", "lost_and_hidden")),),
     ),
     bug(
         "lost-amendment-is-declined",
         "an order that is larger than it is counted",
         f"{_RUN}/amendments.py",
         ("elif isinstance(outcome, OrderNotFound | UnknownOutcome):", "elif isinstance(outcome, OrderNotFound):"),
+        seeds=(Seed("okx", 1, 1.0, ("lose_response",)),),
     ),
     bug(
         "order-leaves-late",
@@ -146,6 +150,7 @@ ORDERS = (
             "start_s = min(seconds, ORDER_START_S) if urgency is Urgency.ORDER else seconds",
             "start_s = 30.0 if urgency is Urgency.ORDER else seconds",
         ),
+        tests=("tests/transport/test_http.py",),
     ),
     bug(
         "stop-fires-twice",

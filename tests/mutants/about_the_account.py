@@ -5,6 +5,11 @@ from __future__ import annotations
 from tests.mutants.mutant import Seed, bug
 
 _RUN = "engine/runtime"
+_TIGHT = (
+    Seed("okx", 2, limit_usd=4000),
+    Seed("binance", 3, limit_usd=4000),
+)
+"""A limit that the traders reach all the time."""
 
 BOOKS = (
     bug(
@@ -131,15 +136,17 @@ LIMITS = (
         "a limit that is passed while fills are on their way",
         "engine/kernel/orders.py",
         ("return self.working_quantity + self.reported_filled - self.filled", "return self.working_quantity"),
+        seeds=_TIGHT,
     ),
     bug(
         "final-orders-are-not-exposure",
         "a limit that is passed while fills are on their way",
         f"{_RUN}/tracker.py",
         (
-            "if order.state.is_final and order.reported_filled > order.filled and not order.external:",
-            "if order.external:",
+            "return [order for order in self._owing.values() if order.state.is_final and not order.external]",
+            "return []",
         ),
+        seeds=_TIGHT,
     ),
     bug(
         "unknown-is-not-exposure",
@@ -149,30 +156,35 @@ LIMITS = (
             "orders = chain(orders, self._view.unbooked())",
             'orders = chain((o for o in orders if o.state != "unknown"), self._view.unbooked())',
         ),
+        seeds=_TIGHT,
     ),
     bug(
         "sells-are-not-exposure",
         "a limit that is passed short",
         f"{_RUN}/risk/exposure.py",
         ("            self._toward(-self.held, self.sells),\n", ""),
+        seeds=_TIGHT,
     ),
     bug(
         "strategies-are-netted",
         "an account limit that is passed when one of two strategies closes",
         f"{_RUN}/risk/exposure.py",
         ("netted += 2 * min(manual.firm(), against)", "netted += 4 * min(abs(manual.held), against)"),
+        seeds=_TIGHT,
     ),
     bug(
         "account-limit-is-not-checked",
         "an account limit that several strategies pass together",
         f"{_RUN}/risk/watcher.py",
         ("        check_notional(change, None, account.max_notional_usd)\n", ""),
+        seeds=_TIGHT,
     ),
     bug(
         "amendment-in-flight-is-not-counted",
         "a limit that is passed by an amendment",
         f"{_RUN}/risk/watcher.py",
         ("quantity = max(quantity, amended[0])", "quantity = min(quantity, amended[0])"),
+        seeds=_TIGHT,
     ),
     bug(
         "many-unknown-orders-are-no-matter",

@@ -15,21 +15,25 @@ class TextChanged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """Simulated trading: killed by a violation. `only`: names of the faults that happen; all when empty."""
+    """Simulated trading: killed by a violation. `only`: names of the faults that happen; all when empty.
+
+    `limit_usd`: the account's limit of worst-case exposure.
+    """
 
     venue: str
     seed: int
     hours: float = 0.5
     only: tuple[str, ...] = ()
+    limit_usd: int = 13_000
 
     def __str__(self) -> str:
-        return f"{self.venue}:{self.seed}:{self.hours:g}:{','.join(self.only)}"
+        return f"{self.venue}:{self.seed}:{self.hours:g}:{','.join(self.only)}:{self.limit_usd}"
 
     @staticmethod
     def parse(text: str) -> Seed:
         """Return what `str` gave."""
-        venue, seed, hours, only = text.split(":")
-        return Seed(venue, int(seed), float(hours), tuple(filter(None, only.split(","))))
+        venue, seed, hours, only, limit = text.split(":")
+        return Seed(venue, int(seed), float(hours), tuple(filter(None, only.split(","))), int(limit))
 
 
 @dataclass(frozen=True, slots=True)

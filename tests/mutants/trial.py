@@ -1,4 +1,4 @@
-"""Simulated trading in the tree of the working directory: `python -m tests.mutants.trial okx:1:0.5: ...`.
+"""Simulated trading in the tree of the working directory: `python -m tests.mutants.trial okx:1:0.5::13000 ...`.
 
 Writes one JSON line and exits 1 at the first violation.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import engine
@@ -21,7 +22,15 @@ CRASH_S, HALT = 90.0, 0.6
 
 def run(seed: Seed) -> Report:
     """Return what happens in one seed."""
-    plan = Plan(seed=seed.seed, hours=seed.hours, venue=seed.venue, crash_s=CRASH_S, halt=HALT, only=seed.only)
+    plan = Plan(
+        seed=seed.seed,
+        hours=seed.hours,
+        venue=seed.venue,
+        crash_s=CRASH_S,
+        halt=HALT,
+        only=seed.only,
+        limit_usd=Decimal(seed.limit_usd),
+    )
     return simulate(plan)
 
 

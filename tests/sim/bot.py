@@ -16,7 +16,8 @@ from engine.runtime.execution import ExecutionEngine
 from engine.runtime.trading_state import TradingMode
 
 NAME = "bot"
-MAX_NOTIONAL = Decimal(12_000)
+OF_THE_LIMIT = Decimal("0.92")
+"""Share of the account's limit that the bot may use: a little less than all."""
 _CAPITAL = Decimal(50_000)
 _CLIP_USD = 700.0
 _MOST_WORKING = 8
@@ -32,6 +33,7 @@ class Bot:
         symbols: What it trades.
         pace_s: Mean time between two commands.
         counts: Counts commands by kind, and refusals by the name of their error.
+        limit_usd: The account's limit of worst-case exposure.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Bot:
         symbols: list[str],
         pace_s: float,
         counts: Counter[str],
+        limit_usd: Decimal,
     ) -> None:
         self._engine = engine
         self._clock = clock
@@ -51,8 +54,8 @@ class Bot:
         self._counts = counts
         self.idle = True
         params = RiskParams(
-            max_notional_usd=MAX_NOTIONAL,
-            max_order_usd=Decimal(5_000),
+            max_notional_usd=limit_usd * OF_THE_LIMIT,
+            max_order_usd=min(Decimal(5_000), limit_usd * OF_THE_LIMIT),
             max_cmds_per_min=600,
             stop_loss_pct=Decimal(1),
             daily_loss_pct=Decimal(1),

@@ -72,6 +72,7 @@ class Chaos:
             (10, self._unknown),
             (4, self._busy),
             (6, self._slow_answer),
+            (6, self._late_request),
             (8, self._lose_query),
             (10, self._twice),
             (8, self._out_of_order),
@@ -152,6 +153,9 @@ class Chaos:
 
     def _slow_answer(self) -> None:
         self._faults.delay(self._any_way(), self._rng.uniform(0.5, 12.0), times=1)
+
+    def _late_request(self) -> None:
+        self._faults.hold_up(self._any_way(), self._rng.uniform(0.3, 6.0))
 
     def _lose_query(self) -> None:
         fault = self._faults.lose_response if self._rng.random() < 0.5 else self._faults.lose_request

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from drivers.paper.state import PaperOrder
 from engine.kernel.errors import ClockSkew, RateLimited, UnknownOutcome, VenueUnavailable
-from engine.kernel.orders import Order, OrderState, OrderType, Pending
+from engine.kernel.orders import Order, OrderState, OrderType, Pending, Side
 from engine.runtime.accounts import MANUAL
 from engine.runtime.events import OrderChanged, PanicProgress, TradingStateChanged, WorkDone
 from engine.runtime.execution import ExecutionEngine
@@ -16,6 +16,7 @@ from tests.sim.truth import Truth
 from tests.venues.emulators.core import Emulator
 
 ZERO = Decimal(0)
+_Terms = tuple[Decimal | None, Decimal, Decimal | None]
 MAX_UNKNOWN = 3
 OPERATOR = "simulation"
 _NO_ANSWER = {error.__name__ for error in (RateLimited, UnknownOutcome, VenueUnavailable, ClockSkew)}
@@ -39,6 +40,8 @@ class Claims:
         self._emulator = emulator
         self._violated = on_violation
         self._pending: dict[str, Pending] = {}
+        self._terms: dict[str, list[_Terms]] = {}
+        self._amended: set[str] = set()
         engine.bus.subscribe(OrderChanged, self._on_order)
         engine.bus.subscribe(PanicProgress, self._on_halt)
         engine.bus.subscribe(WorkDone, self._on_work)
@@ -53,16 +56,32 @@ class Claims:
         order = event.order
         before = self._pending.get(order.client_id)
         self._pending[order.client_id] = order.pending
+        self._check_terms(order, before)
         if before is None and order.state is OrderState.INTENT:
             self._check_reduction(order)
             self._check_amount(order)
         if before is Pending.CANCEL and order.pending is Pending.NONE and order.is_open and order.error in _NO_ANSWER:
             self._violated(f"I15: the cancel of {order.client_id} is given up: {order.reason}")
+        if before is Pending.AMEND and order.pending is Pending.NONE and order.error == UnknownOutcome.__name__:
+            self._violated(f"I5: an amendment of {order.client_id} is taken for declined: {order.reason}")
         engine = self._engine
         unknown = len(engine.tracker.unknown())
         is_open = engine.trading.mode is TradingMode.ARMED and not engine.desk.closed()
         if order.state is OrderState.UNKNOWN and unknown > MAX_UNKNOWN and is_open:
             self._violated(f"I8: {unknown} orders have no known outcome, and trading goes on")
+
+    def _check_terms(self, order: Order, before: Pending | None) -> None:
+        """Price and size change by amendments only: they never go back to what they were."""
+        if order.pending is Pending.AMEND and before is not Pending.AMEND:
+            self._amended.add(order.client_id)
+        terms = (order.price, order.quantity, order.trigger_price)
+        known = self._terms.setdefault(order.client_id, [terms])
+        if terms == known[-1]:
+            return
+        if terms in known and order.client_id not in self._amended:
+            self._violated(f"I5: the terms of {order.client_id} go back from {known[-1]} to {terms}")
+        known.append(terms)
+        self._amended.discard(order.client_id)
 
     def _check_reduction(self, order: Order) -> None:
         """What reduces must not be more than what is there to be reduced, when it is decided."""
@@ -140,6 +159,7 @@ class Claims:
         for order in engine.tracker.working():
             if order.parent and order.parent not in truth.amended:
                 yield f"I4: {order.client_id} works on, its work {order.parent} has ended"
+        yield from self._too_large_reductions()
         if (paid := engine.portfolio.fees_paid()) != truth.fees:
             yield f"I3: fees: venue {truth.fees}, engine {paid}"
         ledgers = engine.core.state.books.by_instance.values()
@@ -153,6 +173,17 @@ class Claims:
                 yield f"I3: {symbol}: paid {cash}, ledgers {parts}, account {total.realised - total.cost}"
             if (fees := sum((ledger.fees for ledger in own), ZERO)) != total.fees:
                 yield f"I3: {symbol}: fees of the ledgers {fees}, of the account {total.fees}"
+
+    def _too_large_reductions(self) -> Iterator[str]:
+        reductions: dict[tuple[str, str, Side, bool], Decimal] = {}
+        for order in self._engine.tracker.working():
+            if order.reduce_only and not order.external:
+                key = (order.instance, order.symbol, order.side, order.type is OrderType.STOP)
+                reductions[key] = reductions.get(key, ZERO) + order.working_quantity
+        for (instance, symbol, side, _), quantity in reductions.items():
+            held = self._engine.core.held_by(instance, symbol)
+            if quantity > max(ZERO, -held * side.sign):
+                yield f"I6: {instance} {side.value} reduces {quantity} {symbol} and holds {held}"
 
 
 def _terms(order: Order | PaperOrder) -> tuple[object, ...]:

@@ -29,6 +29,7 @@ from engine.runtime.data import BarFeed
 from engine.runtime.events import EngineAlarm, OrderChanged
 from engine.runtime.execution import ExecutionEngine
 from engine.runtime.monitor import SystemMonitor
+from engine.runtime.records import Intent, Sent
 from engine.runtime.shell import LoopShell
 from engine.runtime.strategies import StrategyManager
 from engine.runtime.trading_state import TradingMode
@@ -54,9 +55,7 @@ GRID_PARAMS = {
     "sell_move_step": "1.001",
     "capital_usd": "5000",
 }
-LIMITS = AccountLimits(
-    max_notional_usd=Decimal(13_000), max_order_usd=Decimal(5_000), max_leverage=Decimal(20), daily_loss_pct=Decimal(1)
-)
+MAX_ORDER_USD = Decimal(5_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +92,7 @@ class Place:
     Attributes:
         symbols: What the bot trades.
         perps: The perpetuals among them.
+        limit_usd: What worst-case exposure must never pass.
         beside: What runs beside the bot.
         on_violation: Called with the text of a violation.
     """
@@ -108,6 +108,7 @@ class Place:
     symbols: list[str]
     perps: list[str]
     pace_s: float
+    limit_usd: Decimal
     beside: Beside
     counts: Counter[str]
     on_violation: Callable[[str], None]
@@ -131,6 +132,8 @@ class WatchedJournal(Journal):
         """Add a record."""
 
         seq = self.last_seq + 1
+        if isinstance(body, Intent | Sent):
+            self._truth.recorded[kind, body.client_id] = seq
 
         def durable() -> None:
             self._truth.durable_seq = max(self._truth.durable_seq, seq)
@@ -155,7 +158,13 @@ class Life:
         self.writer = cast(WriterThread, SlowDisk(self.clock, rng.fork("disk"), self._fail))
         self.journal = WatchedJournal(place, self.writer, self._fail)
         self.bus = EventBus(self._on_handler_error)
-        account = Account(0, "sim", place.venue, default_quote=place.quote, limits=LIMITS)
+        limits = AccountLimits(
+            max_notional_usd=place.limit_usd,
+            max_order_usd=min(MAX_ORDER_USD, place.limit_usd),
+            max_leverage=Decimal(20),
+            daily_loss_pct=Decimal(1),
+        )
+        account = Account(0, "sim", place.venue, default_quote=place.quote, limits=limits)
         self.driver = self._driver(account)
         self.shell = LoopShell(place.loop)
         self.engine = ExecutionEngine(
@@ -213,7 +222,9 @@ class Life:
             self.monitor.start_position_monitoring()
         for symbol in place.symbols:
             self.engine.market.watch(symbol)
-        self.bot = Bot(self.engine, self.clock, self._rng.fork("bot"), place.symbols, place.pace_s, place.counts)
+        self.bot = Bot(
+            self.engine, self.clock, self._rng.fork("bot"), place.symbols, place.pace_s, place.counts, place.limit_usd
+        )
         if self.engine.trading.mode not in (TradingMode.HALTED, TradingMode.REDUCE_ONLY):
             self.engine.arm("simulation")
         if place.beside.strategy and GRID not in self.manager.instances:

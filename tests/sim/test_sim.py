@@ -95,7 +95,7 @@ def test_an_order_that_is_sent_before_it_is_durable_and_again_is_found(monkeypat
 
 def test_a_halt_that_a_restart_forgets_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TradingState, "restore", lambda self, body: None)
-    result = simulate(Plan(seed=1, hours=0.6, halt=1.0, crash_s=60.0))
+    result = simulate(Plan(seed=2, hours=0.8, halt=1.0, crash_s=60.0))
     assert "I7" in result.violations[0], result.violations
 
 

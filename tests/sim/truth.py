@@ -50,6 +50,7 @@ class Truth:
         foreign: Sum of their executions by symbol, signed.
         sent: Client ids that the engine sent, over all of its lives.
         durable_seq: Number of the newest record that the journal said is on the disk.
+        recorded: (kind, client id) -> number of the record that has to be on the disk before an order is sent.
         amended: Handles of the amendments by replacement that have ended; their new orders go on.
         fees: Fees of all executions, by currency.
         cash: What they brought in and cost without fees, by symbol.
@@ -76,6 +77,7 @@ class Truth:
         self._is_stranger = False
         self._asked: set[str] = set()
         self.durable_seq = 0
+        self.recorded: dict[tuple[str, str], int] = {}
         self.amended: set[str] = set()
         self.fees: dict[str, Decimal] = {}
         self.cash: dict[str, Decimal] = {}
@@ -200,7 +202,10 @@ class Watch:
         self._truth.sent.add(request.client_id)
         self._truth.sent_ns[request.client_id] = self._engine.clock.now_ns()
         order = self._engine.tracker.get(request.client_id)
-        self._truth.on_sent(order is not None and order.type is OrderType.STOP)
+        is_met = order is not None and order.type is OrderType.STOP and request.type is not OrderType.STOP
+        if self._truth.recorded.get(("SENT" if is_met else "INTENT", request.client_id), 0) > self._truth.durable_seq:
+            self._violated(f"I12: {request.client_id} is sent before the disk has its record")
+        self._truth.on_sent(is_met)
         reduces = request.reduce_only or (order is not None and order.reduce_only) or self._takes_away(request)
         mode = self._engine.trading.mode
         if mode in (TradingMode.HALTED, TradingMode.DISARMED) and not reduces:

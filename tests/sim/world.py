@@ -20,7 +20,7 @@ from engine.kernel.clock import NS_PER_S, Rng, sleep
 from engine.kernel.errors import CtosError
 from tests.sim.budget import Budget
 from tests.sim.chaos import SLOWEST_DISK_S, Chaos
-from tests.sim.life import LIMITS, Beside, Life, Place
+from tests.sim.life import Beside, Life, Place
 from tests.sim.loop import OWNER, SimLoop, run
 from tests.sim.market import BASE_PRICES, SimMarket
 from tests.sim.mortal import SimClock
@@ -57,6 +57,7 @@ class Plan:
         crash_s: Mean time between two crashes.
         stranger_s: Mean time between two acts of somebody else on the account.
         halt: Chance of a halt in a round.
+        limit_usd: The account's limit of worst-case exposure.
         only: Names of the faults that happen; all when empty.
         beside: What runs beside the bot; drawn by the seed when None.
     """
@@ -69,6 +70,7 @@ class Plan:
     crash_s: float = 150.0
     stranger_s: float = 40.0
     halt: float = 0.3
+    limit_usd: Decimal = Decimal(13_000)
     only: tuple[str, ...] = ()
     beside: Beside | None = None
 
@@ -113,9 +115,7 @@ class World:
         self._traded = [i for i in listed if i.is_perp and i.base in BASE_PRICES]
         if self._beside.spot:
             self._traded.append(next(i for i in listed if not i.is_perp and i.base in BASE_PRICES))
-        limit = LIMITS.max_notional_usd
-        assert limit is not None
-        self._truth = Truth(self.emulator, self._trace, limit, self._violated)
+        self._truth = Truth(self.emulator, self._trace, plan.limit_usd, self._violated)
         self._budget = Budget(self.emulator, self._clock, self._violated)
         self.emulator.requests = _Requests(self._on_request)
         chaos_rng = self._rng.fork("chaos")
@@ -142,6 +142,7 @@ class World:
             [instrument.symbol for instrument in self._traded],
             [instrument.symbol for instrument in self._traded if instrument.is_perp],
             plan.pace_s,
+            plan.limit_usd,
             self._beside,
             self.result.counts,
             self._violated,

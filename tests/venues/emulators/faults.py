@@ -33,6 +33,7 @@ class Kind(Enum):
     LOSE_REQUEST = auto()
     ANSWER = auto()
     UNKNOWN_BUT_DONE = auto()
+    HOLD_UP = auto()
     DELAY = auto()
 
 
@@ -68,11 +69,12 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to happen to one request: at most one fault, answered after `seconds`."""
+    """What is to happen to one request: at most one fault, held up for `held_s`, answered after `seconds`."""
 
     kind: Kind | None = None
     answer: Answer = field(default_factory=Answer)
     seconds: float = 0.0
+    held_s: float = 0.0
 
 
 class Faults:
@@ -129,6 +131,10 @@ class Faults:
     def delay(self, match: Match, seconds: float, times: int | None = None) -> Fault:
         """Carry requests out at once, but answer `seconds` later."""
         return self._add(Fault(Kind.DELAY, match, times, seconds=seconds))
+
+    def hold_up(self, match: Match, seconds: float, times: int | None = 1) -> Fault:
+        """Let requests arrive `seconds` later, whether or not anybody waits for their answers by then."""
+        return self._add(Fault(Kind.HOLD_UP, match, times, seconds=seconds))
 
     def mute(self, channel: str) -> None:
         """Send nothing on these channels while the socket stays open and answers pings."""
@@ -200,7 +206,9 @@ class Faults:
             elif chosen is None and fault.takes(method, path, body):
                 chosen = fault
         self._requests = [fault for fault in self._requests if fault.times != 0]
-        return Plan(None, seconds=seconds) if chosen is None else Plan(chosen.kind, chosen.answer, seconds)
+        return (
+            Plan(None, seconds=seconds) if chosen is None else Plan(chosen.kind, chosen.answer, seconds, chosen.seconds)
+        )
 
     def stream(self, channel: str, text: str) -> list[str]:
         """Return what really goes out when a message is published on a channel."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aiohttp import WSMsgType, web
@@ -77,6 +78,9 @@ class Server:
         if plan.kind is Kind.ANSWER:
             answer = plan.answer
         elif plan.kind is not Kind.LOSE_REQUEST:
+            if plan.kind is Kind.HOLD_UP:
+                await sleep(self._clock, plan.held_s)
+                seen = replace(seen, time_ms=self._venue.clock.now_ms())
             answer = await self._venue.answer(seen)
             if plan.kind is Kind.UNKNOWN_BUT_DONE:
                 answer = plan.answer
