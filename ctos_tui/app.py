@@ -95,6 +95,7 @@ class ConsoleApp(TerminalApp[None]):
         self.quit_policy = stop_policy
         self.outcome = Outcome.FAILED
         self.first_frame = asyncio.Event()
+        self._is_built = False
         self._is_filled = False
         self.active = "ladder"
         self.card: Card | None = None
@@ -143,6 +144,10 @@ class ConsoleApp(TerminalApp[None]):
 
     def desk_ready(self) -> None:
         """Give every pane its turns, then show the first frame; the desk calls it once its panes exist."""
+        self._is_built = True
+        if self.outcome is not Outcome.FAILED:
+            self.exit()
+            return
         self.session.history, trouble = (
             load_history(self.port.settings.history) if self.port.settings.history else (self.session.history, "")
         )
@@ -204,10 +209,11 @@ class ConsoleApp(TerminalApp[None]):
             self.session.say(text, "danger")
 
     def leave(self, outcome: Outcome) -> None:
-        """Leave the screen; the first reason counts."""
+        """Leave the screen; the first reason counts. One that is still being built is left as soon as it stands."""
         if self.outcome is Outcome.FAILED:
             self.outcome = outcome
-            self.exit()
+            if self._is_built:
+                self.exit()
 
     def quit(self, policy: OnStop) -> None:
         """Leave the screen and end the program."""
