@@ -14,9 +14,9 @@ from engine.boot.control import Nothing, Status
 from engine.io.control_client import ControlClient
 from engine.io.control_wire import NotRunning
 from tests.chaos.kills import Violation
-from tests.chaos.processes import open_files, processes_about
+from tests.chaos.processes import open_files
 from tests.chaos.venue import VenueProcess
-from tests.program.terminal import READ_S, ROOT, Terminal
+from tests.program.terminal import READ_S, ROOT, Terminal, processes_about
 from tests.program.test_detach import Pulse, cpu_share, holds_a_terminal, is_alive
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from tests.chaos.desk import GONE_S, SHOWN_S, shows_orders, until
 from tests.chaos.kills import Violation
-from tests.chaos.processes import processes_about
-from tests.program.terminal import Terminal
+from tests.program.terminal import Terminal, processes_about
 from tests.program.test_detach import holds_a_terminal, is_alive
 
 Ending = Callable[["Console"], None]

@@ -16,8 +16,7 @@ from pathlib import Path
 
 from tests.chaos.desk import SHOWN_S, Desk, shows_orders, until
 from tests.chaos.kills import Violation
-from tests.chaos.processes import processes_about
-from tests.program.terminal import ROOT, Terminal
+from tests.program.terminal import ROOT, Terminal, processes_about
 from tests.program.test_detach import holds_a_terminal, is_alive
 
 Loss = Callable[[Desk, random.Random], None]

@@ -18,6 +18,7 @@ from tests.chaos.course import Course
 from tests.chaos.desk import SHOWN_S, arm_for_real, launch_grid, until
 from tests.chaos.kills import Violation, told
 from tests.chaos.venue import VenueProcess
+from tests.program.conftest import end_engine
 from tests.program.terminal import ROOT, Terminal
 
 PLACING = {"okx": "order", "binance": "order", "backpack": "POST /api/v1/order"}
@@ -177,7 +178,4 @@ class Halting:
         """End what is left of it."""
         for terminal in self._terminals:
             terminal.close()
-        lock = self._home / "state" / "ctos.lock"
-        for pid in lock.read_text().split()[:1] if lock.exists() else ():
-            if Path(f"/proc/{pid}").exists():
-                os.kill(int(pid), signal.SIGKILL)
+        end_engine(self._home)

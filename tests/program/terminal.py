@@ -14,7 +14,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -279,3 +279,15 @@ def _environment(config: Path, changes: Mapping[str, str | None]) -> dict[str, s
         "PYTHONPATH": str(ROOT),
     } | dict(changes)
     return {name: value for name, value in found.items() if value is not None}
+
+
+def processes_about(text: str) -> Iterator[int]:
+    """Yield the living processes, this one aside, whose command line names a text."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal() or int(entry.name) == os.getpid():
+            continue
+        try:
+            if text in (entry / "cmdline").read_bytes().decode(errors="replace"):
+                yield int(entry.name)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
