@@ -86,7 +86,8 @@ class Life:
         self._symbols = [f"BTC-{quote}-PERP", f"ETH-{quote}-PERP"]
         for symbol in self._symbols:
             system.engine.market.watch(symbol)
-        self._bot = Bot(system.engine, system.clock, Rng(seed), self._symbols, PACE_S, Counter())
+        limit = system.account.limits.max_notional_usd
+        self._bot = Bot(system.engine, system.clock, Rng(seed), self._symbols, PACE_S, Counter(), limit)
 
     def obey(self) -> None:
         """Do what the pipe says."""
