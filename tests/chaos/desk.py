@@ -186,12 +186,13 @@ def arm_for_real(terminal: Terminal) -> None:
 
     def say_account() -> bool:
         last = terminal.lines[-1]
+        typed = last.partition("to arm all markets: ")[2].removesuffix("▏")
         if "to arm all markets" not in last:
             terminal.answer("A")
-        elif not last.removesuffix("▏").endswith(": emulated"):
+        elif not typed:
             terminal.send(b"emulated")
         else:
-            terminal.answer("enter")
+            terminal.answer("enter" if typed == "emulated" else "ctrl+u")
         terminal.pump(READ_S)
         return " ARMED" in terminal.text
 
