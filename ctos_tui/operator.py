@@ -317,16 +317,15 @@ class Operator:
                 self.panic()
             case Rearm():
                 account = session.port.account
-                if intent.account not in (account.name, str(account.index)):
+                names = (account.name,) if session.is_live else (account.name, str(account.index))
+                if intent.account not in names:
                     raise CtosError(
                         f"this is account {account.name}, not {intent.account}: rearm {account.name} REASON"
                     )
                 session.port.rearm(intent.reason)
                 session.follow_engine()
                 if session.is_live:
-                    # Real money is armed by its own step and for a time: what the first word of the screen says holds.
-                    session.disarm("released, not yet armed")
-                    return f"released: {intent.reason}; still disarmed: press A or type arm"
+                    return f"released: {intent.reason}; armed for strategies, orders by hand are locked: press A"
                 return f"released: {intent.reason}; trading is {session.port.trading().mode.value}"
         return ""
 

@@ -16,6 +16,7 @@ from ctos_tui.screens.card import BLANK, Card, pair, paragraph
 from ctos_tui.text import clean
 from engine.kernel.clock import NS_PER_MS
 from engine.kernel.orders import Order
+from engine.runtime.accounts import MANUAL
 
 LABEL_CELLS = 16
 _LOG_LINES = 40
@@ -52,7 +53,7 @@ class OrderLife(Card):
             pair("what", "order", side_word(order.side), (f" {by_step(order.quantity, lot)} {order.symbol}", "bright")),
             pair("how", "type", (order_type(order.type) + flags, "text")),
             pair("price", "price", (by_step(order.price, tick) if order.price is not None else "market", "price")),
-            pair("by", "sent by", (clean(order.instance) if order.instance != "manual" else "you", "text")),
+            pair("by", "sent by", (clean(order.instance) if order.instance != MANUAL else "you", "text")),
             pair(
                 "id",
                 "client id",
@@ -87,6 +88,9 @@ class OrderLife(Card):
             ),
             pair("fees", "fees", (fixed(order.fees, 4), "text")),
         ]
+        if order.asked_by:
+            who = "you" if order.asked_by == MANUAL else clean(order.asked_by)
+            rows.append(pair("asked", "changed for", (who, "text")))
         queue = self.host.feed.queue.ahead(order)
         if order.is_open and queue is not None:
             rows.append(pair("queue", "ahead in queue", (f"≈ {queue.normalize():f}", "text")))

@@ -203,15 +203,18 @@ async def test_paper_on_a_live_market_names_the_market_at_80_columns():
         assert "PAPER" in screen_text(app, "status") and "live:okx" in screen_text(app, "status")
 
 
-async def test_a_released_live_account_is_disarmed_in_the_engine_too():
+async def test_a_released_live_account_is_armed_for_strategies_and_locked_for_the_hand():
     port = busy_port(mode=Mode.LIVE)
     app = console(port)
     async with opened(app) as pilot:
         await press(pilot, "f9")
         assert "HALTED" in screen_text(app, "status")
+        await enter_line(pilot, "rearm 0 positions checked")
+        assert port.status.mode is TradingMode.HALTED and "rearm main REASON" in app.session.note.text
+        await press(pilot, "escape")
         await enter_line(pilot, "rearm main positions checked")
-        assert port.status.mode is TradingMode.DISARMED
-        assert "DISARMED" in screen_text(app, "status") and "press A" in app.session.note.text
+        assert port.status.mode is TradingMode.ARMED and not app.session.arming.everything(app.session.now())
+        assert "HAND LOCKED" in screen_text(app, "status") and "press A" in app.session.note.text
 
 
 async def test_the_second_press_of_panic_stays_offered_while_the_halt_goes_on():
