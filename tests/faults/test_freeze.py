@@ -30,7 +30,7 @@ def test_p11_after_half_a_minute_of_standstill_the_venue_is_asked_before_anythin
 
         desk.clock.call_later(0.001, entry)
         waiting = desk.give(BUY, "0.01", "59200")  # its intent is on its way to the disk
-        desk.loop._now_s += 30
+        desk.loop.stand_still(30)
         desk.emulator.print(desk.perp, 59_900.0, 5.0, SELL)
         desk.emulator.print(desk.perp, 59_800.0, 0.02, SELL)
         theirs = next(one for one in exchange.open_orders() if one.price == Decimal(59_500))
@@ -62,7 +62,7 @@ def test_p11_while_the_venue_cannot_be_asked_after_a_standstill_only_reductions_
         await desk.ends(desk.give(BUY, "0.03", None), OrderState.FILLED)
         await desk.rest("59500")
         desk.proxy.black_hole("rest")
-        desk.loop._now_s += 5
+        desk.loop.stand_still(5)
         await desk.wait(15)
         assert desk.engine.trading.mode is TradingMode.REDUCE_ONLY, "no answer yet: what happened is not known"
         assert "stood still" in desk.engine.trading.describe()

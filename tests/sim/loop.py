@@ -81,6 +81,14 @@ class SimLoop(BaseSelectorEventLoop):
         """Return the virtual time in seconds from the beginning."""
         return self._now_s
 
+    def stand_still(self, seconds: float) -> None:
+        """Let time pass in which nothing runs, as in a process that is stopped; what came due is late afterwards."""
+        self._move_to(self._now_s + seconds)
+
+    def _move_to(self, when_s: float) -> None:
+        self._now_s = when_s
+        self.now_ns = round(when_s * NS_PER_S)
+
     def call_later(
         self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
@@ -113,8 +121,7 @@ class SimLoop(BaseSelectorEventLoop):
             if not due and not self._stopping:
                 raise NeverWakesError("nothing is scheduled")
             if due and due[0][0] > self._now_s:
-                self._now_s = due[0][0]
-                self.now_ns = round(self._now_s * NS_PER_S)
+                self._move_to(due[0][0])
         while due and due[0][0] <= self._now_s:
             timer = heappop(due)[2]
             if not timer.cancelled():
