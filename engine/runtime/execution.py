@@ -32,6 +32,7 @@ from engine.runtime.flatten import Flattener
 from engine.runtime.missed import missed_events
 from engine.runtime.panic import PanicReport, PanicSwitch, is_protective
 from engine.runtime.reconcile import Reconciler
+from engine.runtime.rearming import why_not_rearm
 from engine.runtime.resolver import Resolver
 from engine.runtime.risk import RiskWatcher
 from engine.runtime.shell import Shell
@@ -361,30 +362,13 @@ class ExecutionEngine:
                 account is not fit for trading.
         """
         self.journal.retry()
-        causes = self._why_not_rearm()
+        causes = why_not_rearm(self)
         if causes:
             raise CtosError(f"cannot rearm: {'; '.join(causes)}")
         self.risk.losses.release_account()
         self.trading.rearm(who, reason)
         for handler in self.on_rearm:
             handler(who, reason)
-
-    def _why_not_rearm(self) -> list[str]:
-        """Return what has to be cleared before a halt can be released."""
-        found = list(self.core.obstacles)
-        unknown = ", ".join(f"#{order.label}" for order in self.tracker.unknown())
-        if unknown:
-            found.append(f"{unknown} has no known outcome yet; it is being looked for")
-        report = self.panic_switch.report
-        if report is not None and self.risk.is_halted:
-            sought = {order.label for order in self.tracker.unknown()}
-            resting = [text for label, text in report.details.items() if label not in sought]
-            found += [f"not confirmed cancelled: {text}" for text in resting]
-        if self.journal.failed is not None:
-            found.append(f"{self.journal.failed}; it is being tried again now")
-        if self.reconciler.last_error:
-            found.append(f"the venue does not answer: {self.reconciler.last_error}")
-        return [*found, *self.risk.losses.reached(), *self.conditions.causes(halting=True)]
 
     def on_journal_error(self, error: CtosError) -> None:
         """Halt because the journal cannot be written: no journal, no orders; cancels still pass."""

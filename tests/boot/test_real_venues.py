@@ -74,7 +74,7 @@ class TestPaperOnLiveData:
             assert public.setup.credentials is None
             assert public.exchange.positions() == []
             fill = system.engine.portfolio.fills.recent()[-1].fill
-            assert abs(fill.fee - fill.price * fill.quantity * d("0.0005")) <= d("0.00000001"), "money has eight decimals"
+            assert abs(fill.fee - fill.price * fill.quantity * d("0.0005")) <= d("1e-8"), "money has eight decimals"
         assert public.stopped == 1
 
         async with running(options(home)) as again:

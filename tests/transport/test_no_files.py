@@ -36,7 +36,7 @@ async def test_p13_without_a_free_descriptor_a_cancel_gets_a_connection_and_noth
     try:
         with no_files_left():
             for urgency in (Urgency.ORDER, Urgency.QUERY):
-                with pytest.raises(VenueUnavailable, match="no connection to|is not found") as refused:
+                with pytest.raises(VenueUnavailable, match=r"no connection to|is not found") as refused:
                     await rest.send(request, urgency, COST)
                 assert refused.value.unsent
             reply = await rest.send(lambda: request("DELETE"), Urgency.CANCEL, COST)
