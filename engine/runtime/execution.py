@@ -31,8 +31,8 @@ from engine.runtime.desk import EngineDesk
 from engine.runtime.flatten import Flattener
 from engine.runtime.missed import missed_events
 from engine.runtime.panic import PanicReport, PanicSwitch, is_protective
-from engine.runtime.reconcile import Reconciler
 from engine.runtime.rearming import why_not_rearm
+from engine.runtime.reconcile import Reconciler
 from engine.runtime.resolver import Resolver
 from engine.runtime.risk import RiskWatcher
 from engine.runtime.shell import Shell

@@ -303,17 +303,17 @@ HALTS = (
     bug(
         "rearmed-with-unknown-orders",
         "a halt that is released while orders may still arrive",
-        f"{_RUN}/execution.py",
+        f"{_RUN}/rearming.py",
         (
-            'found.append(f"{unknown} has no known outcome yet; it is being looked for")',
-            'self.say(f"{unknown} has no known outcome yet; it is being looked for")',
+            'found.append(f"{labels} has no known outcome yet; it is being looked for")',
+            'engine.say(f"{labels} has no known outcome yet; it is being looked for")',
         ),
     ),
     bug(
         "rearmed-with-orders-that-rest",
         "a halt that is released while orders rest",
-        f"{_RUN}/execution.py",
-        ('found += [f"not confirmed cancelled: {text}" for text in resting]', "found += resting[:0]"),
+        f"{_RUN}/rearming.py",
+        ("for label, text in report.details.items() if label not in sought]", "for label, text in ()]"),
     ),
     bug(
         "halt-file-does-not-halt",
