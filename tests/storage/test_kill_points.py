@@ -79,7 +79,11 @@ async def check(emulator: Emulator, folder: Path, lives: Lives) -> None:
         await until(lambda: not emulator.exchange.open_orders())
 
 
-@pytest.mark.parametrize(("emulator", "stride"), [("backpack", 1), ("binance", 10)], indirect=["emulator"])
+@pytest.mark.parametrize(
+    ("emulator", "stride"),
+    [("backpack", 6), ("binance", 10), pytest.param("backpack", 1, marks=pytest.mark.long)],
+    indirect=["emulator"],
+)
 async def test_p01_killed_at_every_boundary_of_the_way_of_an_order(
     emulator: Emulator,
     stride: int,
