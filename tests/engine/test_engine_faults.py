@@ -14,14 +14,23 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from drivers.paper.config import QueueModel
 from engine.kernel.errors import CtosError, RateLimited, VenueUnavailable
+from engine.kernel.market import BookUpdate
 from engine.kernel.orders import Order, OrderState, OrderType
 from engine.runtime.trading_state import TradingMode
 from tests.engine.faults import FaultyDriver
 from tests.engine.floor import BUY, PERP, SELL, Floor, d
 
-TYPES = (OrderType.LIMIT, OrderType.POST_ONLY, OrderType.MARKET, OrderType.IOC, OrderType.STOP)
-PRICES = st.integers(9_000, 11_000).map(lambda ticks: Decimal(ticks) / 100)
+TYPES = (
+    *(OrderType.LIMIT,) * 4,
+    OrderType.POST_ONLY,
+    OrderType.MARKET,
+    OrderType.IOC,
+    OrderType.STOP,
+)
+PRICES = st.integers(9_970, 10_030).map(lambda ticks: Decimal(ticks) / 100)
+"""Around what is quoted: most orders rest where the market gets."""
 QUANTITIES = st.integers(100, 3_000).map(lambda lots: Decimal(lots) / 1000)
 INSTANCES = st.sampled_from(["manual", "grid", "trend"])
 FINAL = [state for state in OrderState if state.is_final]
@@ -32,7 +41,7 @@ class Trading(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name)
-        self.floor = Floor(self.path, driver_of=FaultyDriver)
+        self.floor = Floor(self.path, driver_of=FaultyDriver, queue=QueueModel.FIFO)
         self.sent: list[str] = []
         self.final: dict[str, OrderState] = {}
         self.delivered: list[tuple[str, str]] = []
@@ -40,7 +49,7 @@ class Trading(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         self.floor.admit("grid", "trend", max_open_orders=100)
-        self.floor.print(100.0)
+        self.trade(10_000, 0.5)
 
     @rule(
         side=st.sampled_from([BUY, SELL]),
@@ -48,7 +57,7 @@ class Trading(RuleBasedStateMachine):
         quantity=QUANTITIES,
         price=PRICES,
         instance=INSTANCES,
-        reduce_only=st.booleans(),
+        reduce_only=st.sampled_from([False, False, False, True]),
     )
     def submit(self, side, type, quantity, price, instance, reduce_only) -> None:
         trigger = price if type is OrderType.STOP else None
@@ -57,6 +66,10 @@ class Trading(RuleBasedStateMachine):
             self.floor.submit(side, quantity, limit, type, instance, trigger=trigger, reduce_only=reduce_only)
         except CtosError:
             return
+
+    @rule(side=st.sampled_from([BUY, SELL]), quantity=QUANTITIES, price=PRICES, instance=INSTANCES)
+    def rest(self, side, quantity, price, instance) -> None:
+        self.submit(side, OrderType.LIMIT, quantity, price, instance, False)
 
     @rule(pick=st.integers(0, 99))
     def cancel(self, pick: int) -> None:
@@ -73,51 +86,59 @@ class Trading(RuleBasedStateMachine):
             except CtosError:
                 return
 
-    @rule(price=st.integers(9_000, 11_000))
-    def print(self, price: int) -> None:
-        self.floor.print(price / 100)
+    @rule(price=st.integers(9_975, 10_025), size=st.sampled_from([0.25, 0.5, 3.0]))
+    def trade(self, price: int, size: float) -> None:
+        """Trade at a price, and quote on both sides of it: less than most orders ask for, which fill in parts."""
+        self.floor.print(price / 100, size)
+        bids, asks = [((price - 1) / 100, size)], [((price + 1) / 100, size)]
+        self.floor.play(BookUpdate(PERP, self.floor.clock.now_ms(), bids, asks, True))
+        self.floor.run()
 
     @rule(seconds=st.sampled_from([0.001, 0.006, 0.02, 1.0, 11.0]))
     def wait(self, seconds: float) -> None:
         self.floor.run(seconds)
 
-    @rule(fault=st.sampled_from(["lose_requests", "lose_answers", "hide"]))
-    def break_gateway(self, fault: str) -> None:
-        setattr(self.floor.driver.gateway, fault, 1)
-
-    @rule()
-    def refuse_cancel(self) -> None:
-        self.floor.driver.gateway.refuse_cancels.append(RateLimited("slow down"))
-
-    @rule()
-    def refuse_query(self) -> None:
-        self.floor.driver.gateway.refuse_queries.append(VenueUnavailable("not now"))
+    @rule(fault=st.sampled_from(["lose_requests", "lose_answers", "hide", "cancel", "query", "repeat", "lists"]))
+    def fail(self, fault: str) -> None:
+        """Have something go wrong soon; one rule for all, so that there is more trading than trouble."""
+        driver = self.floor.driver
+        if fault == "cancel":
+            driver.gateway.refuse_cancels.append(RateLimited("slow down"))
+        elif fault == "query":
+            driver.gateway.refuse_queries.append(VenueUnavailable("not now"))
+        elif fault == "repeat":
+            driver.scramble = lambda event: (event, event)
+        elif fault == "lists":
+            error = VenueUnavailable("maintenance")
+            driver.broken = {"get_open_orders": error, "get_fills": error}
+        else:
+            setattr(driver.gateway, fault, 1)
 
     @rule(deaf=st.booleans())
     def deafen(self, deaf: bool) -> None:
         self.floor.driver.deaf = deaf
 
     @rule()
-    def repeat_everything(self) -> None:
-        self.floor.driver.scramble = lambda event: (event, event)
-
-    @rule()
-    def break_queries(self) -> None:
-        error = VenueUnavailable("maintenance")
-        self.floor.driver.broken = {"get_open_orders": error, "get_fills": error}
-
-    @rule()
     def panic(self) -> None:
-        self.floor.engine.panic("test")
+        """Halt; or, when it is halted, release it if nothing stands against that."""
+        engine = self.floor.engine
+        if engine.trading.mode is not TradingMode.HALTED:
+            engine.panic("test")
+            return
+        try:
+            engine.rearm("test", "looked at it")
+            engine.arm("test")
+        except CtosError:
+            return
 
     @rule()
     def crash(self) -> None:
         self.remember()
-        self.floor = self.floor.restart(self.path, driver_of=FaultyDriver, armed=False)
+        self.floor = self.floor.restart(self.path, driver_of=FaultyDriver, armed=False, queue=QueueModel.FIFO)
         if self.floor.engine.trading.mode is not TradingMode.HALTED:
             self.floor.engine.arm("test")
         self.floor.admit("grid", "trend", max_open_orders=100)
-        self.floor.print(100.0)
+        self.trade(10_000, 0.5)
 
     def pick(self, number: int) -> Order | None:
         working = self.floor.engine.tracker.working()
@@ -135,6 +156,20 @@ class Trading(RuleBasedStateMachine):
             if order.state.is_final:
                 self.final[order.client_id] = order.state
             assert order.filled <= order.quantity or order.state in FINAL
+
+    def check_profit(self) -> None:
+        """What was paid and what is held make the profit, in whatever order fills were booked.
+
+        The venue's wallet depends on that order while something is held: it says what closing fills brought in.
+        """
+        portfolio = self.floor.engine.portfolio
+        paid = sum((-b.fill.signed_quantity * b.fill.price for b in portfolio.fills.recent()), d(0))
+        held, mark = portfolio.quantity(PERP), portfolio.mark(PERP)
+        if held and mark is not None:
+            assert portfolio.profit() == paid + held * mark
+        elif not held and portfolio.equity() is not None:
+            assert portfolio.equity() == 100_000 + paid
+            assert portfolio.profit() == paid
 
     def teardown(self) -> None:
         floor = self.floor
@@ -155,8 +190,7 @@ class Trading(RuleBasedStateMachine):
         assert floor.engine.portfolio.quantity(PERP) == sum(
             (b.fill.signed_quantity for b in floor.engine.portfolio.fills.recent()), d(0)
         )
-        if floor.engine.portfolio.equity() is not None:
-            assert floor.engine.portfolio.equity() == 100_000 + floor.engine.portfolio.profit()
+        self.check_profit()
         self.floor.journal.close()
         self.folder.cleanup()
 

@@ -39,7 +39,12 @@ def main(ids: tuple[str, ...], jobs: int, limit_s: float, unchecked: bool, only_
     except (TextChanged, HuntError) as error:
         sys.exit(str(error))
     survivors = [verdict.mutant.id for verdict in verdicts if not verdict.killer]
-    click.echo(f"{len(verdicts) - len(survivors)} of {len(verdicts)} killed")
+    by_tests = sum(verdict.by_test for verdict in verdicts)
+    by_search = len(verdicts) - len(survivors) - by_tests
+    click.echo(
+        f"{by_search + by_tests} of {len(verdicts)} killed: {by_search} by simulated trading or a state machine, "
+        f"{by_tests} by the test that is named for it"
+    )
     if survivors:
         sys.exit(f"survived: {', '.join(survivors)}")
 

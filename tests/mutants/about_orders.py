@@ -99,7 +99,7 @@ ORDERS = (
         "an order whose price and size are not what is shown",
         f"{_RUN}/tracker.py",
         ("newest = record.answers is Pending.AMEND or record.update.ts >= order.venue_ts", "newest = True"),
-        tests=("tests/engine/test_tracker.py",),
+        tests=("tests/engine/test_tracker.py::test_terms_of_an_older_message_do_not_undo_an_amendment",),
     ),
     bug(
         "counter-restarts",
@@ -150,7 +150,9 @@ ORDERS = (
             "start_s = min(seconds, ORDER_START_S) if urgency is Urgency.ORDER else seconds",
             "start_s = 30.0 if urgency is Urgency.ORDER else seconds",
         ),
-        tests=("tests/transport/test_http.py",),
+        tests=(
+            "tests/transport/test_http.py::test_n13_an_order_that_cannot_leave_soon_is_not_sent_but_has_time_for_its_answer",
+        ),
     ),
     bug(
         "stop-fires-twice",
@@ -187,25 +189,30 @@ ORDERS = (
             "            self._finish(end_status(self._tally.quantity, False), reason)",
             "        self._finish(end_status(self._tally.quantity, False), reason)",
         ),
+        tests=("tests/engine/test_soft.py::test_ending_it_cancels_and_reports",),
     ),
     bug(
         "soft-order-begins-anew",
         "more bought than was asked for",
         f"{_RUN}/work/soft.py",
         ("rest = self._ticket.quantity - self._tally.quantity\n", "rest = self._ticket.quantity\n"),
+        tests=("tests/engine/test_soft.py::test_deadline_cross_waits_for_the_final_fills_and_takes_the_rest",),
     ),
     bug(
         "replacement-forgets-fills",
         "more bought than was asked for",
         f"{_RUN}/work/replace.py",
         ("rest = instrument.floor_quantity(self._quantity - old.filled)", "rest = self._quantity"),
-        seeds=(Seed("backpack", 4, 2.0),),
+        tests=("tests/engine/test_targets_replace.py::test_a_fill_during_the_cancellation_counts",),
     ),
     bug(
         "work-forgotten-at-a-stop",
         "orders of a target that nobody follows after a restart",
         f"{_RUN}/state.py",
         ("        self.works = saved.works\n", "        self.works = {}\n"),
+        tests=(
+            "tests/engine/test_state_digest.py::test_a_replay_gives_the_state_bit_for_bit_whenever_the_program_ends",
+        ),
     ),
 )
 """Orders that are lost, doubled, left behind or mistaken."""

@@ -87,6 +87,7 @@ BOOKS = (
             "return None if until is None else max(0, min(until, self._core.clock.now_ms()) - OVERLAP_MS)",
             "return None if until is None else self._core.clock.now_ms() - 1000",
         ),
+        tests=("tests/engine/test_reconcile.py::test_e07_fills_that_the_stream_lost_are_found_within_ten_seconds",),
     ),
     bug(
         "never-looks-again",
@@ -130,7 +131,7 @@ BOOKS = (
         "what waits for the last write at a stop",
         "engine/io/writer.py",
         ("            if not self._outcomes:\n                break\n            self._deliver()", "            break"),
-        tests=("tests/io/test_writer.py",),
+        tests=("tests/io/test_writer.py::test_closing_finishes_and_reports_everything",),
     ),
 )
 """Fills, fees and records that are lost, doubled or mistaken."""
@@ -189,13 +190,14 @@ LIMITS = (
         "a limit that is passed by an amendment",
         f"{_RUN}/risk/watcher.py",
         ("quantity = max(quantity, amended[0])", "quantity = min(quantity, amended[0])"),
-        seeds=_TIGHT,
+        tests=("tests/engine/test_risk.py::test_an_amendment_in_flight_counts_at_its_larger",),
     ),
     bug(
         "many-unknown-orders-are-no-matter",
         "trading that goes on blind",
         f"{_RUN}/tripwires.py",
         ("if count > MAX_UNKNOWN:", "if count > 100 * MAX_UNKNOWN:"),
+        tests=("tests/engine/test_tripwires.py::test_many_unknown_orders_halt_the_account_at_once",),
     ),
     bug(
         "ban-forgotten-at-a-restart",
@@ -209,7 +211,7 @@ LIMITS = (
         "orders that cannot be cancelled because others were sent",
         "drivers/transport/rate_limits.py",
         ("return limit if urgency.may_use_reserve else max(1, int(limit * (1 - RESERVED)))", "return limit"),
-        tests=("tests/transport/test_rate_limits.py",),
+        tests=("tests/transport/test_rate_limits.py::test_a_fifth_is_kept_for_cancels_and_reconciliation",),
     ),
 )
 """Limits that are passed."""
@@ -257,6 +259,7 @@ HALTS = (
             "return order.created_ns <= report.ts_ns and not (order.external or is_protective(order))",
             "return order.label in report.asked",
         ),
+        tests=("tests/engine/test_panic.py::test_orders_that_turn_up_late_are_cancelled_too",),
     ),
     bug(
         "halt-never-looks",
@@ -276,14 +279,14 @@ HALTS = (
             "            self._failures += 1\n            self._next_look(report)",
             "            found([])",
         ),
-        tests=("tests/engine/test_panic.py",),
+        tests=("tests/engine/test_panic.py::test_a_silent_venue_is_unknown_not_none",),
     ),
     bug(
         "halt-is-content-with-one-look",
         "an order that the venue's list showed a moment later",
         f"{_RUN}/panic.py",
         ("CLEAR_LOOKS = 2", "CLEAR_LOOKS = 1"),
-        tests=("tests/engine/test_panic.py",),
+        tests=("tests/engine/test_panic.py::test_orders_that_turn_up_late_are_cancelled_too",),
     ),
     bug(
         "halt-cancels-other-peoples-orders",
@@ -314,6 +317,9 @@ HALTS = (
         "a halt that is released while orders rest",
         f"{_RUN}/rearming.py",
         ("for label, text in report.details.items() if label not in sought]", "for label, text in ()]"),
+        tests=(
+            "tests/engine/test_halting.py::test_o04_rearming_is_refused_while_an_order_may_rest_that_should_be_gone",
+        ),
     ),
     bug(
         "halt-file-does-not-halt",
@@ -323,7 +329,7 @@ HALTS = (
             "        if engine.trading.mode is not TradingMode.HALTED:\n            engine.panic_switch",
             "        if engine.trading.mode is TradingMode.HALTED:\n            engine.panic_switch",
         ),
-        tests=("tests/engine/test_halt_mark.py",),
+        tests=("tests/engine/test_halt_mark.py::test_a_full_disk_leaves_the_file_and_the_next_start_is_halted",),
     ),
 )
 """Halts that do not hold."""

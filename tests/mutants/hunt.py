@@ -49,6 +49,7 @@ class Verdict:
 
     Attributes:
         killer: What found it; empty when nothing did.
+        by_test: That was a test of the suite, not simulated trading or a state machine.
         hours: Simulated hours until then; 0 when it was found by tests.
         seconds: How long that took.
         found: The violation.
@@ -59,6 +60,7 @@ class Verdict:
     hours: float
     seconds: float
     found: str = ""
+    by_test: bool = False
 
     def line(self) -> str:
         """Return it in one line."""
@@ -86,7 +88,9 @@ class Hunt:
     def hunt(self, mutant: Mutant) -> Verdict:
         """Return what became of a mutant."""
         with self._mutated(mutant):
-            return self._look(mutant, (*mutant.seeds, *SEEDS), MACHINES, mutant.tests)
+            if mutant.tests:
+                return self._look(mutant, (), (), mutant.tests)
+            return self._look(mutant, (*mutant.seeds, *SEEDS), MACHINES, ())
 
     def check(self, mutants: list[Mutant]) -> None:
         """See to it that nothing that looks for these mutants finds anything where there is none.
@@ -112,8 +116,8 @@ class Hunt:
         began_s = time.monotonic()
         ends_s = began_s + self._limit_s * patience
 
-        def verdict(killer: str, hours: float, found: str) -> Verdict:
-            return Verdict(mutant, killer, hours, time.monotonic() - began_s, found)
+        def verdict(killer: str, hours: float, found: str, by_test: bool = False) -> Verdict:
+            return Verdict(mutant, killer, hours, time.monotonic() - began_s, found, by_test)
 
         try:
             done = self._python(["-m", "tests.mutants.trial", *map(str, seeds)], ends_s)
@@ -122,11 +126,11 @@ class Hunt:
                 return verdict(told["killer"], told["hours"], told["found"])
             if done.returncode:
                 return verdict("a crash of the simulation", 0.0, _last_line(done.stderr))
-            for name, paths in (("the state machines", machines), ("its tests", tests)):
+            for name, paths in (("the state machines", machines), ("a test", tests)):
                 if paths:
                     done = self._python(["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *paths], ends_s)
                     if done.returncode == _TESTS_FAILED:
-                        return verdict(name, 0.0, _failure(done.stdout))
+                        return verdict(name, 0.0, _failure(done.stdout), paths is tests)
                     if done.returncode:
                         raise HuntError(f"{mutant.id}: {' '.join(paths)}: {_last_line(done.stdout + done.stderr)}")
         except subprocess.TimeoutExpired:

@@ -46,7 +46,7 @@ class Mutant:
         path: The file, from the root of the repository.
         edits: (old text, new text); each old text occurs exactly once in the file.
         seeds: Simulated trading that looks for it beside what looks for every mutant.
-        tests: Test files that look for it besides, where no simulated trading gets.
+        tests: Tests of the suite that look for it instead, where no simulated trading gets.
     """
 
     id: str
