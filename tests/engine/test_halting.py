@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.kernel.clock import NS_PER_S
 from engine.kernel.errors import CtosError, RateLimited, TradingHalted, VenueUnavailable
-from engine.kernel.orders import OrderState, OrderType
+from engine.kernel.orders import OrderState, OrderType, OrderUpdate
 from engine.runtime.accounts import AccountLimits
 from engine.runtime.events import LogLine, PanicProgress
 from tests.engine.faults import FaultyDriver
@@ -103,6 +104,28 @@ def test_an_order_that_rests_although_it_counts_as_gone_is_cancelled_all_the_sam
     floor.driver.broken.clear()
     floor.run(20)
     assert not ghost.is_open and floor.venue_orders() == [] and report.confirmed
+
+
+def test_one_list_without_an_order_does_not_confirm_a_halt(floor: Floor):
+    floor.driver.gateway.lose_answers, floor.driver.gateway.hide = 1, 99
+    floor.driver.deaf = True
+    floor.driver.broken["get_open_orders"] = VenueUnavailable("maintenance")
+    ghost = floor.order(BUY, 1, 99)
+    floor.run(40)
+    assert not ghost.is_open and floor.venue_orders() == [ghost.client_id]
+    shown_ns = floor.clock.now_ns() + 3 * NS_PER_S
+    inner = floor.venue.get_open_orders
+
+    async def late(symbol: str | None = None) -> list[OrderUpdate]:
+        return await inner(symbol) if floor.clock.now_ns() > shown_ns else []
+
+    floor.driver.broken.clear()
+    floor.driver.get_open_orders = late
+    report = floor.engine.panic("operator")
+    floor.run(2.5)
+    assert report.clear_looks == 1 and not report.confirmed and floor.venue_orders() == [ghost.client_id]
+    floor.run(20)
+    assert report.confirmed and floor.venue_orders() == []
 
 
 def test_o02_a_restart_in_the_middle_of_cancelling_comes_up_halted_and_goes_on(floor: Floor, tmp_path: Path):

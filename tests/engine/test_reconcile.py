@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from drivers.paper.config import QueueModel
 from engine.kernel.account import unreadable
 from engine.kernel.clock import NS_PER_S
 from engine.kernel.errors import VenueUnavailable
+from engine.kernel.market import BookUpdate
 from engine.kernel.orders import OrderRequest, OrderState, OrderType
 from engine.runtime.events import LogLine
 from engine.runtime.shell import ImmediateShell
@@ -144,6 +146,19 @@ def test_e06_e07_fills_that_a_status_announced_are_fetched_after_two_seconds(flo
     assert order.filled == 0
     floor.run(1.1)
     assert order.filled == 1 and floor.ledger() == 1 and len(floor.fills()) == 1
+
+
+def test_a_fill_that_crossed_with_the_cancel_is_booked_when_it_is_told_later(tmp_path: Path):
+    floor = Floor(tmp_path, queue=QueueModel.FIFO, driver_of=FaultyDriver)
+    floor.play(BookUpdate(PERP, 0, [(99.0, 5.0)], [(100.0, 0.4)], True))
+    floor.driver.scramble = lambda event: () if type(event).__name__ == "Fill" else (event,)
+    order = floor.order(BUY, 1, 100)
+    floor.engine.cancel(order.client_id)
+    floor.run(0.1)
+    assert (order.state, order.filled, order.reported_filled) == (OrderState.CANCELED, 0, d("0.4"))
+    floor.run(3)
+    assert order.state is OrderState.CANCELED and order.filled == d("0.4") == floor.ledger()
+    floor.check_books()
 
 
 def test_balances_and_positions_follow_without_the_stream(floor: Floor):

@@ -38,6 +38,9 @@ BOOKS = (
             "        if order is not None and order.state is OrderState.CANCELED:\n            return True\n"
             "        before = order.state if order is not None else None\n        instance = ",
         ),
+        tests=(
+            "tests/engine/test_reconcile.py::test_a_fill_that_crossed_with_the_cancel_is_booked_when_it_is_told_later",
+        ),
     ),
     bug(
         "late-fill-goes-to-the-operator",
@@ -131,7 +134,7 @@ BOOKS = (
         "what waits for the last write at a stop",
         "engine/io/writer.py",
         ("            if not self._outcomes:\n                break\n            self._deliver()", "            break"),
-        tests=("tests/io/test_writer.py::test_closing_finishes_and_reports_everything",),
+        tests=("tests/io/test_writer.py::test_what_an_outcome_asks_for_is_written_before_the_writer_closes",),
     ),
 )
 """Fills, fees and records that are lost, doubled or mistaken."""
@@ -286,7 +289,7 @@ HALTS = (
         "an order that the venue's list showed a moment later",
         f"{_RUN}/panic.py",
         ("CLEAR_LOOKS = 2", "CLEAR_LOOKS = 1"),
-        tests=("tests/engine/test_panic.py::test_orders_that_turn_up_late_are_cancelled_too",),
+        tests=("tests/engine/test_halting.py::test_one_list_without_an_order_does_not_confirm_a_halt",),
     ),
     bug(
         "halt-cancels-other-peoples-orders",
