@@ -182,7 +182,7 @@ class Life:
             rng.fork("strategies"),
             place.symbols[:1],
             self.monitor.raise_anomaly,
-            HandlerWatch(),
+            HandlerWatch(self.clock.now_ns),
         )
         self.watch = Watch(self.engine, place.truth, place.trace, self._violated)
         self.claims = Claims(self.engine, place.truth, place.emulator, self._violated)
