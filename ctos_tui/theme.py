@@ -76,6 +76,7 @@ TEXTS: Mapping[str, str] = {
     "sim": "the word SIM",
     "armed": "the word ARMED",
     "disarmed": "the word DISARMED",
+    "reduce_only": "the word REDUCE-ONLY",
     "halted": "the word HALTED",
 }
 

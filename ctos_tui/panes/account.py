@@ -7,6 +7,7 @@ from ctos_tui.panes.base import Actions, Pane
 from ctos_tui.panes.cells import Row, Span
 from ctos_tui.panes.describe import signed, signed_role
 from ctos_tui.panes.ladder_rows import bar_right
+from ctos_tui.text import pad_right
 from engine.runtime.risk.view import LimitUse
 
 _LABEL = 18
@@ -29,7 +30,7 @@ class AccountPane(Pane):
         self.set_rows(rows, info)
 
     def _line(self, key: str, label: str, *spans: Span) -> Row:
-        return Row(key, ((label.ljust(_LABEL), "label"), *spans))
+        return Row(key, ((_label(label), "label"), *spans))
 
     def _worth(self) -> list[Row]:
         figures = self.host.port.figures()
@@ -96,7 +97,7 @@ class AccountPane(Pane):
         return Row(
             f"limit {use.scope} {use.rule}",
             (
-                (name.replace("_", " ")[: _LABEL - 1].ljust(_LABEL), "label"),
+                (_label(name.replace("_per_", "/").replace("_", " ")), "label"),
                 (bar, role),
                 (f" {fixed(use.used, digits)}", "text"),
                 (f" / {fixed(use.limit, digits)} {use.unit}", "dim"),
@@ -112,3 +113,7 @@ class AccountPane(Pane):
     def actions(self) -> Actions:
         """Return the moves of the selection."""
         return self.row_actions()
+
+
+def _label(text: str) -> str:
+    return pad_right(text, _LABEL - 1) + " "

@@ -74,8 +74,10 @@ class FixedLine(Pane):
 
 _TROUBLE_CELLS = (1000, 24, 0)
 _GAP = 2
-_LINK = 3
-_STATE_ROLES = {"HALTED": "halted", "ARMED": "armed", "REDUCE-ONLY": "warn"}
+_MARK, _LINK = 3, 7
+_LINK_CELLS = 3
+_LEAST_REASON, _REASON = 12, 28
+_STATE_ROLES = {"HALTED": "halted", "ARMED": "armed", "REDUCE-ONLY": "reduce_only"}
 
 
 class StatusLine(FixedLine):
@@ -88,13 +90,13 @@ class StatusLine(FixedLine):
         clock: Span = (utc_time(self.host.port.now_ns() // NS_PER_MS) + "Z", "label")
         room = self.row_width - spans_width((clock,)) - 2
         for words in _TROUBLE_CELLS:
-            parts = self._parts(words)
+            parts = self._parts(words, room)
             if sum(spans_width(spans) + _GAP for _, spans in parts) <= room + _GAP:
                 break
         parts = _chosen(parts, room)
-        if not any(priority == _LINK for priority, _ in parts):
+        if not any(priority in (_MARK, _LINK) for priority, _ in parts):
             # How old the newest price is goes before the mark that all is well.
-            parts = _chosen(self._parts(words, with_age=False), room)
+            parts = _chosen(self._parts(words, room, with_age=False), room)
         line: list[Span] = []
         for _, spans in parts:
             if line:
@@ -104,11 +106,12 @@ class StatusLine(FixedLine):
         gap = self.row_width - spans_width(shown) - spans_width((clock,))
         self.show_line((*shown, (" " * gap, "text"), clock) if gap > 0 else shown)
 
-    def _parts(self, trouble_cells: int, with_age: bool = True) -> list[tuple[int, Spans]]:
+    def _parts(self, trouble_cells: int, room: int, with_age: bool = True) -> list[tuple[int, Spans]]:
         """Return pieces of the line, each with its priority: 0 stays, the highest goes first.
 
         Args:
             trouble_cells: Room for the words of each trouble; with none its name alone stays, whatever else goes.
+            room: Cells of the whole line.
             with_age: Whether the age of the newest price stands beside the mark of a good link.
         """
         port, session = self.host.port, self.session
@@ -132,33 +135,37 @@ class StatusLine(FixedLine):
         parts: list[tuple[int, Spans]] = [
             (0, (mode, (f" {label} ", role))),
             (0, ((f"{name}#{account.index}", "text"),)),
-            (0, ((short_symbol(session.focus, quote) if session.focus else "starting …", "bright"),)),
-            (1, (("eq ", "label"), (money(figures.equity), "bright"))),
-            (4, (("day ", "label"), (pnl(day), signed_role(day)))),
-            (5, ((percent(share), signed_role(share)),)),
-            (6, (("lev ", "label"), (leverage, "text"))),
+            (4, ((short_symbol(session.focus, quote) if session.focus else "starting …", "bright"),)),
+            (5, (("eq ", "label"), (money(figures.equity), "bright"))),
+            (8, (("day ", "label"), (pnl(day), signed_role(day)))),
+            (9, ((percent(share), signed_role(share)),)),
+            (10, (("lev ", "label"), (leverage, "text"))),
         ]
         if not session.is_live:
             # Whose market a paper account trades on is part of what it is; an invented one is not.
-            parts.insert(2, (2 if port.market_label.startswith("live") else 8, ((port.market_label, "dim"),)))
-        status = port.trading()
-        if session.arming.halted:
-            parts.insert(1, (4, ((session.arming.halted, "danger"),)))
-        elif status.mode is TradingMode.REDUCE_ONLY:
-            parts.insert(1, (4, ((status.cause, "warn"),)))
+            parts.insert(2, (6 if port.market_label.startswith("live") else 12, ((port.market_label, "dim"),)))
         if trouble and trouble_cells:
             told = ((f"● {part.name} {ellipsis(part.text, trouble_cells)} ", part.level) for part in trouble[:2])
             parts.append((1, tuple(told)))
         elif trouble:
-            parts.append((0, tuple((f"●{part.name} ", part.level) for part in trouble[:3])))
+            parts += [(min(at, 1), ((f"●{part.name}", part.level),)) for at, part in enumerate(trouble[:3])]
         else:
             age = "" if age_ms is None or not with_age else f" {min(age_ms, 9999)}ms"
-            parts.append((_LINK, (("●", "good"), (age, "dim"))))
-        parts.append((7, ((f"lag {lag:.0f}ms {self.lines_host.link_status}", "dim"),)))
+            parts.append((_LINK if age else _MARK, (("●", "good"), (age, "dim"))))
+        parts.append((11, ((f"lag {lag:.0f}ms {self.lines_host.link_status}", "dim"),)))
         if grave:
             parts.append((0, ((f"✗{grave} CRIT", "danger"),)))
         if fresh:
             parts.append((1, ((f"▲{fresh}", "warn"),)))
+        # Why not everything passes, shortened to what the marks leave; the market may go for it.
+        status = port.trading()
+        reason, role = session.arming.halted, "danger"
+        if not reason and status.mode is TradingMode.REDUCE_ONLY:
+            reason, role = status.cause, "warn"
+        beside = sum(spans_width(spans) + _GAP for priority, spans in parts if priority <= 1)
+        cells = min(room - beside - _LINK_CELLS, max(room // 3, _REASON))
+        if reason and cells >= min(_LEAST_REASON, width(reason)):
+            parts.insert(1, (2, ((ellipsis(reason, cells), role),)))
         return parts
 
 

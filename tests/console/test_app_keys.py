@@ -16,7 +16,7 @@ from engine.kernel.errors import RiskReject
 from engine.kernel.orders import OrderState, OrderType, Side
 from engine.runtime.accounts import Account, Mode
 from engine.runtime.events import OrderChanged, PanicProgress
-from engine.runtime.trading_state import TradingMode
+from engine.runtime.trading_state import TradingMode, TradingStatus
 from tests.console.consoles import console, enter_line, opened, press, screen_text
 from tests.console.scripted import BTC, busy_port, populate
 
@@ -184,6 +184,35 @@ async def test_a_trouble_is_named_in_the_status_line_at_every_width(columns: int
         status = screen_text(app, "status")
         assert "links" in status and "LIVE" in status and "data" not in status
         assert ("account stream" in status) == (columns == 200)
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+async def test_a_restriction_is_a_badge_with_its_reason(columns: int):
+    port = busy_port(mode=Mode.LIVE)
+    cause = "reconcile: the venue knows two orders that the journal does not, looked at since 14:03"
+    port.status = TradingStatus(TradingMode.REDUCE_ONLY, *cause.split(": "))
+    app = console(port)
+    async with opened(app, (columns, 24)):
+        line = app.query_one("#status").view.rows[0].spans
+        assert (" REDUCE-ONLY ", "reduce_only") in line
+        (reason,) = [text for text, role in line if role == "warn" and "reconcile" in text]
+        assert len(reason) >= 20 and reason.endswith("…") and cause.startswith(reason[:-1])
+        assert any(text.startswith("●") for text, role in line)
+        assert columns == 80 or any("BTC" in text for text, role in line)
+
+
+async def test_the_anomaly_counters_outlive_three_troubles_at_80_columns():
+    port = busy_port(mode=Mode.LIVE)
+    port.status = TradingStatus(TradingMode.REDUCE_ONLY, "reconcile", "the venue does not answer")
+    names = ("links", "orders", "strategies")
+    port.health_rows = tuple(Health(name, "danger", "down since a minute ago") for name in names)
+    app = console(port)
+    async with opened(app, (80, 24)):
+        populate(port)
+        port.anomaly_rows = [replace(port.anomaly_rows[0], active=True, severity="CRIT")] * 12
+        app.frames.paint_all()
+        status = screen_text(app, "status")
+        assert "REDUCE-ONLY" in status and "●links" in status and "✗12 CRIT" in status and "…" not in status
 
 
 async def test_the_link_and_the_panic_key_stay_on_the_narrowest_desk():

@@ -107,6 +107,10 @@ DISTINCT = [
     ("paper", "sim"),
     ("armed", "disarmed"),
     ("armed", "halted"),
+    ("reduce_only", "armed"),
+    ("reduce_only", "disarmed"),
+    ("reduce_only", "halted"),
+    ("reduce_only", "live"),
 ]
 
 
