@@ -13,7 +13,8 @@ from engine.kernel.errors import CtosError
 
 def tell(error: CtosError) -> None:
     """Write an error to stderr, one line for each thing that is wrong."""
-    click.echo(harmless(f"ctos-tui: {type(error).__name__}: {error}"), err=True)
+    name = "" if type(error) is CtosError else f"{type(error).__name__}: "
+    click.echo(harmless(f"ctos-tui: {name}{error}"), err=True)
 
 
 def harmless(text: str) -> str:

@@ -135,7 +135,7 @@ class Session:
 
     def refuse(self, error: CtosError) -> None:
         """Show why something was refused."""
-        plain = isinstance(error, ResolveError | GrammarError)
+        plain = type(error) is CtosError or isinstance(error, ResolveError | GrammarError)
         self.say(str(error) if plain else f"{type(error).__name__}: {error}", "danger")
 
     def current_note(self) -> Note | None:

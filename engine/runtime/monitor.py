@@ -335,9 +335,7 @@ class SystemMonitor:
                 count=anomaly.count,
             )
         if notify:
-            engine.core.say(
-                f"{anomaly.severity} {anomaly.title}: {anomaly.text}", _LOG_LEVELS[anomaly.severity], "monitor"
-            )
+            engine.core.say(f"{anomaly.title}: {anomaly.text}", _LOG_LEVELS[anomaly.severity], "monitor")
         elif not anomaly.is_active and anomaly.is_condition:
             engine.core.say(f"cleared: {anomaly.title}: {anomaly.text}", "info", "monitor")
         if anomaly.is_active and anomaly.severity is Severity.CRIT and not anomaly.action:

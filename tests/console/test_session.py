@@ -10,7 +10,7 @@ from ctos_tui.feed import Feed
 from ctos_tui.port import InstanceRow
 from ctos_tui.session import Session
 from engine.kernel.clock import NS_PER_S
-from engine.kernel.errors import TradingHalted
+from engine.kernel.errors import CtosError, TradingHalted
 from engine.runtime.accounts import Mode
 from engine.runtime.trading_state import TradingMode, TradingStatus
 from tests.console.scripted import ScriptedPort, busy_port
@@ -93,3 +93,10 @@ def test_a_restriction_is_a_word_of_its_own(port: TimedPort, session: Session) -
 def test_one_word_says_what_is_at_stake(port: TimedPort, session: Session, environment: str, word: str) -> None:
     object.__setattr__(port.account, "environment", environment)
     assert session.mode_word == word
+
+
+def test_only_a_telling_name_stands_before_a_refusal(session: Session) -> None:
+    session.refuse(CtosError("there is nothing to close"))
+    assert session.note is not None and session.note.text == "there is nothing to close"
+    session.refuse(TradingHalted("panic"))
+    assert session.note.text == "TradingHalted: panic"

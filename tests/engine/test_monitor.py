@@ -404,8 +404,8 @@ def test_anomalies_outlive_a_restart(desk: Desk, tmp_path: Path):
 
 def test_a_report_that_cannot_be_written_is_told_once(desk: Desk):
     desk.wait(2, 100.0)
-    lines: list[str] = []
-    desk.floor.bus.subscribe(LogLine, lambda line: lines.append(line.text))
+    lines: list[tuple[str, str]] = []
+    desk.floor.bus.subscribe(LogLine, lambda line: lines.append((line.level, line.text)))
     report = desk.folder / "paper_account0_position_backup.json"
     report.unlink()
     report.mkdir()
@@ -413,7 +413,7 @@ def test_a_report_that_cannot_be_written_is_told_once(desk: Desk):
     desk.wait(70, 100.0)
     (anomaly,) = desk.all()
     assert anomaly.kind == "file_not_written" and str(report) in anomaly.text
-    assert [line for line in lines if "WARN" in line] == [f"WARN File Not Written: {anomaly.text}"]
+    assert [line for line in lines if line[0] == "warn"] == [("warn", f"File Not Written: {anomaly.text}")]
     desk.monitor.stop_position_monitoring()
     assert desk.all() == [anomaly] and anomaly.count == 1
 
