@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.kernel.anomaly import Severity
 from engine.kernel.clock import NS_PER_S, Clock, TimerHandle
@@ -27,7 +27,7 @@ KEPT_S = 60.0
 FIRST_RETRY_S, LONGEST_RETRY_S = 2.0, 60.0
 
 Send = Callable[[str, str, Severity, Callable[[str], object]], object]
-"""Sends (title, body, severity) and tells later why it failed, nothing when it went."""
+"""Sends (title, body, how grave it looks) and tells later why it failed, nothing when it went."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -40,6 +40,7 @@ class Notice:
         title: What happened, in a few words.
         text: The rest, with the time.
         urgent: A halt, or how far it has come: never folded, sent first, retried longest.
+        tone: How a service shows it where that is not the severity: the end of a failure is no failure.
     """
 
     key: str
@@ -47,6 +48,12 @@ class Notice:
     title: str
     text: str
     urgent: bool = False
+    tone: Severity | None = None
+
+    @property
+    def shown(self) -> Severity:
+        """Return how grave it looks."""
+        return self.tone or self.severity
 
 
 @dataclass(slots=True)
@@ -156,7 +163,7 @@ class Outbox:
         if seen.last is not None:
             last = seen.last
             title = f"{last.title} (x{seen.again})" if seen.again > 1 else last.title
-            self._hold(_Held(Notice(last.key, last.severity, title, last.text), self._clock.stopwatch_ns()))
+            self._hold(_Held(replace(last, title=title), self._clock.stopwatch_ns()))
         seen.again, seen.last = 0, None
 
     def _pump(self) -> None:
@@ -201,11 +208,11 @@ class Outbox:
         return 1 if self._closing or any(held.notice.urgent for held in self._held) else 1 + RESERVED
 
     def _message(self, batch: list[_Held]) -> tuple[str, str, Severity]:
-        """Return title, text and severity of one notice, or of a digest of several, the gravest first."""
-        notices = sorted((held.notice for held in batch), key=lambda notice: -notice.severity.rank)
+        """Return title, text and look of one notice, or of a digest of several, the gravest first."""
+        notices = sorted((held.notice for held in batch), key=lambda notice: -notice.shown.rank)
         first = notices[0]
         if first.urgent:
-            return first.title, first.text, first.severity
+            return first.title, first.text, first.shown
         left_out, self._left_out = self._left_out, 0
         lines = [first.text]
         if len(notices) > 1:
@@ -214,7 +221,7 @@ class Outbox:
         if hidden:
             lines.append(f"and {hidden} more: see the anomalies and the log of the console")
         title = first.title if len(notices) == 1 else f"{first.title} and {len(notices) - 1 + left_out} more"
-        return title, "\n\n".join(lines), first.severity
+        return title, "\n\n".join(lines), first.shown
 
     def _sent(self, failure: str) -> None:
         """Take in what became of the message on its way."""

@@ -121,11 +121,15 @@ class Notices:
         for outbox in self.outboxes:
             outbox.stop()
 
-    def _tell(self, key: str, severity: Severity, title: str, text: str, urgent: bool = False) -> None:
+    def _tell(
+        self, key: str, severity: Severity, title: str, text: str, urgent: bool = False, is_good: bool = False
+    ) -> None:
         when = iso_time(self._engine.clock.now_ns()).replace("T", " ").replace("Z", " UTC")
         words = self._plain(text)
         body = f"{words}\n{when}" if words else when
-        notice = Notice(key, severity, f"[{self._label}] {self._plain(title)}", body, urgent)
+        notice = Notice(
+            key, severity, f"[{self._label}] {self._plain(title)}", body, urgent, Severity.INFO if is_good else None
+        )
         for outbox in self.outboxes:
             if not (key.startswith(DELIVERY) and outbox.is_failing):
                 outbox.offer(notice)
@@ -149,7 +153,7 @@ class Notices:
         elif before in _CLOSED:
             was = "halt" if before is TradingMode.HALTED else "reduce-only"
             title = f"{was} released{by}: trading is {self._mode.value}"
-            self._tell("released", Severity.CRIT, title, event.reason, before is TradingMode.HALTED)
+            self._tell("released", Severity.CRIT, title, event.reason, before is TradingMode.HALTED, is_good=True)
 
     def _on_panic(self, event: PanicProgress) -> None:
         """Tell once that the venue confirmed a halt, and from time to time that it has not."""
@@ -164,7 +168,7 @@ class Notices:
             self._report_timer = None
         if not self._is_confirmed:
             self._is_confirmed = True
-            self._tell("halt confirmed", Severity.CRIT, "halt confirmed", event.text, urgent=True)
+            self._tell("halt confirmed", Severity.CRIT, "halt confirmed", event.text, urgent=True, is_good=True)
 
     def _unconfirmed(self) -> None:
         self._report_timer = None
@@ -188,7 +192,7 @@ class Notices:
             return
         told = self._told.pop(anomaly.key, None)
         if told is not None:
-            self._tell(f"{key}:cleared", told, f"cleared: {anomaly.title}", anomaly.text)
+            self._tell(f"{key}:cleared", told, f"cleared: {anomaly.title}", anomaly.text, is_good=True)
 
     def _poll(self) -> None:
         """Notice that the account's stream has been silent for too long, and that it is back."""
@@ -199,7 +203,8 @@ class Notices:
         if not trouble:
             if self._silence_told and self._silent_since_ns is not None:
                 seconds = (now_ns - self._silent_since_ns) / NS_PER_S
-                self._tell("stream back", Severity.CRIT, "account stream is back", f"it was lost for {seconds:.0f} s")
+                text = f"it was lost for {seconds:.0f} s"
+                self._tell("stream back", Severity.CRIT, "account stream is back", text, is_good=True)
             self._silent_since_ns, self._silence_told = None, False
             return
         if self._silent_since_ns is None:

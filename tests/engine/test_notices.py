@@ -27,6 +27,7 @@ class Post:
         self.failure = ""
         self.answers = answers
         self.sent: list[tuple[str, str]] = []
+        self.looks: list[Severity] = []
         self.times: list[float] = []
         self.waiting: list[Callable[[str], object]] = []
         self.trouble: list[str] = []
@@ -34,6 +35,7 @@ class Post:
 
     def send(self, title: str, body: str, severity: Severity, done: Callable[[str], object]) -> None:
         self.sent.append((title, body))
+        self.looks.append(severity)
         self.times.append(self.clock.now_ns() / NS_PER_S)
         if self.answers:
             self.clock.call_later(0, done, self.failure)
@@ -182,6 +184,7 @@ def test_anomalies_are_told_when_raised_risen_and_cleared(told: tuple[Rig, Post,
         f"{label} CRIT Price Anomaly BTC-USDT-PERP g1",
         f"{label} cleared: Price Anomaly",
     ]
+    assert post.looks == [Severity.WARN, Severity.CRIT, Severity.INFO], "who was told of it is told of its end"
     words, when = post.sent[0][1].split("\n")
     assert words == "price of *** < !channel> @ here  moved" and when.endswith(" UTC")
 
@@ -197,6 +200,7 @@ def test_a_restriction_and_its_release_are_told(told: tuple[Rig, Post, Notices])
         "REDUCE-ONLY by risk",
         "reduce-only released by ann: trading is armed",
     ]
+    assert post.looks == [Severity.CRIT, Severity.INFO]
 
 
 def test_a_halt_that_the_venue_does_not_confirm_is_told_again(told: tuple[Rig, Post, Notices]) -> None:
