@@ -11,7 +11,7 @@ from typing import Any
 import click
 import msgspec
 
-from ctos_tui.cli.options import system_options
+from ctos_tui.cli.options import names_account, system_options
 from ctos_tui.faces import ATTACH, HANGUP, LET_GO, RESIZE, RESUME, Attach, Bye, Moved, Word
 from ctos_tui.front import TerminalKeeper, WakeUp, say
 from ctos_tui.terminal.check import terminal_problem
@@ -22,13 +22,17 @@ from engine.io.control_client import ControlClient
 from engine.io.control_wire import NoAnswer, NotRunning
 from engine.io.paths import find_paths
 
+_GREETING_S = 10.0
+"""A busy engine greets late; nothing is lost by waiting."""
+
 _END_S = 20.0
 """So long the end of a process that said good-bye is waited for; the system kills it then."""
 
 
 @click.command("attach", help="Bring the console of a detached run, or of `ctos-tui run`, to this terminal.")
 @system_options
-def command(**options: Any) -> None:
+@click.pass_context
+def command(context: click.Context, **options: Any) -> None:
     """Show the console here until it is detached, taken over, or the program ends."""
     trouble = terminal_problem()
     if trouble is not None:
@@ -36,11 +40,12 @@ def command(**options: Any) -> None:
         sys.exit(2)
     folder = find_paths(options["config"], os.environ).state
     try:
-        client = ControlClient(folder)
+        client = ControlClient(folder, _GREETING_S)
     except NotRunning as error:
         raise NotRunning(f"{error}, so there is nothing to attach to; start it with: ctos-tui") from error
     with client:
-        require_account(client.hello, SystemOptions(**options))
+        if names_account(context) or options["mode"] or options["market"]:
+            require_account(client.hello, SystemOptions(**options))
         sys.exit(_Attached(client).watch())
 
 

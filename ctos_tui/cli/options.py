@@ -44,3 +44,9 @@ def system_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def names_account(context: click.Context) -> bool:
+    """Return whether an account was typed; whoever types none means, of a running engine, the one that runs."""
+    sources = [context.get_parameter_source(name) for name in ("account", "exchange")]
+    return click.core.ParameterSource.COMMANDLINE in sources

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from ctos_tui.cli.options import system_options
+from ctos_tui.cli.options import names_account, system_options
 from ctos_tui.failing import harmless
 from engine.boot.options import SystemOptions
 from engine.boot.panicking import LIMIT_S, PanicFollower, PanicNews, PanicOrder
@@ -21,6 +21,7 @@ from engine.boot.reaching import require_account
 from engine.boot.system import build_system
 from engine.io.control_client import ANSWER_S, ControlClient
 from engine.io.control_wire import NoAnswer, NotRunning, PeerLeft, user_name
+from engine.io.files import make_private_dir
 from engine.io.paths import find_paths
 from engine.kernel.clock import LoopClock, sleep
 from engine.kernel.errors import CtosError, StateLocked
@@ -41,20 +42,18 @@ _TRIES = 40
 @click.pass_context
 def command(context: click.Context, reason: str, flatten: bool, **options: Any) -> None:
     """Tell what becomes of it, line by line."""
-    sources = [context.get_parameter_source(name) for name in ("account", "exchange")]
-    names_account = click.core.ParameterSource.COMMANDLINE in sources
     chosen = SystemOptions(**options)
     state = find_paths(chosen.config, os.environ).state
     order = PanicOrder(reason, flatten)
     try:
-        is_confirmed = _panic(state, order, chosen, names_account)
+        is_confirmed = _panic(state, order, chosen, names_account(context))
     except (NoAnswer, StateLocked) as error:
         _tell(PanicNews(str(error), "error"))
         is_confirmed = _leave_mark(state, order)
     sys.exit(0 if is_confirmed else 1)
 
 
-def _panic(state: Path, order: PanicOrder, options: SystemOptions, names_account: bool) -> bool:
+def _panic(state: Path, order: PanicOrder, options: SystemOptions, is_named: bool) -> bool:
     """Halt the engine that runs, else start one that comes up halted; return whether the venue has confirmed.
 
     Raises:
@@ -64,12 +63,12 @@ def _panic(state: Path, order: PanicOrder, options: SystemOptions, names_account
     """
     for tries_left in range(_TRIES, -1, -1):
         try:
-            return _through_socket(state, order, options if names_account else None)
+            return _through_socket(state, order, options if is_named else None)
         except PeerLeft as error:
             _tell(PanicNews(f"{error} before the venue had confirmed; once more", "error"))
         except NotRunning:
             try:
-                return asyncio.run(_start_and_halt(order, options))
+                return asyncio.run(_start_and_halt(state, order, options))
             except StateLocked:
                 if not tries_left:
                     raise
@@ -109,10 +108,21 @@ def _through_socket(state: Path, order: PanicOrder, account: SystemOptions | Non
                     return news.confirmed
 
 
-async def _start_and_halt(order: PanicOrder, options: SystemOptions) -> bool:
-    """Start a system that comes up halted, follow until the venue has confirmed, and stop it."""
+async def _start_and_halt(state: Path, order: PanicOrder, options: SystemOptions) -> bool:
+    """Start a system that comes up halted, follow until the venue has confirmed, and stop it.
+
+    Raises:
+        StateLocked: Another process holds the state by now.
+    """
     loop = asyncio.get_running_loop()
-    system = build_system(options, loop, "panic")
+    try:
+        system = build_system(options, loop, "panic")
+    except StateLocked:
+        raise
+    except CtosError as error:
+        _tell(PanicNews(f"no engine runs on {state}, and none can be started", "error"))
+        make_private_dir(state)
+        return _nothing_cancelled(error, leave_mark(state, _who(), order.reason or "panic"))
     _tell(PanicNews(f"no engine runs on {system.paths.state}; starting one without a screen, halted"))
     outcome: asyncio.Future[PanicNews] = loop.create_future()
     follower = PanicFollower(system, _tell, outcome.set_result)
@@ -121,10 +131,7 @@ async def _start_and_halt(order: PanicOrder, options: SystemOptions) -> bool:
         try:
             await system.start()
         except CtosError as error:
-            _tell(PanicNews(f"{type(error).__name__}: {error}", "error"))
-            text = f"nothing was cancelled: look at the venue yourself; {mark} lets the next start come up halted"
-            _tell(PanicNews(text, "error"))
-            return False
+            return _nothing_cancelled(error, mark)
         follower.begin(_who(), order)
         news = await outcome
         _tell(news)
@@ -133,6 +140,14 @@ async def _start_and_halt(order: PanicOrder, options: SystemOptions) -> bool:
         await system.stop()
     mark.unlink(missing_ok=True)  # the journal, closed without an error, has the halt by now
     return news.confirmed
+
+
+def _nothing_cancelled(error: CtosError, mark: Path) -> bool:
+    """Tell why no order could be cancelled, and what the file that was left does."""
+    _tell(PanicNews(f"{type(error).__name__}: {error}", "error"))
+    text = f"nothing was cancelled: look at the venue yourself; {mark} lets the next start come up halted"
+    _tell(PanicNews(text, "error"))
+    return False
 
 
 def _leave_mark(state: Path, order: PanicOrder) -> bool:

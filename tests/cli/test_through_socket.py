@@ -140,3 +140,21 @@ async def test_a_panic_before_the_start_is_over_halts_as_soon_as_it_is(tmp_path:
     assert "still starting and sends nothing" in done.stdout
     assert "early" in system.engine.trading.status.reason
     await system.stop()
+
+
+@pytest.mark.parametrize("name", ["ctos.yaml", "accounts.yaml"])
+def test_panic_with_an_unreadable_file_and_no_engine_leaves_the_mark(tmp_path: Path, name: str) -> None:
+    wrong = tmp_path / name
+    wrong.write_text("accounts: [\n")
+    wrong.chmod(0o600)
+    done = CliRunner().invoke(cli, ["panic", "--config", str(tmp_path), "--reason", "looks odd"])
+    mark = tmp_path / "state" / "KILL"
+    assert done.exit_code == 1, done.output
+    assert "looks odd" in mark.read_text()
+    for part in (
+        str(wrong),
+        "none can be started",
+        "nothing was cancelled",
+        f"{mark} lets the next start come up halted",
+    ):
+        assert part in done.output.replace("\n", " ")

@@ -291,3 +291,29 @@ def test_attach_to_a_run_without_a_screen(start: Start, tmp_path: Path) -> None:
     assert "stopped with on_stop: keep" in again.text and again.terminal_restored
     assert run.finish() == 0
     assert '"type": "summary"' in run.text.replace("\n", "")
+
+
+def test_two_attach_at_once_leave_a_working_console_and_the_engine(start: Start, tmp_path: Path) -> None:
+    options = ("--exchange", "okx", "--market", "synthetic:3")
+    run = start(ready=False, command=("run", "--config", str(tmp_path), *options))
+    wait_until(lambda: (run.pump(0.05), '"armed"' in run.text)[1], 20)
+    both = [attach(start, tmp_path), attach(start, tmp_path)]  # neither names the account: the one that runs is meant
+
+    def one_has_left() -> bool:
+        for terminal in both:
+            terminal.pump(0.05)
+        return any(terminal.process.poll() is not None for terminal in both)
+
+    wait_until(one_has_left, 30)
+    left, gone = both if both[0].process.poll() is None else both[::-1]
+    assert gone.finish() == 0 and gone.terminal_restored
+    assert "taken over by attach" in gone.text
+    left.wait_for("LADDER BTC-PERP", 20)
+    left.press("6")
+    left.wait_for("ORDERS 0")
+    left.press("ctrl+d")
+    assert left.finish() == 0 and left.terminal_restored
+    assert run.process.poll() is None and is_alive(run.engine)
+    assert "failed" not in run.text
+    run.signal(signal.SIGTERM)
+    assert run.finish(20) == 0
