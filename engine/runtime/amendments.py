@@ -32,6 +32,7 @@ class _Change:
     price: Decimal | None
     quantity: Decimal | None
     by: str
+    is_refit: bool
 
 
 class Amendments:
@@ -68,11 +69,20 @@ class Amendments:
         """Drop the amendment that waits for an order."""
         self._waiting.pop(client_id, None)
 
-    def amend(self, client_id: str, price: Decimal | None = None, quantity: Decimal | None = None, *, by: str) -> None:
+    def amend(
+        self,
+        client_id: str,
+        price: Decimal | None = None,
+        quantity: Decimal | None = None,
+        *,
+        by: str,
+        is_refit: bool = False,
+    ) -> None:
         """Change price (of a stop: the trigger) and/or total quantity of a working order.
 
         A total that is filled already cancels the rest. While an amendment is in flight the newest further one waits
-        for its answer. `by` is who or what asks, as with cancels.
+        for its answer. `by` is who or what asks, as with cancels. `is_refit` makes a reduction smaller because less is
+        held: no limit holds that up.
 
         Raises:
             CtosError: Refused; the order works on unchanged.
@@ -89,10 +99,13 @@ class Amendments:
         if price is None and quantity is None:
             return
         if order.pending is Pending.AMEND:
-            self._waiting[client_id] = _Change(price, quantity, by)
+            self._waiting[client_id] = _Change(price, quantity, by, is_refit)
             return
         is_stop = order.type is OrderType.STOP
-        core.risk.check_amend(order, None if is_stop else price, quantity)
+        if is_refit:
+            core.risk.count_cancel(order.instance)
+        else:
+            core.risk.check_amend(order, None if is_stop else price, quantity)
         if order.held:
             self._change_held(order, price, quantity)
             return
@@ -187,7 +200,7 @@ class Amendments:
         if change is None or order is None or not order.is_open or order.pending is not Pending.NONE:
             return
         try:
-            self.amend(client_id, change.price, change.quantity, by=change.by)
+            self.amend(client_id, change.price, change.quantity, by=change.by, is_refit=change.is_refit)
         except CtosError as error:
             self._core.refused(order.instance, order.symbol, error)
 

@@ -352,7 +352,7 @@ class OrderCommands:
     def _resize(self, order: Order, quantity: Decimal) -> None:
         """Make a reduction smaller because less is held."""
         try:
-            self.amendments.amend(order.client_id, quantity=quantity, by=LESS_HELD)
+            self.amendments.amend(order.client_id, quantity=quantity, by=LESS_HELD, is_refit=True)
         except CtosError as error:
             self._core.alarm(
                 "reduction", f"#{order.label} is larger than what it reduces: {error}", order.symbol, order.instance

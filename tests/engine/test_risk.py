@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -97,17 +98,30 @@ def test_the_accounts_notional_does_not_net_instances() -> None:
     assert (error.limit, error.value, error.largest) == ("1,500 USD", "1,600 USD", "2 BTC")
 
 
-def test_what_a_person_holds_against_strategies_is_netted() -> None:
+def test_what_a_person_holds_against_strategies_counts_by_the_larger() -> None:
     gate = Gate(AccountLimits(max_notional_usd=d(1_000)))
     gate.view.held["grid", BTC] = d(8)
     gate.send(SELL, 5, instance=MANUAL)
     gate.view.orders.clear()
     gate.view.held[MANUAL, BTC] = d(-5)
-    assert gate.watcher.usage()[0].used == 300
+    assert gate.watcher.usage()[0].used == 800, "either may be reduced alone"
     error = refused(gate, "max_notional_usd", quantity=8, instance=MANUAL)
-    assert (error.value, error.largest) == ("1,300 USD", "3.5 BTC"), "nothing is netted that the order takes away"
-    gate.send(BUY, "3.5", instance=MANUAL)
-    refused(gate, "max_notional_usd", side=SELL, quantity="11.6", price="101", symbol=BTC, instance=MANUAL)
+    assert (error.value, error.largest) == ("1,600 USD", "2 BTC"), "its hedge may be gone when it fills"
+    gate.send(BUY, 2, instance=MANUAL)
+    refused(gate, "max_notional_usd", side=SELL, quantity=5, price="101", instance=MANUAL)
+    gate.send(SELL, "4.9", "101", instance=MANUAL)
+
+
+def test_a_plain_order_is_not_offset_by_what_may_be_reduced_away_before_it_fills() -> None:
+    gate = Gate(max_notional_usd=1_000)
+    gate.view.held["grid", BTC] = d(6)
+    gate.send(SELL, 3)
+    error = refused(gate, "max_notional_usd", side=SELL, quantity=8)
+    assert (error.value, error.largest) == ("1,100 USD", "7 BTC")
+    gate.send(SELL, 7)
+    gate.send(SELL, 6, "101", reduce_only=True)
+    use = next(use for use in gate.watcher.usage() if (use.scope, use.rule) == ("grid", "max_notional_usd"))
+    assert d(1_000) <= use.used <= d(1_010), "a reduction does not raise it"
 
 
 def test_leverage() -> None:
@@ -414,6 +428,57 @@ def test_no_accepted_sequence_exceeds_a_limit_whichever_orders_fill(orders: list
             assert used <= cap * d("1.015")
             total += used
         assert total <= min(LIMITS.max_notional_usd, LIMITS.max_leverage * 10_000) * d("1.015")
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["plain", "plain", "reduce", "fill", "cancel"]),
+        st.sampled_from([BUY, SELL]),
+        st.integers(1, 10),
+        st.integers(0, 3),
+    ),
+    max_size=30,
+)
+
+
+@given(st.integers(-10, 10), STEPS, st.sampled_from([BUY, SELL]))
+def test_nothing_held_exceeds_a_limit_in_whatever_order_plain_orders_and_reductions_fill(
+    start: int, steps: list[Any], last: Side
+) -> None:
+    gate = Gate(max_notional_usd=1_000, max_open_orders=200, max_cmds_per_min=600)
+    view, key = gate.view, ("grid", BTC)
+    view.held[key] = d(start)
+
+    def reduce(side: Side, quantity: Decimal) -> None:
+        working = [order for order in view.working(BTC, "grid") if order.side is side and order.reduce_only]
+        left = -view.ledger_quantity(*key) * side.sign - sum((order.remaining for order in working), d(0))
+        if left > 0:
+            gate.send(side, min(quantity, left), 100, OrderType.POST_ONLY, reduce_only=True)
+
+    def fill(order: Any, quantity: Decimal) -> None:
+        held, sign = view.ledger_quantity(*key), order.side.sign
+        filled = min(quantity, order.remaining, -held * sign) if order.reduce_only else min(quantity, order.remaining)
+        if filled > 0:
+            order.filled += filled
+            order.advance(OrderState.PARTIAL if order.remaining else OrderState.FILLED, 0)
+            view.held[key] = held + filled * sign
+            assert abs(view.held[key]) * 100 <= 1_000
+
+    for act, side, lots, which in steps:
+        working = view.working(BTC, "grid")
+        if act == "plain":
+            with suppress(RiskReject):
+                gate.send(side, lots, 100, OrderType.POST_ONLY)
+        elif act == "reduce":
+            reduce(side, d(lots))
+        elif working and act == "cancel":
+            working[which % len(working)].advance(OrderState.CANCELED, 0)
+        elif working:
+            fill(working[which % len(working)], d(lots))
+    reduce(last, d(1_000))
+    for order in sorted(view.working(BTC, "grid"), key=lambda order: not order.reduce_only):
+        if order.side is last:
+            fill(order, order.remaining)
 
 
 @given(

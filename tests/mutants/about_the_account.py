@@ -171,14 +171,14 @@ LIMITS = (
         "sells-are-not-exposure",
         "a limit that is passed short",
         f"{_RUN}/risk/exposure.py",
-        ("            self._toward(-self.held, self.sells),\n", ""),
+        ("return max(self.longest(), self.shortest())", "return self.longest()"),
         seeds=_TIGHT,
     ),
     bug(
         "strategies-are-netted",
         "an account limit that is passed when one of two strategies closes",
         f"{_RUN}/risk/exposure.py",
-        ("netted += 2 * min(manual.firm(), against)", "netted += 4 * min(abs(manual.held), against)"),
+        ("        sum((e.worst() for e in strategies), ZERO),\n", "        abs(by_hand.longest() - by_hand.shortest()),\n"),
         seeds=_TIGHT,
     ),
     bug(

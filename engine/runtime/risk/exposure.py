@@ -1,13 +1,17 @@
-"""What an account would hold at worst, whichever of its working orders fill.
+"""What an account would hold at worst, whichever of its working orders fill, in any order, and whatever is reduced.
 
-A ledger that holds `h` coins with buys B and sells S working ends between `h - S` and `h + B`; its exposure is the
-largest notional on that way. Ledgers of different strategies are not netted, so that one that reduces can never raise
-the exposure of the account; what a person holds against them is.
+Reductions always pass, so no limit may rest on what is held against an order: it may be reduced away first. A ledger
+that holds `h` coins with buys B and sells S working ends between `h + B` and `h - S`, and, once it is reduced to
+nothing, as far as those of the orders reach that may also open: plain orders of a side count by their whole, at least.
+Reductions never add up to more than is held, so admitting one more never raises the worst case of its ledger.
+
+Ledgers of different strategies are not netted. What a person holds against them cannot come on top of it, but is left
+when they reduce: the larger of both counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -21,22 +25,37 @@ LedgerKey = tuple[str, str]
 
 
 class WorkingSide(msgspec.Struct):
-    """The working orders of one side: base coins, their notional in USD, and the dearest price in USD."""
+    """The working orders of one side.
+
+    Attributes:
+        quantity: Base coins.
+        notional: What they come to, USD.
+        dearest: The highest price, USD.
+        plain: Base coins of those that may also open a position.
+    """
 
     quantity: Decimal = ZERO
     notional: Decimal = ZERO
     dearest: Decimal = ZERO
+    plain: Decimal = ZERO
 
-    def add(self, quantity: Decimal, price: Decimal) -> None:
+    def add(self, quantity: Decimal, price: Decimal, reduce_only: bool) -> None:
         """Count one order more."""
         self.quantity += quantity
         self.notional += quantity * price
+        if not reduce_only:
+            self.plain += quantity
         if price > self.dearest:
             self.dearest = price
 
     def with_order(self, quantity: Decimal, price: Decimal) -> WorkingSide:
-        """Return a copy of this side with one order more."""
-        return WorkingSide(self.quantity + quantity, self.notional + quantity * price, max(self.dearest, price))
+        """Return a copy of this side with one plain order more."""
+        return WorkingSide(
+            self.quantity + quantity,
+            self.notional + quantity * price,
+            max(self.dearest, price),
+            self.plain + quantity,
+        )
 
 
 class LedgerExposure(msgspec.Struct):
@@ -49,28 +68,27 @@ class LedgerExposure(msgspec.Struct):
 
     def worst(self) -> Decimal:
         """Return the largest notional that can come of it, USD."""
-        return max(
-            abs(self.held) * self.reference,
-            self._toward(self.held, self.buys),
-            self._toward(-self.held, self.sells),
-        )
+        return max(self.longest(), self.shortest())
+
+    def longest(self) -> Decimal:
+        """Return the largest long notional that can come of it, USD."""
+        return self._toward(self.held, self.buys)
+
+    def shortest(self) -> Decimal:
+        """Return the largest short notional that can come of it, USD, unsigned."""
+        return self._toward(-self.held, self.sells)
 
     def with_order(self, side: Side, quantity: Decimal, price: Decimal) -> LedgerExposure:
-        """Return a copy of this exposure with one order more; `price` in USD."""
+        """Return a copy of this exposure with one plain order more; `price` in USD."""
         if side is Side.BUY:
             return LedgerExposure(self.held, self.reference, self.buys.with_order(quantity, price), self.sells)
         return LedgerExposure(self.held, self.reference, self.buys, self.sells.with_order(quantity, price))
-
-    def firm(self) -> Decimal:
-        """Return the held quantity that is left when every working order against it fills, unsigned."""
-        against = self.sells if self.held > ZERO else self.buys
-        return max(ZERO, abs(self.held) - against.quantity)
 
     def _toward(self, ahead: Decimal, working: WorkingSide) -> Decimal:
         """Return the notional when one side fills whole; `ahead` is what is held in that direction."""
         if ahead >= ZERO:
             return ahead * self.reference + working.notional
-        return max(ZERO, working.quantity + ahead) * working.dearest
+        return max(working.plain, working.quantity + ahead) * working.dearest
 
 
 class SymbolPrice(msgspec.Struct, frozen=True):
@@ -84,22 +102,26 @@ def gross_notional(exposures: Mapping[LedgerKey, LedgerExposure], instance: str 
     """Return the worst-case notional of an instance, or of the account, USD."""
     if instance is not None:
         return sum((e.worst() for (owner, _), e in exposures.items() if owner == instance), ZERO)
-    return sum((e.worst() for e in exposures.values()), -netted_by_hand(exposures))
+    total = ZERO
+    beside_hand: dict[str, list[LedgerExposure]] = {}
+    for (owner, symbol), exposure in exposures.items():
+        if (MANUAL, symbol) not in exposures:
+            total += exposure.worst()
+        elif owner != MANUAL:
+            beside_hand.setdefault(symbol, []).append(exposure)
+    by_hand = ((symbol, exposure) for (owner, symbol), exposure in exposures.items() if owner == MANUAL)
+    return total + sum((_with_strategies(e, beside_hand.get(symbol, [])) for symbol, e in by_hand), ZERO)
 
 
-def netted_by_hand(exposures: Mapping[LedgerKey, LedgerExposure]) -> Decimal:
-    """Return the notional, USD, that strategies and the operator hold against each other, counted on both sides.
-
-    Only what no working order would take away counts.
-    """
-    netted = ZERO
-    for (instance, symbol), manual in exposures.items():
-        if instance == MANUAL and manual.held:
-            against = sum(
-                (e.firm() for (_, name), e in exposures.items() if name == symbol and e.held * manual.held < ZERO), ZERO
-            )
-            netted += 2 * min(manual.firm(), against) * manual.reference
-    return netted
+def _with_strategies(by_hand: LedgerExposure, strategies: Sequence[LedgerExposure]) -> Decimal:
+    """Return the worst-case notional, USD, of what is held by hand and by strategies in one symbol."""
+    if not strategies:
+        return by_hand.worst()
+    return max(
+        sum((e.worst() for e in strategies), ZERO),
+        sum((e.longest() for e in strategies), by_hand.longest()),
+        sum((e.shortest() for e in strategies), by_hand.shortest()),
+    )
 
 
 def ledger_exposures(
@@ -132,5 +154,6 @@ def ledger_exposures(
             exposure = found[(order.instance, symbol)] = LedgerExposure(ZERO, price.usd)
         quantity, limit = extent(order)
         side = exposure.buys if order.side is Side.BUY else exposure.sells
-        side.add(quantity, price.usd if limit is None else limit if price.fx == ONE else limit * price.fx)
+        at = price.usd if limit is None else limit if price.fx == ONE else limit * price.fx
+        side.add(quantity, at, order.reduce_only)
     return found
