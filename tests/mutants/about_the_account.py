@@ -103,7 +103,7 @@ BOOKS = (
         "somebody else's order shown wrongly",
         f"{_RUN}/tracker.py",
         ("missing = sum((fill.quantity for fill in fills), ZERO) - order.filled", "missing = ZERO"),
-        seeds=(Seed("okx", 8), Seed("backpack", 1)),
+        tests=("tests/engine/test_execution.py::test_e06_e16_fills_of_others_before_their_order_count_as_its_fills",),
     ),
     bug(
         "replay-drops-a-kind",
@@ -207,7 +207,7 @@ LIMITS = (
         "a ban that grows with each start",
         "drivers/transport/rate_limits.py",
         ("msgspec.json.decode(saved, type=_Ban) if saved else None", "None"),
-        seeds=(Seed("binance", 1, 1.0, ("ban",)),),
+        seeds=(Seed("binance", 1, 0.25, ("ban",)),),
     ),
     bug(
         "no-reserve-for-cancels",
