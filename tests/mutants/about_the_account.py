@@ -7,12 +7,12 @@ from tests.mutants.mutant import Seed, bug
 _RUN = "engine/runtime"
 _TIGHT = (
     Seed("okx", 2, 0.05, limit_usd=4000),
-    Seed("okx", 4, 0.25, limit_usd=4000),
+    Seed("okx", 5, 0.25, limit_usd=4000),
     Seed("okx", 8, 0.25, limit_usd=4000),
     Seed("binance", 1, 0.25, limit_usd=4000),
     Seed("binance", 3, 0.25, limit_usd=4000),
     Seed("backpack", 2, 0.25, limit_usd=4000),
-    Seed("backpack", 3, 0.25, limit_usd=4000),
+    Seed("backpack", 1, 0.5, limit_usd=4000),
 )
 """A limit that the traders reach all the time."""
 
