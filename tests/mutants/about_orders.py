@@ -106,7 +106,7 @@ ORDERS = (
         "orders refused, or mixed up with those of before the crash",
         f"{_RUN}/client_ids.py",
         ("first = int(reserved) if reserved is not None else 1", "first = 1"),
-        seeds=(Seed("okx", 11, 4.0),),
+        seeds=(Seed("okx", 11, 1.0),),
     ),
     bug(
         "not-found-is-cancelled",
