@@ -34,8 +34,8 @@ run: $(BASE)
 
 # Real terminals and markets that follow the wall clock meet moments that no rerun repeats: what fails is tried once more.
 test: lint
-	$(BIN)/pytest -n 2 -m "not pty and not long" || $(BIN)/pytest -m "not pty and not long" --last-failed
-	$(BIN)/pytest -m pty || $(BIN)/pytest -m pty --last-failed
+	$(BIN)/pytest -n 2 --durations=40 -m "not pty and not long" || $(BIN)/pytest -m "not pty and not long" --last-failed
+	$(BIN)/pytest -n 2 --durations=20 -m pty || $(BIN)/pytest -m pty --last-failed
 
 lint: $(DEV)
 	$(BIN)/ruff check
