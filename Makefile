@@ -1,5 +1,6 @@
 # make run    installs once, then opens the console on paper (ARGS="..." is passed on)
 # make test   lint, types, import contracts and the test suite
+# make long   the tests that make test leaves out, because each takes long
 # make lint   only ruff, mypy and the import contracts
 # make bench  the speed measurements, each beside its floor
 # make soak   simulated trading among faults and crashes, all venues in turn (HOURS=... simulated, SEED=..., JOBS=...)
@@ -10,7 +11,7 @@
 # PYTHON=...  chooses the interpreter that .venv is made from
 
 .DEFAULT_GOAL := run
-.PHONY: run test lint bench soak chaos faults mutants lock
+.PHONY: run test long lint bench soak chaos faults mutants lock
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -35,7 +36,10 @@ run: $(BASE)
 # Real terminals and markets that follow the wall clock meet moments that no rerun repeats: what fails is tried once more.
 test: lint
 	$(BIN)/pytest -n 2 --durations=40 -m "not pty and not long" || $(BIN)/pytest -m "not pty and not long" --last-failed
-	$(BIN)/pytest -n 2 --durations=20 -m pty || $(BIN)/pytest -m pty --last-failed
+	$(BIN)/pytest -n 2 --durations=20 -m "pty and not long" || $(BIN)/pytest -m "pty and not long" --last-failed
+
+long: $(DEV)
+	$(BIN)/pytest --durations=20 -m long
 
 lint: $(DEV)
 	$(BIN)/ruff check

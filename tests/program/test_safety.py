@@ -139,7 +139,7 @@ def test_p11_a_frozen_program_compares_everything_before_it_trades_on(start: Sta
     terminal.pump(5.0)
     os.kill(terminal.engine, signal.SIGCONT)
     terminal.wait_for(r" REDUCE.ONLY", 5)
-    terminal.wait_for(r"stood still for [456]\.\d s", 5)
+    terminal.wait_for(r"the program stood still", 5)
     terminal.wait_for(r" ARMED", 25)
     assert "ORDERS 1" in terminal.text
 
@@ -191,6 +191,7 @@ def test_o06_enter_pressed_twice_sends_one_order(start: Start, tmp_path: Path, g
     assert intents(tmp_path) == 1
 
 
+@pytest.mark.long
 def test_o06_macros_and_pastes_of_ten_thousand_characters_send_nothing(start: Start, tmp_path: Path) -> None:
     terminal = start()
     terminal.arm()
