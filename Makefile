@@ -36,7 +36,7 @@ run: $(BASE)
 # Real terminals and markets that follow the wall clock meet moments that no rerun repeats: what fails is tried once more.
 test: lint
 	$(BIN)/pytest -n 2 --durations=40 -m "not pty and not long" || $(BIN)/pytest -m "not pty and not long" --last-failed
-	$(BIN)/pytest -n 2 --durations=20 -m "pty and not long" || $(BIN)/pytest -m "pty and not long" --last-failed
+	$(BIN)/pytest -n 4 --durations=20 -m "pty and not long" || $(BIN)/pytest -m "pty and not long" --last-failed
 
 long: $(DEV)
 	$(BIN)/pytest --durations=20 -m long

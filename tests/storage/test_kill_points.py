@@ -81,7 +81,11 @@ async def check(emulator: Emulator, folder: Path, lives: Lives) -> None:
 
 @pytest.mark.parametrize(
     ("emulator", "stride"),
-    [("backpack", 6), ("binance", 10), pytest.param("backpack", 1, marks=pytest.mark.long)],
+    [
+        ("backpack", 6),
+        pytest.param("backpack", 1, marks=pytest.mark.long),
+        pytest.param("binance", 10, marks=pytest.mark.long),
+    ],
     indirect=["emulator"],
 )
 async def test_p01_killed_at_every_boundary_of_the_way_of_an_order(
