@@ -323,7 +323,16 @@ def test_what_counts_as_a_reduction() -> None:
     gate.view.held["trend", BTC] = d(-3)
     refused(gate, "stale_data", side=SELL, quantity=3, instance=MANUAL)
     gate.view.held["trend", BTC] = d(1)
-    gate.send(SELL, 4, instance=MANUAL)
+    gate.send(SELL, 4, instance=MANUAL, reduce_only=True)
+
+
+def test_a_plain_order_that_its_ledger_covers_may_still_add_to_what_a_person_holds_against_it() -> None:
+    gate = Gate(AccountLimits(max_notional_usd=d(1_000)))
+    gate.view.held["grid", BTC] = d(9)
+    gate.view.held[MANUAL, BTC] = d(-9)
+    assert refused(gate, "max_notional_usd", side=SELL, quantity=9, price=100), "a stop sells the 9 as well"
+    gate.send(SELL, 1, 100)
+    gate.send(SELL, 9, 100, reduce_only=True)
 
 
 @pytest.mark.parametrize(

@@ -1,24 +1,22 @@
 """The watcher: one call that lets an order pass or refuses it.
 
-It fails closed: what cannot be computed is refused. An order that can only reduce its instance's ledger is never
-held up by notional, leverage, price band, missing or stale data; counts and rates keep a reserve for it.
+It fails closed: what cannot be computed is refused. An order that can only reduce is never held up by notional,
+leverage, price band, missing or stale data; counts and rates keep a reserve for it. A plain order reduces when its
+ledger covers it and it leaves the worst case of the account as it is: what covers it may be sold by another order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from itertools import chain
 from typing import Any
 
 from engine.kernel.clock import Clock
 from engine.kernel.errors import RiskReject, TradingHalted
-from engine.kernel.instruments import Instrument
-from engine.kernel.orders import Order, OrderRequest, OrderType, Pending, Side
+from engine.kernel.orders import Order, OrderRequest, OrderType, Side
 from engine.kernel.strategy import RiskParams
 from engine.runtime.accounts import MANUAL, AccountLimits
 from engine.runtime.risk.checks import (
-    ExposureChange,
     check_conflicts,
     check_leverage,
     check_margin,
@@ -28,18 +26,13 @@ from engine.runtime.risk.checks import (
     check_size,
     check_trigger,
 )
-from engine.runtime.risk.exposure import (
-    LedgerExposure,
-    LedgerKey,
-    SymbolPrice,
-    gross_notional,
-    ledger_exposures,
-)
+from engine.runtime.risk.exposure import gross_notional
 from engine.runtime.risk.limits import InstanceLimits, instance_limits, operator_limits
 from engine.runtime.risk.losses import LossGuard
 from engine.runtime.risk.rates import STORM, CommandRates, DuplicateGuard, StormGuard
 from engine.runtime.risk.sizes import SizeGuard
 from engine.runtime.risk.view import LimitUse, RiskView
+from engine.runtime.risk.worst_case import WorstCase
 from engine.runtime.trading_state import TradingMode, TradingState
 
 ZERO = Decimal(0)
@@ -78,7 +71,7 @@ class RiskWatcher:
         self._duplicates = DuplicateGuard(clock, view.order)
         self._sizes = SizeGuard(limits)
         self._storms = StormGuard(clock)
-        self._amended: dict[str, tuple[Decimal, Decimal | None]] = {}
+        self._worst_case = WorstCase(view)
         self.check_entry: Callable[[str, str], None] = lambda instance, symbol: None
         """Called with (instance, symbol) of every increase; raises to refuse it. The monitor stands here."""
         self.notice: Callable[[], None] = lambda: None
@@ -141,6 +134,8 @@ class RiskWatcher:
     def reduces(self, request: OrderRequest, replacing: str = "") -> bool:
         """Return whether an order can only reduce its instance's ledger (by hand: the account's position).
 
+        One that is not reduce-only has also to leave the worst case of the account as it is.
+
         Args:
             request: The order.
             replacing: Client id of the working order whose place it takes.
@@ -153,11 +148,12 @@ class RiskWatcher:
         if held * side.sign >= ZERO:
             return False
         left = abs(held) - request.quantity
-        if not request.reduce_only:
-            for order in view.working(symbol=symbol, instance=request.instance):
-                if order.side is side and order.type is not OrderType.STOP and order.client_id != replacing:
-                    left -= self._extent(order)[0]
-        return left >= ZERO
+        if request.reduce_only:
+            return left >= ZERO
+        for order in view.working(symbol=symbol, instance=request.instance):
+            if order.side is side and order.type is not OrderType.STOP and order.client_id != replacing:
+                left -= self._worst_case.extent(order)[0]
+        return left >= ZERO and not self._worst_case.is_raised_by(request, replacing)
 
     def check(self, request: OrderRequest, *, parent: str = "", replacing: str = "", dry: bool = False) -> None:
         """Let an order pass or refuse it. An order that passes is counted, unless `dry`.
@@ -249,7 +245,7 @@ class RiskWatcher:
         )
         self.check(request, parent=order.parent, replacing=order.client_id, dry=dry)
         if not dry:
-            self._amended[order.client_id] = (request.quantity, request.price)
+            self._worst_case.remember_amendment(order.client_id, request.quantity, request.price)
 
     def count_cancel(self, instance: str) -> None:
         """Count a cancel; it is never refused."""
@@ -262,7 +258,7 @@ class RiskWatcher:
 
     def usage(self) -> list[LimitUse]:
         """Return how far the limits are used, the account's first; what cannot be computed is left out."""
-        orders, exposures = self._view.working(), self._known_exposures()
+        orders, exposures = self._view.working(), self._worst_case.known()
         found = self._account_usage(None if exposures is None else gross_notional(exposures), len(orders))
         for name, limits in self._instances.items():
             if name != MANUAL:
@@ -315,69 +311,20 @@ class RiskWatcher:
             price = instrument.price_from_float(quote.ask if request.side is Side.BUY else quote.bid)
         price_usd = price * view.fx(instrument.quote)
         check_size(request, instrument, price_usd, min(limits.max_order_usd, account.max_order_usd))
-        change = self._change(request, instrument, price_usd, replacing, orders)
+        change = self._worst_case.change(request, price_usd, replacing, orders)
         if request.instance != MANUAL:
             check_notional(change, request.instance, limits.max_notional_usd)
         check_notional(change, None, account.max_notional_usd)
         check_leverage(change, view.equity(), account.max_leverage)
-        replaced = next((self._extent(order)[0] for order in orders if order.client_id == replacing), ZERO)
+        replaced = next((self._worst_case.extent(order)[0] for order in orders if order.client_id == replacing), ZERO)
         check_margin(max(ZERO, request.quantity - replaced), price_usd, request.side, instrument, view)
         return request.quantity * price_usd
-
-    def _change(
-        self,
-        request: OrderRequest,
-        instrument: Instrument,
-        price_usd: Decimal,
-        replacing: str,
-        orders: Sequence[Order],
-    ) -> ExposureChange:
-        """Return exposures as they are, and without the order that is replaced."""
-        before = without = self._exposures(orders)
-        if replacing:
-            without = self._exposures(order for order in orders if order.client_id != replacing)
-        key = (request.instance, request.symbol)
-        if key not in without:
-            without[key] = LedgerExposure(ZERO, self._price_of(request.symbol).usd)
-        return ExposureChange(request, instrument, price_usd, before, without)
 
     def _check_open_orders(self, instance: str, limit: int, reserve: int, orders: Sequence[Order]) -> None:
         own = sum(1 for order in orders if order.instance == instance)
         for count, most in ((own, limit), (len(orders), self.limits.max_open_orders * reserve)):
             if count >= most:
                 raise RiskReject("max_open_orders", f"{most} orders", f"{count + 1} orders")
-
-    def _exposures(self, orders: Iterable[Order]) -> dict[LedgerKey, LedgerExposure]:
-        orders = chain(orders, self._view.unbooked())
-        return ledger_exposures(self._view.ledgers(), orders, self._extent, self._price_of)
-
-    def _extent(self, order: Order) -> tuple[Decimal, Decimal | None]:
-        """Return quantity and price that an order may still bring, with an amendment in flight at its larger."""
-        quantity, price = order.exposed_quantity, order.price
-        if self._amended and (amended := self._amended.get(order.client_id)) is not None:
-            if order.pending is not Pending.AMEND:
-                del self._amended[order.client_id]
-            else:
-                quantity = max(quantity, amended[0])
-                price = price if price is None or amended[1] is None else max(price, amended[1])
-        return quantity, price
-
-    def _price_of(self, symbol: str) -> SymbolPrice:
-        view = self._view
-        price, quote, instrument = view.mark(symbol), view.quote(symbol), view.instrument(symbol)
-        if price is None and quote is not None:
-            price = quote.mid
-        if price is None:
-            raise RiskReject("market_data", "", f"no price of {symbol}, which is held or has orders")
-        fx = view.fx(instrument.quote)
-        return SymbolPrice(instrument.price_from_float(price) * fx, fx)
-
-    def _known_exposures(self) -> dict[LedgerKey, LedgerExposure] | None:
-        """Return the exposure of every ledger; None when a price is missing."""
-        try:
-            return self._exposures(self._view.working())
-        except RiskReject:
-            return None
 
     def _account_usage(self, gross: Decimal | None, orders: int) -> list[LimitUse]:
         limits, equity = self.limits, self._view.equity()
