@@ -62,7 +62,7 @@ class Booking:
         elif isinstance(event, Fill):
             self.on_fill(event)
         elif isinstance(event, Position):
-            self._core.portfolio.set_venue_position(event)
+            self._core.portfolio.set_venue_position(event, self._core.clock.now_ns())
             self._core.bus.publish(PositionChanged(event.symbol))
         elif isinstance(event, Balance):
             if self._core.portfolio.set_balance(event):

@@ -16,6 +16,7 @@ from engine.kernel.links import LinkState
 from engine.runtime.accounts import Mode
 from engine.runtime.core import EngineCore
 from engine.runtime.panic import is_protective
+from engine.runtime.position_gap import PositionGap
 from engine.runtime.reconcile import Reconciler
 from engine.runtime.risk.limits import number, usd
 
@@ -67,6 +68,7 @@ class Conditions:
         self._core = core
         self._reconciler = reconciler
         self._halt = halt
+        self._gap = PositionGap(core)
         self._causes: dict[str, _Cause] = {}
         self._reported: dict[str, str] = {}
         self._timer: TimerHandle | None = None
@@ -264,18 +266,7 @@ class Conditions:
 
     def _mismatch(self) -> str:
         """Tell that a position at the venue is not the sum of our ledgers, while the venue answers."""
-        core = self._core
-        if self._reconciler.last_error:
-            return ""
-        apart = []
-        positions = core.portfolio.venue_positions()
-        for symbol in sorted({*positions, *(name for _, name, _ in core.ledgers())}):
-            instrument = core.market.instruments.get(symbol)
-            if instrument is None or not instrument.is_perp:
-                continue
-            there = positions[symbol].quantity if symbol in positions else 0
-            if there != core.account_quantity(symbol):
-                apart.append(symbol)
+        apart = [] if self._reconciler.last_error else self._gap.symbols()
         return f"the venue's position is not ours: {', '.join(apart)}" if apart else ""
 
     def _lag(self) -> str:

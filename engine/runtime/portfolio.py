@@ -67,6 +67,8 @@ class Portfolio:
         self._market = market
         self._balances: dict[str, Balance] = {}
         self._venue_positions: dict[str, Position] = {}
+        self._told_ns: dict[str, int] = {}
+        self._listed_ns = 0
         self._marks: dict[str, tuple[float, Decimal]] = {}
 
     @property
@@ -290,12 +292,15 @@ class Portfolio:
         self._balances[balance.currency] = balance
         return True
 
-    def set_venue_position(self, position: Position) -> None:
-        """Take the venue's word for a position."""
+    def set_venue_position(self, position: Position, as_of_ns: int) -> None:
+        """Take the venue's word for a position, which held at that engine time or later."""
         self._venue_positions[position.symbol] = position
+        self._told_ns[position.symbol] = as_of_ns
 
-    def set_venue_positions(self, positions: Iterable[Position]) -> None:
+    def set_venue_positions(self, positions: Iterable[Position], as_of_ns: int) -> None:
         """Take the venue's whole list of positions; what it does not name is flat."""
+        self._told_ns.clear()
+        self._listed_ns = as_of_ns
         named = {position.symbol: position for position in positions}
         for symbol, known in self._venue_positions.items():
             if symbol not in named:
@@ -305,6 +310,10 @@ class Portfolio:
     def venue_positions(self) -> Mapping[str, Position]:
         """Return the venue's positions by symbol."""
         return self._venue_positions
+
+    def venue_position_ns(self, symbol: str) -> int:
+        """Return the engine time as of which the venue told a position, or that there is none; 0 for never."""
+        return self._told_ns.get(symbol, self._listed_ns)
 
     def is_dollar(self, currency: str) -> bool:
         """Return whether a currency counts as the dollar."""

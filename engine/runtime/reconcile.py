@@ -131,7 +131,7 @@ class Reconciler:
     def take_first(self, truth: VenueTruth) -> None:
         """Agree with the venue before trading opens: nothing is in flight, so whatever differs is the venue's truth."""
         core = self._core
-        self._take_account(truth.positions, truth.balances)
+        self._take_account(truth.positions, truth.balances, core.clock.now_ns())
         if core.state.fills_until is None:
             self._adopt(truth)
         new = [fill for fill in truth.fills if core.portfolio.fills.get(fill.symbol, fill.trade_id) is None]
@@ -197,7 +197,7 @@ class Reconciler:
 
         def found(answer: tuple[list[Position], list[Balance], list[str]], asked_ns: int) -> None:
             positions, balances, obstacles = answer
-            self._take_account(positions, balances)
+            self._take_account(positions, balances, asked_ns)
             self._take_obstacles(obstacles)
 
         self._run("account", ask, found, anew)
@@ -282,10 +282,10 @@ class Reconciler:
             elif order is not None and order.pending is Pending.CANCEL:
                 self._resolver.on_resolved(order)
 
-    def _take_account(self, positions: Sequence[Position], balances: Sequence[Balance]) -> None:
+    def _take_account(self, positions: Sequence[Position], balances: Sequence[Balance], asked_ns: int) -> None:
         core = self._core
         before = dict(core.portfolio.venue_positions())
-        core.portfolio.set_venue_positions(positions)
+        core.portfolio.set_venue_positions(positions, asked_ns)
         for symbol, position in core.portfolio.venue_positions().items():
             if before.get(symbol) != position:
                 core.bus.publish(PositionChanged(symbol))

@@ -205,6 +205,16 @@ def test_a_position_that_is_not_ours_for_a_minute_halts(floor: Floor):
         floor.engine.rearm("ann", "so what")
 
 
+def test_positions_that_the_stream_does_not_bring_are_no_mismatch_while_trades_go_on(floor: Floor):
+    floor.engine.portfolio.set_venue_position = lambda position, as_of_ns: None
+    floor.hold(1)
+    for _ in range(100):
+        quote_for(floor, 2)
+        floor.order(BUY, 1, type=MARKET)
+        assert mode(floor) is TradingMode.ARMED
+    assert floor.engine.portfolio.position(PERP).venue_quantity != floor.engine.portfolio.quantity(PERP)
+
+
 def test_prices_that_stop_on_a_broken_line_restrict_and_halt_but_a_quiet_market_does_not(floor: Floor):
     floor.hold(1)
     floor.run(200)
