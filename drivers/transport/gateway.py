@@ -49,6 +49,8 @@ def is_venue_id(order_id: str) -> bool:
 class TaskGateway:
     """Carries out each request in a task of its own; exactly one reply, never on the caller's stack.
 
+    Once stopped it carries out nothing, and nobody waits for replies: the next start asks what became of each order.
+
     Args:
         calls: The venue's calls.
     """
@@ -56,6 +58,7 @@ class TaskGateway:
     def __init__(self, calls: OrderCalls) -> None:
         self._calls = calls
         self._tasks: set[asyncio.Task[OrderUpdate]] = set()
+        self._is_stopped = False
 
     def place(self, request: OrderRequest, reply: Reply) -> None:
         """Send a new order."""
@@ -75,6 +78,7 @@ class TaskGateway:
 
     async def stop(self) -> None:
         """Give up every request in flight; each gets `UnknownOutcome`."""
+        self._is_stopped = True
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -82,6 +86,9 @@ class TaskGateway:
             await asyncio.wait(tasks)
 
     def _carry_out(self, call: Coroutine[Any, Any, OrderUpdate], reply: Reply, what: str) -> None:
+        if self._is_stopped:
+            call.close()
+            return
         task = asyncio.get_running_loop().create_task(call, name=what)
         self._tasks.add(task)
 

@@ -92,6 +92,9 @@ async def test_given_up_requests_are_of_unknown_outcome_even_before_they_began(c
     await until(lambda: len(replies) == 2)
     assert [type(reply) for reply in replies] == [UnknownOutcome, UnknownOutcome]
     assert len(calls.calls) == 1
+    gateway.place(REQUEST, replies.append)
+    await gateway.stop()
+    assert (len(calls.calls), len(replies)) == (1, 2), "what is asked of a stopped gateway goes nowhere"
 
 
 def test_venue_ids_are_numbers():
