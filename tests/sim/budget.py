@@ -29,6 +29,7 @@ class Budget:
         self._clock = clock
         self._violated = on_violation
         self._told_ns: dict[str, int] = {}
+        self._ended_ns = 0
         answer = emulator.answer
 
         async def watched(seen: Seen) -> Answer:
@@ -62,8 +63,10 @@ class Budget:
                 )
 
     def life_ended(self) -> None:
-        """Forget what an engine heard too short a time before its end to have kept it."""
-        now_ns = self._clock.now_ns()
-        self._told_ns = {
-            interface: told_ns for interface, told_ns in self._told_ns.items() if now_ns - told_ns > _HEARD_S * NS_PER_S
-        }
+        """Note the end of an engine."""
+        self._ended_ns = self._clock.now_ns()
+
+    def life_begins(self) -> None:
+        """Forget what the last engine heard too short a time before its end to have kept it, and what came later."""
+        kept_ns = self._ended_ns - _HEARD_S * NS_PER_S
+        self._told_ns = {interface: told_ns for interface, told_ns in self._told_ns.items() if told_ns < kept_ns}

@@ -261,6 +261,7 @@ class World:
         return self._life
 
     async def _begin(self, rng: Rng) -> Life | None:
+        self._budget.life_begins()
         life = Life(self._place, rng)
         OWNER.set(life)
         starting = self._loop.create_task(life.start())
