@@ -130,23 +130,30 @@ class Quiet:
         if quote is None:
             self._violated(f"I15: {symbol} has no quote in quiet")
             return
-        side = Side.SELL if engine.portfolio.ledger(NAME, symbol).quantity > 0 else Side.BUY
+        own = engine.portfolio.ledger(NAME, symbol).quantity
+        side = Side.SELL if own > 0 else Side.BUY
         price = instrument.price_from_float(quote.bid * 0.99 if side is Side.BUY else quote.ask * 1.01)
         lots = int(Decimal(100) / price / instrument.lot_size) + 1
         quantity = max(lots * instrument.lot_size, instrument.min_quantity)
-
-        def place() -> str:
-            engine.cancel_all(instance=NAME)
-            return engine.submit(NAME, symbol, side, OrderType.LIMIT, quantity, price)
-
+        life.call(engine.cancel_all, None, NAME)
+        await self._gone(life)
+        reduces = abs(own) >= quantity
         try:
-            client_id = life.call(place)
+            client_id = life.call(engine.submit, NAME, symbol, side, OrderType.LIMIT, quantity, price, None, reduces)
         except CtosError as error:
             self._violated(f"I15: no order can be given in quiet: {error}")
             return
         await self._expect(life, client_id, OrderState.OPEN)
         life.call(engine.cancel, client_id)
         await self._expect(life, client_id, OrderState.CANCELED)
+
+    async def _gone(self, life: Life) -> None:
+        """Every order of the bot that is cancelled must end; one on its way still counts against the limits."""
+        for _ in range(100):
+            if not life.engine.tracker.working(instance=NAME):
+                return
+            await sleep(self._clock, 0.1)
+        self._violated("I15: what is cancelled in quiet is not gone after 10 s")
 
     async def _expect(self, life: Life, client_id: str, state: OrderState) -> None:
         for _ in range(100):
