@@ -160,7 +160,7 @@ LIMITS = (
     bug(
         "unknown-is-not-exposure",
         "a limit that is passed while the venue does not answer",
-        f"{_RUN}/risk/watcher.py",
+        f"{_RUN}/risk/worst_case.py",
         (
             "orders = chain(orders, self._view.unbooked())",
             'orders = chain((o for o in orders if o.state != "unknown"), self._view.unbooked())',
@@ -191,7 +191,7 @@ LIMITS = (
     bug(
         "amendment-in-flight-is-not-counted",
         "a limit that is passed by an amendment",
-        f"{_RUN}/risk/watcher.py",
+        f"{_RUN}/risk/worst_case.py",
         ("quantity = max(quantity, amended[0])", "quantity = min(quantity, amended[0])"),
         tests=("tests/engine/test_risk.py::test_an_amendment_in_flight_counts_at_its_larger",),
     ),

@@ -71,14 +71,15 @@ class Claims:
             self._violated(f"I8: {unknown} orders have no known outcome, and trading goes on")
 
     def _check_terms(self, order: Order, before: Pending | None) -> None:
-        """Price and size change by amendments only: they never go back to what they were."""
+        """Price and size change by amendments, or as the venue shrinks a reduction: they never go back on old news."""
         if order.pending is Pending.AMEND and before is not Pending.AMEND:
             self._amended.add(order.client_id)
         terms = (order.price, order.quantity, order.trigger_price)
         known = self._terms.setdefault(order.client_id, [terms])
         if terms == known[-1]:
             return
-        if terms in known and order.client_id not in self._amended:
+        is_so = any(_terms(each) == _terms(order) for each in self._emulator.exchange.registry.open.values())
+        if terms in known and order.client_id not in self._amended and not is_so:
             self._violated(f"I5: the terms of {order.client_id} go back from {known[-1]} to {terms}")
         known.append(terms)
         self._amended.discard(order.client_id)

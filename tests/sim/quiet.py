@@ -124,6 +124,8 @@ class Quiet:
     async def _check_liveness(self, life: Life) -> None:
         """An order, far from the touch, must reach the venue and go again."""
         engine = life.engine
+        life.call(engine.cancel_all, None, NAME)
+        await self._gone(life)
         held = {symbol: abs(engine.portfolio.ledger(NAME, symbol).cost) for symbol in self._place.perps}
         symbol = max(self._place.perps, key=lambda name: held[name])  # what is full there can still be reduced
         instrument, quote = engine.instrument(symbol), engine.market.quote(symbol)
@@ -135,8 +137,6 @@ class Quiet:
         price = instrument.price_from_float(quote.bid * 0.99 if side is Side.BUY else quote.ask * 1.01)
         lots = int(Decimal(100) / price / instrument.lot_size) + 1
         quantity = max(lots * instrument.lot_size, instrument.min_quantity)
-        life.call(engine.cancel_all, None, NAME)
-        await self._gone(life)
         reduces = abs(own) >= quantity
         try:
             client_id = life.call(engine.submit, NAME, symbol, side, OrderType.LIMIT, quantity, price, None, reduces)

@@ -55,6 +55,7 @@ class Truth:
         fees: Fees of all executions, by currency.
         cash: What they brought in and cost without fees, by symbol.
         sent_ns: When the engine sent an order, by client id.
+        unmarked: Terms of reductions that the venue does not know as such, because somebody holds against them.
         on_sent: Called when the engine sends an order, with whether that is a stop that was met.
     """
 
@@ -82,6 +83,7 @@ class Truth:
         self.fees: dict[str, Decimal] = {}
         self.cash: dict[str, Decimal] = {}
         self.sent_ns: dict[str, int] = {}
+        self.unmarked: set[tuple[str, Side, Decimal]] = set()
         self.on_sent: Callable[[bool], object] = lambda is_stop: None
         emulator.venue.subscribe_account(self._on_event)
 
@@ -162,7 +164,8 @@ class Truth:
             held = executed - without.get(symbol, ZERO)
             buys = sells = ZERO
             for order in exchange.registry.open.values():
-                if order.symbol == symbol and not order.reduce_only and order.id not in self.foreign_ids:
+                is_reduction = order.reduce_only or (symbol, order.side, order.quantity) in self.unmarked
+                if order.symbol == symbol and not is_reduction and order.id not in self.foreign_ids:
                     buys += order.remaining if order.side.sign > 0 else ZERO
                     sells += order.remaining if order.side.sign < 0 else ZERO
             worst = max(abs(held + buys), abs(held - sells))
@@ -206,6 +209,8 @@ class Watch:
         if self._truth.recorded.get(("SENT" if is_met else "INTENT", request.client_id), 0) > self._truth.durable_seq:
             self._violated(f"I12: {request.client_id} is sent before the disk has its record")
         self._truth.on_sent(is_met)
+        if order is not None and order.reduce_only and not request.reduce_only:
+            self._truth.unmarked.add((request.symbol, request.side, request.quantity))
         reduces = request.reduce_only or (order is not None and order.reduce_only) or self._takes_away(request)
         mode = self._engine.trading.mode
         if mode in (TradingMode.HALTED, TradingMode.DISARMED) and not reduces:
