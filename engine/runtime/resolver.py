@@ -73,9 +73,9 @@ class Resolver:
             doubt.timer.cancel()
             self._schedule(order.client_id, wait_s)
         elif doubt is None:
-            age_ns = self._core.clock.now_ns() - order.created_ns
-            since_ns = order.created_ns if age_ns >= 0 else self._start_ns
-            self._doubts[order.client_id] = _Doubt(since_ns)
+            left_ns = order.sent_ns or order.created_ns  # a stop that was held here leaves long after it was made
+            is_past = left_ns <= self._core.clock.now_ns()
+            self._doubts[order.client_id] = _Doubt(left_ns if is_past else self._start_ns)
             self._schedule(order.client_id, WAITS_S[0] if wait_s is None else wait_s)
 
     def stop(self) -> None:

@@ -430,6 +430,20 @@ def test_n01_an_order_that_never_arrived_is_given_up_only_with_proof(floor: Floo
     assert floor.order(BUY, 1, 99).state is OrderState.OPEN
 
 
+def test_n01_a_stop_that_waited_here_is_as_old_as_the_moment_it_left(tmp_path: Path):
+    floor = Floor(tmp_path, features=VenueFeatures(stops=False), driver_of=FaultyDriver)
+    floor.print(100.0)
+    floor.hold(1)
+    stop = floor.order(SELL, 1, type=OrderType.STOP, trigger=95, reduce_only=True)
+    floor.run(60)
+    floor.driver.gateway.lose_requests = 1
+    floor.print(94.0)
+    floor.run(19)
+    assert stop.state is OrderState.UNKNOWN
+    floor.run(45)
+    assert stop.state is OrderState.NEVER_ACCEPTED
+
+
 def test_failed_queries_prove_nothing(floor: Floor):
     floor.driver.gateway.lose_requests = 1
     floor.driver.gateway.refuse_queries = [RateLimited("slow down") for _ in range(50)]
