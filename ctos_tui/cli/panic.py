@@ -17,7 +17,7 @@ from ctos_tui.cli.options import names_account, system_options
 from ctos_tui.failing import harmless
 from engine.boot.options import SystemOptions
 from engine.boot.panicking import LIMIT_S, PanicFollower, PanicNews, PanicOrder
-from engine.boot.reaching import require_account
+from engine.boot.reaching import require_account_to_halt
 from engine.boot.system import build_system
 from engine.io.control_client import ANSWER_S, ControlClient
 from engine.io.control_wire import NoAnswer, NotRunning, PeerLeft, user_name
@@ -93,7 +93,9 @@ def _through_socket(state: Path, order: PanicOrder, account: SystemOptions | Non
     begun = False
     with ControlClient(state) as client:
         if account is not None:
-            require_account(client.hello, account)
+            unreadable = require_account_to_halt(client.hello, account)
+            if unreadable is not None:
+                _tell(PanicNews(f"{unreadable}; halting what runs", "error"))
         _tell(PanicNews(f"halting {client.hello.text}"))
         number = client.send("panic", order)
         while True:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 from engine.boot.choosing import find_entry
 from engine.boot.markets import market_label, market_spec
 from engine.boot.options import SystemOptions
+from engine.io.config import load_accounts, load_config
 from engine.io.control_wire import Hello
-from engine.kernel.errors import ConfigError
+from engine.io.paths import find_paths
+from engine.kernel.errors import ConfigError, CtosError
 
 
 def require_account(hello: Hello, options: SystemOptions) -> None:
@@ -30,3 +34,23 @@ def require_account(hello: Hello, options: SystemOptions) -> None:
         asked = market_label(market_spec(options, config, entry.venue), config, entry.venue)
         if asked != market:
             raise ConfigError(f"--market {options.market}: {hello.text} is on another market")
+
+
+def require_account_to_halt(hello: Hello, options: SystemOptions) -> CtosError | None:
+    """Let pass what may mean the account that runs; return why the files do not tell which account is meant.
+
+    Files that cannot be read keep nobody from halting: then a number as account means the one that runs.
+
+    Raises:
+        ConfigError: Another account is meant.
+    """
+    paths = find_paths(options.config, os.environ)
+    try:
+        load_accounts(paths, load_config(paths))
+    except CtosError as unreadable:
+        venue, _, name = hello.account.partition("@")[0].partition(":")
+        if options.exchange in (None, venue) and (options.account.isdecimal() or options.account == name):
+            return unreadable
+        raise
+    require_account(hello, options)
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -74,4 +75,4 @@ async def test_d07_a_full_log_disk_leaves_trading_alone_and_is_one_alarm(
         await trade(system)
         backup = system.paths.logs / "paper_account0_position_backup.json"
         await until(backup.exists, 10)
-    assert read_checked(backup)["positions"][0]["qty"] == "0.063"
+    assert Decimal(read_checked(backup)["positions"][0]["qty"]) == Decimal("0.063")

@@ -143,6 +143,21 @@ async def test_a_panic_before_the_start_is_over_halts_as_soon_as_it_is(tmp_path:
 
 
 @pytest.mark.parametrize("name", ["ctos.yaml", "accounts.yaml"])
+async def test_panic_halts_what_runs_though_the_files_do_not_tell_which_account_is_meant(
+    system: System, tmp_path: Path, name: str
+) -> None:
+    wrong = tmp_path / name
+    wrong.write_text("accounts: [\n")
+    wrong.chmod(0o600)
+    other = await command(system, "panic", "--exchange", "okx", "--account", "main")
+    assert other.exit_code != 0 and system.engine.trading.mode is not TradingMode.HALTED
+    done = await command(system, "panic", "--account", "0", "--reason", "looks odd")
+    assert done.exit_code == 0, done.output
+    assert system.engine.trading.mode is TradingMode.HALTED
+    assert str(wrong) in done.output.replace("\n", "") and "halting what runs" in done.output.replace("\n", " ")
+
+
+@pytest.mark.parametrize("name", ["ctos.yaml", "accounts.yaml"])
 def test_panic_with_an_unreadable_file_and_no_engine_leaves_the_mark(tmp_path: Path, name: str) -> None:
     wrong = tmp_path / name
     wrong.write_text("accounts: [\n")
