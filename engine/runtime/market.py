@@ -207,13 +207,23 @@ class MarketData:
 
         return handle
 
+    def _quote_from_book(self, view: _View, symbol: str) -> None:
+        """Fill in the touch from a whole book: a quote comes only when the touch changes, and the first may be lost."""
+        book = self._driver.book(symbol)
+        bids, asks = book.top_bids(1), book.top_asks(1)
+        if bids and asks:
+            view.quote = Quote(symbol, self._clock.now_ms(), *bids[0], *asks[0])
+            self._bus.publish(view.quote)
+
     def _book_handler(self, view: _View) -> Callable[[BookEvent], None]:
         now_ns, publish = self._clock.now_ns, self._bus.publish
 
         def handle(event: BookEvent) -> None:
+            view.received_ns = now_ns()
             if type(event) is not BookUpdate:
                 view.book_broken = type(event) is BookInvalid
-            view.received_ns = now_ns()
+                if view.quote is None and not view.book_broken:
+                    self._quote_from_book(view, event.symbol)
             publish(event)
 
         return handle
