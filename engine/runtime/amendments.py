@@ -32,7 +32,6 @@ class _Change:
     price: Decimal | None
     quantity: Decimal | None
     by: str
-    is_refit: bool
 
 
 class Amendments:
@@ -44,8 +43,8 @@ class Amendments:
         resolver: Looks for orders whose state is not known.
         reductions: Caps reduce-only orders.
         cancel: Cancels an order, for a reason.
-        permit: Called at the last line before the wire with the client id and the deadline in engine time; raises when
-            an amendment must not leave any more.
+        permit: Called at the last line before the wire with the client id, the deadline in engine time and whether
+            anything but a smaller size is asked for; raises when an amendment must not leave any more.
     """
 
     def __init__(
@@ -55,7 +54,7 @@ class Amendments:
         resolver: Resolver,
         reductions: Reductions,
         cancel: Callable[[str, str], None],
-        permit: Callable[[str, int], None],
+        permit: Callable[[str, int, bool], None],
     ) -> None:
         self._core = core
         self._booking = booking
@@ -69,20 +68,12 @@ class Amendments:
         """Drop the amendment that waits for an order."""
         self._waiting.pop(client_id, None)
 
-    def amend(
-        self,
-        client_id: str,
-        price: Decimal | None = None,
-        quantity: Decimal | None = None,
-        *,
-        by: str,
-        is_refit: bool = False,
-    ) -> None:
+    def amend(self, client_id: str, price: Decimal | None = None, quantity: Decimal | None = None, *, by: str) -> None:
         """Change price (of a stop: the trigger) and/or total quantity of a working order.
 
         A total that is filled already cancels the rest. While an amendment is in flight the newest further one waits
-        for its answer. `by` is who or what asks, as with cancels. `is_refit` makes a reduction smaller because less is
-        held: no limit holds that up.
+        for its answer. `by` is who or what asks, as with cancels. One that only makes the order smaller always passes:
+        no limit and no trading state holds that up.
 
         Raises:
             CtosError: Refused; the order works on unchanged.
@@ -99,10 +90,10 @@ class Amendments:
         if price is None and quantity is None:
             return
         if order.pending is Pending.AMEND:
-            self._waiting[client_id] = _Change(price, quantity, by, is_refit)
+            self._waiting[client_id] = _Change(price, quantity, by)
             return
         is_stop = order.type is OrderType.STOP
-        if is_refit:
+        if _only_shrinks(order, price, quantity):
             core.risk.count_cancel(order.instance)
         else:
             core.risk.check_amend(order, None if is_stop else price, quantity)
@@ -168,13 +159,15 @@ class Amendments:
 
     def _send(self, order: Order, price: Decimal | None, quantity: Decimal | None) -> None:
         core, client_id = self._core, order.client_id
+        adds = not _only_shrinks(order, price, quantity)
         try:
-            core.risk.check_gate(order)
+            if adds:
+                core.risk.check_gate(order)
         except TradingHalted as error:
             core.change(Declined(client_id, f"not amended: {error}", type(error).__name__))
             return
         sent_ns = core.clock.now_ns()
-        with under(partial(self._permit, client_id, sent_ns + DEADLINE_NS)):
+        with under(partial(self._permit, client_id, sent_ns + DEADLINE_NS, adds)):
             core.gateway.amend(client_id, order.symbol, price, quantity, partial(self._amended, client_id, sent_ns))
 
     def _amended(self, client_id: str, sent_ns: int, outcome: OrderUpdate | CtosError) -> None:
@@ -200,9 +193,13 @@ class Amendments:
         if change is None or order is None or not order.is_open or order.pending is not Pending.NONE:
             return
         try:
-            self.amend(client_id, change.price, change.quantity, by=change.by, is_refit=change.is_refit)
+            self.amend(client_id, change.price, change.quantity, by=change.by)
         except CtosError as error:
             self._core.refused(order.instance, order.symbol, error)
+
+
+def _only_shrinks(order: Order, price: Decimal | None, quantity: Decimal | None) -> bool:
+    return price is None and quantity is not None and quantity < order.quantity
 
 
 def _refuse(order: Order) -> None:

@@ -239,8 +239,13 @@ class OrderCommands:
         else:
             self._send(order, order.type)
 
-    def permit(self, client_id: str, deadline_ns: int) -> None:
+    def permit(self, client_id: str, deadline_ns: int, adds: bool = True) -> None:
         """Let an order or amendment leave for the venue, asked at the last line before the wire, or keep it back.
+
+        Args:
+            client_id: The order.
+            deadline_ns: Until when it may leave, engine time.
+            adds: False for an amendment that only makes it smaller, which no gate keeps back.
 
         Raises:
             NotSent: It is being cancelled, is done, or waited past its deadline: what it was decided on is gone.
@@ -251,7 +256,8 @@ class OrderCommands:
         order = self._core.tracker.get(client_id)
         if order is None or not order.is_open or order.pending is Pending.CANCEL:
             raise NotSent(f"{client_id} was taken back before it was sent")
-        self._core.risk.check_gate(order)
+        if adds:
+            self._core.risk.check_gate(order)
 
     def drop_unsent(self, reason: str) -> None:
         """Give up what was not handed to the venue yet: the program ends, and nothing may go out late."""
@@ -350,9 +356,12 @@ class OrderCommands:
             self.amendments.take_waiting(order.client_id)
 
     def _resize(self, order: Order, quantity: Decimal) -> None:
-        """Make a reduction smaller because less is held."""
+        """Make a reduction smaller because less is held; where the venue cannot do that, it goes."""
+        if not order.held and not self._core.features.can_amend(self._core.instrument(order.symbol).kind):
+            self.cancel(order.client_id, LESS_HELD)
+            return
         try:
-            self.amendments.amend(order.client_id, quantity=quantity, by=LESS_HELD, is_refit=True)
+            self.amendments.amend(order.client_id, quantity=quantity, by=LESS_HELD)
         except CtosError as error:
             self._core.alarm(
                 "reduction", f"#{order.label} is larger than what it reduces: {error}", order.symbol, order.instance

@@ -408,6 +408,30 @@ def test_by_hand_a_reduction_is_measured_by_the_account(floor: Floor):
     assert order.quantity == 1 and floor.ledger() == -1 and floor.engine.portfolio.quantity(PERP) == 0
 
 
+def test_a_reduction_shrinks_with_what_is_held_though_the_account_is_disarmed(floor: Floor):
+    floor.hold(2, instance="grid")
+    floor.order(SELL, 3, type=MARKET)  # so that the venue cannot know the reduction as one, nor shrink it
+    reduction = floor.order(SELL, 2, 105, instance="grid", reduce_only=True)
+    floor.order(SELL, 1, 101, instance="grid")
+    floor.engine.disarm("ann", "lunch")
+    floor.print(101.0)
+    floor.run(2)
+    assert floor.ledger("grid") == 1 and reduction.quantity == 1 and reduction.is_open
+
+
+def test_where_the_venue_cannot_amend_a_reduction_that_is_too_large_is_cancelled(tmp_path: Path):
+    floor = Floor(tmp_path, features=VenueFeatures(amends=False))
+    floor.print(100.0)
+    floor.admit("grid")
+    floor.hold(2, instance="grid")
+    floor.order(SELL, 3, type=MARKET)
+    reduction = floor.order(SELL, 2, 105, instance="grid", reduce_only=True)
+    floor.order(SELL, 1, 101, instance="grid")
+    floor.print(101.0)
+    floor.run(2)
+    assert reduction.state is OrderState.CANCELED and reduction.asked_by == "less is held than it reduces"
+
+
 def test_n02_an_unknown_outcome_is_resolved_and_never_sent_again(floor: Floor):
     floor.driver.gateway.lose_answers = 1
     floor.driver.deaf = True

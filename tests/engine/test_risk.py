@@ -112,6 +112,15 @@ def test_what_a_person_holds_against_strategies_counts_by_the_larger() -> None:
     gate.send(SELL, "4.9", "101", instance=MANUAL)
 
 
+def test_strategies_against_each_other_are_not_netted_by_what_a_person_holds_beside_them() -> None:
+    gate = Gate(AccountLimits(max_notional_usd=d(1_500)))
+    gate.view.held["grid", BTC] = d(7)
+    gate.view.held["trend", BTC] = d(-7)
+    gate.view.held[MANUAL, BTC] = d(1)
+    assert gate.watcher.usage()[0].used == 1_400
+    assert refused(gate, "max_notional_usd", quantity=2).value == "1,600 USD"
+
+
 def test_a_plain_order_is_not_offset_by_what_may_be_reduced_away_before_it_fills() -> None:
     gate = Gate(max_notional_usd=1_000)
     gate.view.held["grid", BTC] = d(6)

@@ -73,6 +73,25 @@ ORDERS = (
         ("return doubt.looks >= LOOKS and now_ns - doubt.since_ns >= SETTLED_AFTER_NS", "return True"),
     ),
     bug(
+        "a-held-stop-is-looked-for-since-it-was-made",
+        "a stop that trades after it was given up, beside the one that took its place",
+        f"{_RUN}/resolver.py",
+        ("order.sent_ns or order.created_ns", "order.created_ns"),
+        tests=("tests/engine/test_execution.py::test_n01_a_stop_that_waited_here_is_as_old_as_the_moment_it_left",),
+    ),
+    bug(
+        "a-reduction-does-not-shrink-while-disarmed",
+        "a position that is turned round by its own take-profit",
+        f"{_RUN}/amendments.py",
+        (
+            "            if adds:\n                core.risk.check_gate(order)",
+            "            core.risk.check_gate(order)",
+        ),
+        tests=(
+            "tests/engine/test_execution.py::test_a_reduction_shrinks_with_what_is_held_though_the_account_is_disarmed",
+        ),
+    ),
+    bug(
         "a-failed-look-is-not-found",
         "an order that works while the venue does not answer",
         f"{_RUN}/resolver.py",
