@@ -12,6 +12,7 @@ from threading import Event
 
 import pytest
 
+from tests.program.conftest import end_engine
 from tests.program.terminal import ROOT
 from tests.program.test_detach import DETACH, attach, cpu_share, holds_a_terminal, is_alive, pulse, wait_until
 
@@ -55,6 +56,7 @@ def tmux(tmp_path: Path) -> Iterator[Tmux]:
     wait_until(lambda: "LADDER BTC-PERP" in server.text and "bid" in server.text, 20)
     yield server
     subprocess.run(["tmux", "-S", str(tmp_path / "tmux"), "kill-server"], capture_output=True, check=False)
+    end_engine(tmp_path)
 
 
 def test_p07_resizes_and_a_detached_client_change_nothing(tmux: Tmux) -> None:
