@@ -23,7 +23,7 @@ class PositionGap:
         """Return the symbols whose position is known to differ, by name."""
         portfolio, instruments = self._core.portfolio, self._core.market.instruments
         known = portfolio.venue_positions()
-        for symbol in {*known, *(name for _, name, _ in self._core.ledgers())}:
+        for symbol in {*known, *(name for _, name, _ in self._core.ledgers()), *self._apart}:
             instrument = instruments.get(symbol)
             if instrument is None or not instrument.is_perp:
                 continue

@@ -14,6 +14,7 @@ from engine.kernel.errors import AuthError, CtosError, TradingHalted, VenueUnava
 from engine.kernel.links import LinkState, LinkStatus, VenueHealth
 from engine.kernel.orders import OrderState, OrderType
 from engine.runtime.accounts import AccountLimits, Mode
+from engine.runtime.position_gap import PositionGap
 from engine.runtime.trading_state import TradingMode
 from tests.engine.faults import FaultyDriver
 from tests.engine.floor import BUY, PERP, SELL, Floor, d
@@ -213,6 +214,17 @@ def test_positions_that_the_stream_does_not_bring_are_no_mismatch_while_trades_g
         floor.order(BUY, 1, type=MARKET)
         assert mode(floor) is TradingMode.ARMED
     assert floor.engine.portfolio.position(PERP).venue_quantity != floor.engine.portfolio.quantity(PERP)
+
+
+def test_a_mismatch_ends_when_the_fill_that_made_the_account_flat_is_booked_late(floor: Floor):
+    floor.hold(1)
+    floor.engine.portfolio.set_venue_positions([], floor.clock.now_ns())
+    floor.engine.portfolio._venue_positions.clear()
+    gap = PositionGap(floor.engine.core)
+    assert gap.symbols() == [PERP]
+    floor.order(SELL, 1, type=MARKET, reduce_only=True)
+    floor.engine.portfolio._venue_positions.clear()
+    assert gap.symbols() == []
 
 
 def test_prices_that_stop_on_a_broken_line_restrict_and_halt_but_a_quiet_market_does_not(floor: Floor):
