@@ -117,6 +117,10 @@ class BackpackDriver(VenueDriver):
             self.lasting(self._funding.run, "funding payments")
         await self._public.client.wait_live(LIVE_S)
 
+    async def open_requests(self) -> None:
+        """Keep the venue's time: no request needs a socket."""
+        self._rest.clock.start()
+
     async def close(self) -> None:
         """Disconnect."""
         if self._balances_due is not None:

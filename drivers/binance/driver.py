@@ -126,9 +126,7 @@ class BinanceDriver(VenueDriver):
 
     async def open(self) -> None:
         """Measure the time, open the streams, and with keys find out what they may use."""
-        await asyncio.gather(*(rest.time.sync() for rest in self._rests.values()))
-        for rest in self._rests.values():
-            rest.time.start()
+        await self._keep_time()
         await self._public.start(LIVE_WITHIN_S)
         if self.setup.credentials is None:
             return
@@ -138,11 +136,25 @@ class BinanceDriver(VenueDriver):
         for kind in kinds:
             rest = self._rests[kind]
             rest.http.keep_warm(rest.server_time, WARM_EVERY_S)
+        self._take_orders()
+        if PERP in kinds:
+            self.lasting(self._funding.run, "funding payments")
+
+    async def open_requests(self) -> None:
+        """Measure the time and find out which interfaces the key may use; orders go by REST without the sockets."""
+        await self._keep_time()
+        await self._account.try_key()
+        self._take_orders()
+
+    async def _keep_time(self) -> None:
+        await asyncio.gather(*(rest.time.sync() for rest in self._rests.values()))
+        for rest in self._rests.values():
+            rest.time.start()
+
+    def _take_orders(self) -> None:
         for kind, rest in self._rests.items():
             listed = partial(self._listed, kind)
             self._orders[kind] = Orders(rest, self._notes, listed, self._private.trade_sockets.get(kind))
-        if PERP in kinds:
-            self.lasting(self._funding.run, "funding payments")
 
     async def close(self) -> None:
         """Disconnect."""

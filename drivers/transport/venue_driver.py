@@ -103,6 +103,23 @@ class VenueDriver(VenueCalls):
             await self.close()
             raise
 
+    async def start_requests(self) -> None:
+        """Be ready to cancel and to ask, which is all that is needed to clear up after a program that is gone.
+
+        Raises:
+            CtosError: The venue cannot be reached, or refuses the key.
+        """
+        try:
+            await self.refresh_instruments()
+            await self.open_requests()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def open_requests(self) -> None:
+        """Make cancels and questions possible; opens the streams as well, unless the driver can do without."""
+        await self.open()
+
     async def stop(self) -> None:
         """Give up what is in flight and disconnect."""
         await self.gateway.stop()

@@ -13,13 +13,13 @@ from engine.boot.auditing import Auditor
 from engine.boot.choosing import choose
 from engine.boot.config_watch import ConfigWatch
 from engine.boot.control import Control
+from engine.boot.crash_cover import CrashCover
 from engine.boot.fitness import AccountFitness
 from engine.boot.notifying import Notifier, configured_targets
 from engine.boot.options import SystemOptions
 from engine.boot.strategies import StrategyCatalogue, load_strategies
 from engine.boot.supervision import Supervision, is_console_part
 from engine.boot.trading import Choice, make_trading_driver
-from engine.boot.venues import venue_config
 from engine.boot.vitals import Vitals
 from engine.io.file_floor import FileFloor
 from engine.io.files import make_private_dir
@@ -37,7 +37,6 @@ from engine.kernel.event_bus import EventBus, Handler
 from engine.kernel.instruments import Instrument, resolve_symbol
 from engine.kernel.scheduler import InstanceState
 from engine.runtime.data import BarFeed
-from engine.runtime.dead_man import DeadMan
 from engine.runtime.events import LogLine
 from engine.runtime.execution import ExecutionEngine
 from engine.runtime.halt_mark import HaltMark
@@ -54,7 +53,6 @@ CHECK_LIMIT_S = 20.0
 """So long a start waits for the verdict on a large journal."""
 
 _DISK = "disk_space"
-_DEAD_MAN = "dead_man"
 _KEY_RIGHTS = "key_rights"
 _MAJORS = ("BTC", "ETH", "SOL")
 _LOG_LEVELS = {"warning": "warn", "critical": "error"}
@@ -75,6 +73,7 @@ class System:
         ready: Whether orders can be given.
         loop: The event loop it runs on; None on virtual time.
         audit: What persons did, and the engine in their place.
+        cover: What becomes of resting orders when this program is gone.
         vitals: The pulse of its loop.
         control: What other shells may ask of it; serves in real time only.
     """
@@ -140,13 +139,11 @@ class System:
         self.monitor.watch_bars(self.bars)
         self.notifier = Notifier(self.engine, self.monitor, targets, loop, options.tells_life)
         self.engine.risk.check_entry = self._check_entry
-        self.dead_man: DeadMan | None = None
+        self.cover = CrashCover(self)
         self.fitness: AccountFitness | None = None
         if choice.is_live:
             self.fitness = AccountFitness(self.driver, choice.entry, self.clock, self._traded_perpetuals)
             self.engine.core.check_account = self.fitness.obstacles
-            if venue_config(config, account.venue).dead_man and self.driver.features.dead_man:
-                self.dead_man = DeadMan(self.engine, self.shell, self._on_dead_man)
         self._account_fit = self.engine.core.check_account
         self.engine.core.check_account = self._obstacles
         self.space = SpaceGuard(paths.state, self.clock, self.writer, self._on_space)
@@ -217,8 +214,7 @@ class System:
             self.monitor.raise_anomaly(_KEY_RIGHTS, "", "", "", "", self.fitness.banner)
         elif self.fitness is not None:
             self.monitor.resolve(_KEY_RIGHTS)
-        if self.dead_man is not None:
-            self.dead_man.start()
+        self.cover.start()
         self.notifier.started()
         self.ready = True
         if self.loop is not None:
@@ -261,9 +257,9 @@ class System:
         """Disconnect, then store everything; resting orders, positions and strategies wait for the next start."""
         self.vitals.stopping()
         try:
-            if self.dead_man is not None:
-                await self._within(self.dead_man.stop(), "its cancel timer is still on and may cancel what rests")
+            await self._within(self.cover.stop_timer(), "its cancel timer is still on and may cancel what rests")
             await self._within(self.driver.stop(), "its connections were not closed in good order")
+            await self.cover.stop_watchdog()
         finally:
             try:
                 await self.notifier.finish()
@@ -291,6 +287,7 @@ class System:
         self.vitals.stop()
         self.control.close()
         self.notifier.close()
+        self.cover.close()
         try:
             self.manager.save_all()
             self.space.stop()
@@ -367,12 +364,6 @@ class System:
         """Return the state of a strategy instance, None when there is none of that name."""
         found = self.manager.instances.get(instance)
         return None if found is None else found.life.state
-
-    def _on_dead_man(self, trouble: str) -> None:
-        if trouble:
-            self.monitor.raise_anomaly(_DEAD_MAN, "", "", "", "", trouble)
-        else:
-            self.monitor.resolve(_DEAD_MAN)
 
     def _log(self, level: str, text: str) -> None:
         """Take a line of the venue's driver."""

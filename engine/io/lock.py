@@ -13,6 +13,32 @@ from engine.kernel.errors import StateLocked, StorageError
 LOCK_NAME = "ctos.lock"
 
 
+def holder(directory: Path) -> int | None:
+    """Return the process that holds a state directory, as its lock file says; None when nobody living does.
+
+    It only reads: to try the lock would keep it, for a moment, from a program that starts just then.
+
+    Raises:
+        StorageError: The lock file cannot be read.
+    """
+    path = directory / LOCK_NAME
+    try:
+        pid = path.read_text("ascii", "replace").partition("\n")[0]
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"cannot read the lock file {path}: {error.strerror}") from error
+    if not pid.isdecimal():
+        return None
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        return int(pid)
+    return int(pid)
+
+
 class StateLock:
     """Holds a state directory for this process; the system releases it when the process dies, however it dies.
 

@@ -172,7 +172,12 @@ class VenueConfig(FileModel):
     )
     ca_file: str | None = Field(None, min_length=1, description="PEM file of the authority to trust, from this folder")
     trade_over_ws: bool = Field(False, description="orders go over the trading socket while it is up")
-    dead_man: bool = Field(True, description="live: the venue cancels our orders when this program is gone for 60 s")
+    dead_man: bool = Field(
+        True,
+        description="live: our orders are cancelled when this program is gone, by the venue after 60 s, or where it "
+        "has no timer by a process after watchdog_s",
+    )
+    watchdog_s: float = Field(15, ge=2, le=600, description="seconds without a sign of life before the watchdog acts")
 
     def overrides(self) -> dict[str, str]:
         """Return the hosts that are given, by field."""

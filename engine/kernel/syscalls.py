@@ -51,6 +51,7 @@ class VenueFeatures(msgspec.Struct, frozen=True):
         transfers: It tells every deposit, withdrawal and transfer (`get_transfers`).
         spot_stops: `stops` on spot; None where it is as on perpetuals.
         spot_amends: `amends` on spot; None where it is as on perpetuals.
+        spot_dead_man: `dead_man` on spot; None where it is as on perpetuals.
     """
 
     stops: bool = True
@@ -60,6 +61,7 @@ class VenueFeatures(msgspec.Struct, frozen=True):
     transfers: bool = False
     spot_stops: bool | None = None
     spot_amends: bool | None = None
+    spot_dead_man: bool | None = None
 
     def keeps_stops(self, kind: InstrumentKind) -> bool:
         """Return whether the venue keeps stop orders on instruments of a kind."""
@@ -68,6 +70,10 @@ class VenueFeatures(msgspec.Struct, frozen=True):
     def can_amend(self, kind: InstrumentKind) -> bool:
         """Return whether the venue amends working orders on instruments of a kind in one call."""
         return self.amends if kind is InstrumentKind.PERP or self.spot_amends is None else self.spot_amends
+
+    def has_timer(self, kind: InstrumentKind) -> bool:
+        """Return whether the venue's timer covers our orders on instruments of a kind when this program is gone."""
+        return self.dead_man if kind is InstrumentKind.PERP or self.spot_dead_man is None else self.spot_dead_man
 
 
 class ExchangeLimits(msgspec.Struct, frozen=True):

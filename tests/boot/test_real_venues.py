@@ -287,7 +287,7 @@ class TestLive:
     async def test_the_venues_cancel_timer_runs_and_ends_with_us(self, live: Behaviour, home: Path) -> None:
         lines: list[str] = []
         async with running(options(home)) as system:
-            driver, dead_man = driver_of(system), system.dead_man
+            driver, dead_man = driver_of(system), system.cover.dead_man
             assert dead_man is not None
             system.bus.subscribe(LogLine, lambda line: lines.append(line.text))
             await quoted(system)
@@ -321,7 +321,7 @@ class TestLive:
     async def test_the_timer_can_be_switched_off(self, live: Behaviour, home: Path) -> None:
         (home / "ctos.yaml").write_text("venues: {okx: {dead_man: false}}\n")
         async with running(options(home)) as system:
-            assert system.dead_man is None
+            assert system.cover.dead_man is None and system.cover.watchdog is None
 
     async def test_a_demo_account_is_kept_apart(self, live: Behaviour, home: Path) -> None:
         (home / "ctos.yaml").write_text("venues: {okx: {environment: demo}}\n")

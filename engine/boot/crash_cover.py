@@ -1,0 +1,144 @@
+"""What becomes of resting orders when this program is gone: the venue's timer, the watchdog process, or nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from engine.boot.venues import credentials_of, venue_config
+from engine.boot.watchdog_keeper import WatchdogKeeper
+from engine.io.watchdog_log import take_notes, watchdog_log_path
+from engine.io.writer import Call
+from engine.kernel.instruments import InstrumentKind
+from engine.kernel.orders import Order
+from engine.runtime.dead_man import TIMEOUT_S, DeadMan
+from engine.runtime.panic import is_protective
+
+if TYPE_CHECKING:
+    from engine.boot.system import System
+
+TIMER, WATCHDOG = "dead_man", "watchdog"
+_HERE = "not if this host or its network is lost"
+
+
+class CrashCover:
+    """Sees to it that a crash leaves no orders of a live account behind, as far as the operator wants that.
+
+    Args:
+        system: The system, with its engine and monitor.
+
+    Attributes:
+        dead_man: Keeps the venue's timer; None where there is none, or it is not wanted.
+        watchdog: Keeps the watchdog process; None where the venue's timer covers every order.
+    """
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._is_wanted = False
+        self.dead_man: DeadMan | None = None
+        self.watchdog: WatchdogKeeper | None = None
+        choice, features = system.choice, system.driver.features
+        self._log = watchdog_log_path(choice.paths.logs, choice.account.venue, choice.account.index)
+        if not choice.is_live or system.loop is None:
+            return
+        self._settings = venue_config(choice.config, choice.account.venue)
+        self._is_wanted = self._settings.dead_man
+        if self._is_wanted and features.dead_man:
+            self.dead_man = DeadMan(system.engine, system.shell, self._on_timer)
+        if self._is_wanted and not all(features.has_timer(kind) for kind in InstrumentKind):
+            self.watchdog = WatchdogKeeper(
+                system.engine, self._charge, self._covers, choice.paths.state, self._on_watchdog, self.report
+            )
+
+    def start(self) -> None:
+        """Begin; to be called once the engine has started."""
+        if self.dead_man is not None:
+            self.dead_man.start()
+        if self.watchdog is not None:
+            self.report()
+            self.watchdog.start()
+
+    async def stop_timer(self) -> None:
+        """Switch the venue's timer off, while the venue can still be asked."""
+        if self.dead_man is not None:
+            await self.dead_man.stop()
+
+    async def stop_watchdog(self) -> None:
+        """Send the watchdog home, once nothing can leave for the venue any more."""
+        if self.watchdog is not None:
+            await self.watchdog.stop()
+
+    def close(self) -> None:
+        """Send the watchdog home without waiting, unless that was done."""
+        if self.watchdog is not None:
+            self.watchdog.close()
+
+    def describe(self) -> tuple[str, bool]:
+        """Return what becomes of resting orders when this program dies, and whether that is as it should be.
+
+        Nothing for paper, which dies with this program.
+        """
+        if not self._system.choice.is_live:
+            return "", True
+        if not self._is_wanted:
+            return "our orders stay: dead_man is switched off", True
+        timer = f"the venue cancels after {TIMEOUT_S} s"
+        if self.watchdog is None:
+            return timer, True
+        only = "spot: " if self.dead_man is not None else ""
+        before = f"perps: {timer}; " if self.dead_man is not None else ""
+        if not self.watchdog.is_running:
+            return f"{before}{only}orders stay: the watchdog is gone", False
+        return f"{before}{only}a watchdog cancels after {self._settings.watchdog_s:g} s, {_HERE}", True
+
+    def report(self) -> None:
+        """Say what the watchdog has done since it was last asked."""
+        self._system.writer.submit(self._find_notes)
+
+    def _find_notes(self) -> list[Call]:
+        """Look in the writer thread."""
+        core = self._system.engine.core
+        texts = [
+            f"while this program was gone or stood still, the watchdog {note.text} ({note.ts})"
+            for note in take_notes(self._log)
+            if note.level != "info"
+        ]
+        return [lambda text=text: core.alarm("watchdog_acted", text) for text in texts]  # type: ignore[misc]
+
+    def _covers(self, order: Order) -> bool:
+        """Return whether an order is one that nobody but the watchdog would cancel; protective stops stay."""
+        if order.external or order.held or is_protective(order):
+            return False
+        return not self._system.driver.features.has_timer(self._system.engine.instrument(order.symbol).kind)
+
+    def _charge(self) -> Mapping[str, Any]:
+        choice = self._system.choice
+        credentials = credentials_of(choice.entry)
+        assert credentials is not None
+        passphrase = credentials.passphrase
+        return {
+            "engine": os.getpid(),
+            "patience_s": self._settings.watchdog_s,
+            "venue": choice.account.venue,
+            "owner": choice.account.key,
+            "settings": self._settings.model_dump(mode="json", exclude_none=True),
+            "config": str(choice.paths.config.absolute()),
+            "state": str(choice.paths.state.absolute()),
+            "log": str(self._log.absolute()),
+            "key": credentials.key.reveal(),
+            "secret": credentials.secret.reveal(),
+            "passphrase": passphrase.reveal() if passphrase is not None else "",
+        }
+
+    def _on_timer(self, trouble: str) -> None:
+        self._tell(TIMER, trouble)
+
+    def _on_watchdog(self, trouble: str) -> None:
+        self._tell(WATCHDOG, trouble)
+
+    def _tell(self, kind: str, trouble: str) -> None:
+        if trouble:
+            self._system.monitor.raise_anomaly(kind, "", "", "", "", trouble)
+        else:
+            self._system.monitor.resolve(kind)

@@ -1,0 +1,194 @@
+"""The watchdog process: a real engine beside a venue without a timer, killed, frozen, ended, restarted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from drivers.paper.markets.synthetic import SyntheticMarket
+from engine.boot.options import SystemOptions
+from engine.boot.system import running
+from engine.kernel.clock import LoopClock
+from engine.kernel.orders import OrderRequest, OrderType, Side
+from tests.boot.guarded import known
+from tests.boot.test_emulated_venues import configure
+from tests.boot.test_real_venues import until
+from tests.engine.floor import d
+from tests.venues.emulators.__main__ import emulator_class
+from tests.venues.emulators.core import Emulator
+
+VENUE, SYMBOL = "backpack", "BTC-USDC-PERP"
+PATIENCE_S = 2.0
+
+
+class Engine:
+    """An engine's process."""
+
+    def __init__(self, process: asyncio.subprocess.Process, seen: dict[str, Any]) -> None:
+        self.process = process
+        self.pid: int = seen["pid"]
+        self.watchdog: int = seen["watchdog"]
+        self.ours: list[str] = seen["working"]
+
+    async def ask(self) -> dict[str, Any]:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(b"?\n")
+        found: dict[str, Any] = json.loads(await asyncio.wait_for(self.process.stdout.readline(), 20))
+        return found
+
+    async def end(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        await asyncio.wait_for(self.process.wait(), 20)
+
+    async def kill(self) -> None:
+        self.process.kill()
+        await self.process.wait()
+
+
+class Engines:
+    """Starts engines on one home, and leaves none of their processes behind."""
+
+    def __init__(self, home: Path, venue: str) -> None:
+        self._home = home
+        self._venue = venue
+        self._started: list[Engine] = []
+
+    async def start(self, symbol: str = SYMBOL) -> Engine:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.boot.guarded", str(self._home), self._venue, symbol),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        line = await asyncio.wait_for(process.stdout.readline(), 30)
+        self._started.append(Engine(process, json.loads(line)))
+        return self._started[-1]
+
+    async def close(self) -> None:
+        for each in self._started:
+            if each.process.returncode is None:
+                await each.kill()
+            if is_watching(each.watchdog):
+                os.kill(each.watchdog, signal.SIGKILL)
+
+
+def is_watching(pid: int) -> bool:
+    try:
+        return b"engine.boot.watchdog" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return False
+
+
+def settle(home: Path, emulator: Emulator, **more: object) -> SystemOptions:
+    options = configure(home, emulator)
+    settings = {**emulator.overrides, "watchdog_s": PATIENCE_S, **more}
+    (home / "ctos.yaml").write_text(yaml.safe_dump({"venues": {emulator.name: settings}}))
+    return options
+
+
+def watchdog_log(home: Path, venue: str = VENUE) -> Path:
+    return home / "state" / "logs" / f"{venue}_Account0_watchdog.log"
+
+
+@pytest.fixture(params=[VENUE])
+async def emulator(request: pytest.FixtureRequest) -> AsyncIterator[Emulator]:
+    clock = LoopClock(asyncio.get_running_loop())
+    async with emulator_class(request.param)(market=SyntheticMarket(3, clock.now_ns()), clock=clock) as running_one:
+        yield running_one
+
+
+@pytest.fixture
+async def engines(home: Path, emulator: Emulator) -> AsyncIterator[Engines]:
+    settle(home, emulator)
+    found = Engines(home, emulator.name)
+    yield found
+    await found.close()
+
+
+def by_somebody_else(emulator: Emulator) -> str:
+    """Place an order that is not the engine's; return its id."""
+    [ours, *_] = emulator.exchange.open_orders()
+    assert ours.price is not None
+    before = set(emulator.exchange.registry.open)
+    request = OrderRequest("", "", ours.symbol, Side.BUY, OrderType.LIMIT, d("0.01"), ours.price - 100)
+    emulator.carry_out(lambda: emulator.exchange.place(request))
+    [order_id] = set(emulator.exchange.registry.open) - before
+    return order_id
+
+
+def resting(emulator: Emulator) -> set[str]:
+    return set(emulator.exchange.registry.open)
+
+
+def check_is_apart(pid: int, emulator: Emulator) -> None:
+    """See that a process has nothing of the engine's but its pipe, and shows no key."""
+    process = Path(f"/proc/{pid}")
+    assert os.getsid(pid) == pid
+    assert sorted(int(path.name) for path in (process / "fd").iterdir()) == [0, 1, 2]
+    shown = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+    assert emulator.key.encode() not in shown and emulator.secret.encode() not in shown
+
+
+async def test_what_a_killed_engine_left_is_cancelled_and_nothing_else(
+    home: Path, emulator: Emulator, engines: Engines
+) -> None:
+    engine = await engines.start()
+    others = by_somebody_else(emulator)
+    assert len(resting(emulator)) == 3
+    check_is_apart(engine.watchdog, emulator)
+    await engine.kill()
+    await until(lambda: resting(emulator) == {others}, 20)
+    await until(lambda: not is_watching(engine.watchdog), 20)
+
+    log = watchdog_log(home).read_text()
+    assert "the venue shows none of its orders, looked at twice" in log
+    assert all(client_id in log for client_id in engine.ours)
+    assert emulator.key not in log and emulator.secret not in log
+    async with running(SystemOptions(config=str(home), exchange=VENUE)) as system:
+        await until(lambda: "watchdog_acted" in known(system)["alarms"])  # type: ignore[operator]
+        assert "the watchdog cancelled 2 of 2 orders" in known(system)["alarms"]["watchdog_acted"]  # type: ignore[index]
+    assert not watchdog_log(home).exists() and watchdog_log(home).with_suffix(".log.1").exists()
+
+
+async def test_a_frozen_engine_loses_its_orders_and_learns_of_it_when_it_thaws(
+    home: Path, emulator: Emulator, engines: Engines
+) -> None:
+    engine = await engines.start()
+    os.kill(engine.pid, signal.SIGSTOP)
+    await until(lambda: not resting(emulator), 20)
+    os.kill(engine.pid, signal.SIGCONT)
+    seen = await engine.ask()
+    async with asyncio.timeout(20):
+        while seen["working"] or "watchdog_acted" not in seen["alarms"]:
+            seen = await engine.ask()
+    assert (seen["watchdog"], seen["runs"]) == (engine.watchdog, True)
+    assert "watchdog" not in seen["alarms"]
+    await engine.end()
+    assert not is_watching(engine.watchdog)
+
+
+async def test_an_engine_that_is_back_in_time_keeps_its_orders_and_so_does_one_that_ends(
+    home: Path, emulator: Emulator, engines: Engines
+) -> None:
+    first = await engines.start()
+    left = resting(emulator)
+    await first.kill()
+    second = await engines.start()
+    assert second.ours == first.ours and second.watchdog != first.watchdog
+    await until(lambda: not is_watching(first.watchdog), 20)
+    assert resting(emulator) == left
+
+    await second.end()
+    assert not is_watching(second.watchdog)
+    assert resting(emulator) == left
+    assert not watchdog_log(home).exists()
