@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +53,13 @@ def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for name in ("CONFIG", "DATA", "STATE", "CACHE"):
             patch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
         yield home
+
+
+@pytest.fixture(autouse=True)
+def no_alarm_left() -> Iterator[None]:
+    """Takes back the alarm that ends a program which does not end by itself: here the process goes on."""
+    yield
+    assert not signal.alarm(0), "it would have ended this process"
 
 
 @pytest.fixture(scope="session")

@@ -53,9 +53,9 @@ class HandlerWatch:
         """End the watching thread."""
         if self._thread is not None:
             self._done.set()
-            self._thread.join()  # whatever it takes: a signal that comes later would end the process
+            self._thread.join()
             self._thread = None
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.signal(signal.SIGALRM, signal.SIG_IGN)  # one that comes later must not end the process
 
     def begin(self) -> None:
         """Begin to time a handler; while the watch is started it is interrupted after one second."""
