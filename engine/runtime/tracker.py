@@ -311,10 +311,10 @@ def _take_status(order: Order, record: Status, ts_ns: int) -> bool:
 def _gives_terms(order: Order, record: Status) -> bool:
     """Return whether a status tells the present quantity and prices; a market order keeps its own.
 
-    A bare acknowledgement only repeats what was asked: a venue may have made a reduction smaller.
+    A bare acknowledgement only repeats what was asked: a venue may have made a reduction smaller. The answer to a
+    query may be older than what the stream has said meanwhile.
     """
-    newest = record.answers is Pending.AMEND or record.update.ts >= order.venue_ts
-    newest = newest and record.update.state is not OrderState.SENT
+    newest = record.update.ts >= order.venue_ts and record.update.state is not OrderState.SENT
     return newest and order.is_open and order.type.rests
 
 

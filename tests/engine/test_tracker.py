@@ -76,6 +76,14 @@ def test_terms_of_an_older_message_do_not_undo_an_amendment(tracker: OrderTracke
     assert known(tracker).price == 99 and known(tracker).pending is Pending.NONE
 
 
+def test_an_older_answer_settles_an_amendment_that_the_stream_has_shown_and_leaves_its_terms(tracker: OrderTracker):
+    tracker.apply(Status(update(OrderState.OPEN, ts=5)), 2)
+    tracker.apply(Asked(ID, Pending.AMEND, D(99), None), 3)
+    tracker.apply(Status(update(OrderState.OPEN, ts=7, price=D(99))), 4)
+    tracker.apply(Status(update(OrderState.OPEN, ts=5), Pending.AMEND), 5)
+    assert known(tracker).price == 99 and known(tracker).pending is Pending.NONE
+
+
 def test_an_acknowledgement_that_repeats_what_was_asked_does_not_undo_what_the_venue_made_of_it(tracker: OrderTracker):
     tracker.apply(Status(update(OrderState.OPEN, ts=5, quantity=D(8))), 2)
     late = Status(update(OrderState.SENT, ts=5))

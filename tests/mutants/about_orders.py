@@ -117,7 +117,7 @@ ORDERS = (
         "old-terms-overwrite-new",
         "an order whose price and size are not what is shown",
         f"{_RUN}/tracker.py",
-        ("newest = record.answers is Pending.AMEND or record.update.ts >= order.venue_ts", "newest = True"),
+        ("newest = record.update.ts >= order.venue_ts and ", "newest = "),
         tests=("tests/engine/test_tracker.py::test_terms_of_an_older_message_do_not_undo_an_amendment",),
     ),
     bug(
