@@ -176,13 +176,17 @@ class LocalPort:
         return self._engine.trading.status
 
     def health(self) -> Sequence[Health]:
-        """Return how market data, orders, journal, venue and strategies do."""
+        """Return how market data, orders, journal, venue and strategies do, and what becomes of orders on a crash."""
         if not self.ready:
             return (Health("data", "warn", "starting"),)
         parts = [Health(part.name, part.level, part.text) for part in self._probe.view().parts]
         faulted = ", ".join(row.name for row in self.instances() if row.state == "faulted")
         strategies = Health("strategies", "danger", f"faulted: {faulted}") if faulted else None
-        return (*parts, strategies or Health("strategies", "good", "no fault"))
+        parts.append(strategies or Health("strategies", "good", "no fault"))
+        after_crash, as_it_should = self._system.cover.describe()
+        if after_crash:
+            parts.append(Health("on a crash", "good" if as_it_should else "warn", after_crash))
+        return parts
 
     def send(self, command: Command) -> str:
         """Carry out one command; returns the client id or handle of what it started."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from engine.boot.system import System
 
 TIMER, WATCHDOG = "dead_man", "watchdog"
-_HERE = "not if this host or its network is lost"
+_HERE = "not if host or link is lost"
 
 
 class CrashCover:
@@ -39,24 +39,27 @@ class CrashCover:
         self.dead_man: DeadMan | None = None
         self.watchdog: WatchdogKeeper | None = None
         choice, features = system.choice, system.driver.features
-        self._log = watchdog_log_path(choice.paths.logs, choice.account.venue, choice.account.index)
+        account = choice.account
+        self._log = watchdog_log_path(choice.paths.logs, account.venue, account.index)
+        self._pid_file = choice.paths.state / f"watchdog_{account.venue}_{account.index}.pid"
         if not choice.is_live or system.loop is None:
             return
-        self._settings = venue_config(choice.config, choice.account.venue)
+        self._settings = venue_config(choice.config, account.venue)
         self._is_wanted = self._settings.dead_man
         if self._is_wanted and features.dead_man:
             self.dead_man = DeadMan(system.engine, system.shell, self._on_timer)
         if self._is_wanted and not all(features.has_timer(kind) for kind in InstrumentKind):
             self.watchdog = WatchdogKeeper(
-                system.engine, self._charge, self._covers, choice.paths.state, self._on_watchdog, self.report
+                system.engine, self._charge, self._covers, self._pid_file, self._on_watchdog, self.report
             )
 
     def start(self) -> None:
         """Begin; to be called once the engine has started."""
         if self.dead_man is not None:
             self.dead_man.start()
-        if self.watchdog is not None:
+        if self._system.choice.is_live:
             self.report()
+        if self.watchdog is not None:
             self.watchdog.start()
 
     async def stop_timer(self) -> None:
@@ -83,14 +86,17 @@ class CrashCover:
             return "", True
         if not self._is_wanted:
             return "our orders stay: dead_man is switched off", True
-        timer = f"the venue cancels after {TIMEOUT_S} s"
         if self.watchdog is None:
-            return timer, True
-        only = "spot: " if self.dead_man is not None else ""
-        before = f"perps: {timer}; " if self.dead_man is not None else ""
+            return f"venue cancels after {TIMEOUT_S} s", True
+        patience = f"{self._settings.watchdog_s:g} s; {_HERE}"
+        if self.dead_man is None:
+            if not self.watchdog.is_running:
+                return "our orders stay: no watchdog answers", False
+            return f"watchdog cancels after {patience}", True
+        perps = f"perps: venue, {TIMEOUT_S} s"
         if not self.watchdog.is_running:
-            return f"{before}{only}orders stay: the watchdog is gone", False
-        return f"{before}{only}a watchdog cancels after {self._settings.watchdog_s:g} s, {_HERE}", True
+            return f"{perps}; spot orders stay: no watchdog answers", False
+        return f"{perps}; spot: watchdog, {patience}", True
 
     def report(self) -> None:
         """Say what the watchdog has done since it was last asked."""
@@ -110,7 +116,8 @@ class CrashCover:
         """Return whether an order is one that nobody but the watchdog would cancel; protective stops stay."""
         if order.external or order.held or is_protective(order):
             return False
-        return not self._system.driver.features.has_timer(self._system.engine.instrument(order.symbol).kind)
+        instrument = self._system.instruments.get(order.symbol)
+        return instrument is None or not self._system.driver.features.has_timer(instrument.kind)
 
     def _charge(self) -> Mapping[str, Any]:
         choice = self._system.choice
@@ -125,6 +132,7 @@ class CrashCover:
             "settings": self._settings.model_dump(mode="json", exclude_none=True),
             "config": str(choice.paths.config.absolute()),
             "state": str(choice.paths.state.absolute()),
+            "pid_file": str(self._pid_file.absolute()),
             "log": str(self._log.absolute()),
             "key": credentials.key.reveal(),
             "secret": credentials.secret.reveal(),

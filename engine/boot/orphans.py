@@ -35,15 +35,24 @@ AGAIN_S = 5.0
 
 def cancel_orphans(feed: Feed) -> None:
     """Cancel what the engine told of; ends when that is confirmed, after ten minutes, or when an engine is there."""
-    for name in ("key", "secret", "passphrase"):
-        if feed.charge.get(name):
-            process_redactor.add(Secret(feed.charge[name]))
-    log = WatchdogLog(Path(feed.charge["log"]), process_redactor.clean)
+    log = _open_log(feed)
     try:
         asyncio.run(_cancel(feed, log))
     except Exception as error:
         log.write("error", f"failed and could not confirm that nothing rests: {type(error).__name__}: {error}")
         raise
+
+
+def give_up(feed: Feed, why: str) -> None:
+    """Say that orders were left as they are."""
+    _open_log(feed).write("error", f"cancelled none of {len(feed.orders)} orders of a crashed engine: {why}")
+
+
+def _open_log(feed: Feed) -> WatchdogLog:
+    for name in ("key", "secret", "passphrase"):
+        if feed.charge.get(name):
+            process_redactor.add(Secret(feed.charge[name]))
+    return WatchdogLog(Path(feed.charge["log"]), process_redactor.clean)
 
 
 async def _cancel(feed: Feed, log: WatchdogLog) -> None:

@@ -20,9 +20,6 @@ from engine.io.private import forbid_dumps
 
 BEAT, END, CHARGE, ORDER, GONE, ACTED = "beat", "end", "charge", "order", "gone", "acted"
 """First words of lines. BEAT is answered by the same; ACTED is told once the engine, which stood still, lives again."""
-PID_FILE = "watchdog.pid"
-"""In the state folder: the process on duty. One that is not named there any more has nothing left to do."""
-
 TICK_S = 0.5
 HANDOVER_S = 600.0
 """How long another engine may hold the state folder without having a watchdog of its own before this one gives up."""
@@ -123,6 +120,9 @@ def stand_guard(feed: Feed) -> None:
         if another_engine(feed.charge) is not None:
             handed_over_s += feed.charge["patience_s"]
             if handed_over_s >= HANDOVER_S:
+                from engine.boot.orphans import give_up
+
+                give_up(feed, "another engine has run for long without a watchdog for this account")
                 return
         elif feed.is_cut and os.getppid() == feed.charge["engine"]:
             return  # the engine lives, and has let this process go
@@ -137,9 +137,9 @@ def stand_guard(feed: Feed) -> None:
 
 
 def is_relieved(charge: dict[str, Any]) -> bool:
-    """Return whether another watchdog is on duty."""
+    """Return whether another watchdog is on duty for this account."""
     try:
-        named = Path(charge["state"], PID_FILE).read_text("ascii", "replace").strip()
+        named = Path(charge["pid_file"]).read_text("ascii", "replace").strip()
     except OSError:
         return False  # nobody says so
     return named not in ("", str(os.getpid()))

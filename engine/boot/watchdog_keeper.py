@@ -7,14 +7,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.boot.watchdog import ACTED, BEAT, CHARGE, END, GONE, ORDER, PID_FILE
-from engine.io.files import PRIVATE_FILE
+from engine.boot.watchdog import ACTED, BEAT, CHARGE, END, GONE, ORDER
+from engine.boot.watchdog_process import put_on_duty, start_watchdog
 from engine.kernel.clock import NS_PER_S, TimerHandle, sleep
 from engine.kernel.orders import Order
 from engine.runtime.events import OrderChanged
@@ -27,19 +26,6 @@ STARTS, WITHIN_NS = 4, 3600 * NS_PER_S
 """It is started so often within an hour, then not before the hour is over."""
 END_S = 2.0
 """So long its end is waited for; it is killed then, for it must not act after a clean end."""
-_PACKAGES = Path(__file__).parents[2]
-_KEPT = (
-    "PATH",
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "LD_LIBRARY_PATH",
-    "PYTHONHOME",
-    "PYTHONPATH",
-    "SSL_CERT_DIR",
-    "SSL_CERT_FILE",
-)
-"""Variables that it inherits: none that may hold a secret."""
 
 
 class WatchdogKeeper:
@@ -49,7 +35,7 @@ class WatchdogKeeper:
         engine: The account's engine, started.
         charge: Makes what the process needs to reach the venue, keys among it: they pass through the pipe only.
         covers: Whether an order is the watchdog's to cancel.
-        state: The state folder.
+        pid_file: Names the process on duty.
         on_trouble: Called with why there is no watchdog, and with nothing once there is again.
         on_acted: Called when it has acted while this program stood still.
     """
@@ -59,14 +45,14 @@ class WatchdogKeeper:
         engine: ExecutionEngine,
         charge: Callable[[], Mapping[str, Any]],
         covers: Callable[[Order], bool],
-        state: Path,
+        pid_file: Path,
         on_trouble: Callable[[str], object],
         on_acted: Callable[[], object],
     ) -> None:
         self._engine = engine
         self._charge = charge
         self._covers = covers
-        self._state = state
+        self._pid_file = pid_file
         self._on_trouble = on_trouble
         self._on_acted = on_acted
         self._process: subprocess.Popen[bytes] | None = None
@@ -74,13 +60,13 @@ class WatchdogKeeper:
         self._starts: deque[int] = deque(maxlen=STARTS)
         self._told: dict[str, str] = {}
         self._unanswered = 0
-        self._in_trouble = False
+        self._was_heard = self._in_trouble = False
         self._timer: TimerHandle | None = None
 
     @property
     def is_running(self) -> bool:
-        """Return whether there is a watchdog that listens."""
-        return self._process is not None and not self._in_trouble
+        """Return whether there is a watchdog that has answered."""
+        return self._process is not None and self._was_heard
 
     @property
     def pid(self) -> int | None:
@@ -123,23 +109,13 @@ class WatchdogKeeper:
             return
         self._starts.append(now_ns)
         self._unanswered = 0
+        self._was_heard = False
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "engine.boot.watchdog"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                bufsize=0,
-                cwd=_PACKAGES,
-                env={name: os.environ[name] for name in _KEPT if name in os.environ},
-                start_new_session=True,
-            )
+            self._process = start_watchdog()
         except OSError as error:
             self._trouble(f"cannot be started: {error.strerror}")
             return
-        assert self._process.stdin is not None and self._process.stdout is not None
-        for pipe in (self._process.stdin, self._process.stdout):
-            os.set_blocking(pipe.fileno(), False)
+        assert self._process.stdout is not None
         asyncio.get_running_loop().add_reader(self._process.stdout.fileno(), self._on_answer)
         self._told.clear()
         self._tell(f"{CHARGE} {json.dumps(dict(self._charge()))}")
@@ -149,19 +125,12 @@ class WatchdogKeeper:
         self._put_on_duty()
 
     def _put_on_duty(self) -> None:
-        """Relieve a watchdog of an engine before this one: it waits for nothing but this."""
         if self._process is None:
             return
-        path = self._state / PID_FILE
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(path, flags, PRIVATE_FILE)
-            try:
-                os.write(descriptor, str(self._process.pid).encode())
-            finally:
-                os.close(descriptor)
+            put_on_duty(self._pid_file, self._process.pid)
         except OSError as error:
-            text = f"{path} cannot be written ({error.strerror}): a watchdog of an earlier start may still act"
+            text = f"cannot write {self._pid_file} ({error.strerror}): the watchdog of an earlier start may still act"
             self._engine.say(text, "warn")
 
     def _on_order(self, event: OrderChanged) -> None:
@@ -206,6 +175,7 @@ class WatchdogKeeper:
             asyncio.get_running_loop().remove_reader(descriptor)
             return
         self._unanswered = 0
+        self._was_heard = True
         if self._in_trouble:
             self._in_trouble = False
             self._on_trouble("")

@@ -15,11 +15,12 @@ import pytest
 import yaml
 
 from drivers.paper.markets.synthetic import SyntheticMarket
+from engine.boot import watchdog_keeper
 from engine.boot.options import SystemOptions
 from engine.boot.system import running
 from engine.kernel.clock import LoopClock
 from engine.kernel.orders import OrderRequest, OrderType, Side
-from tests.boot.guarded import known
+from tests.boot.guarded import known, place
 from tests.boot.test_emulated_venues import configure
 from tests.boot.test_real_venues import until
 from tests.engine.floor import d
@@ -27,6 +28,7 @@ from tests.venues.emulators.__main__ import emulator_class
 from tests.venues.emulators.core import Emulator
 
 VENUE, SYMBOL = "backpack", "BTC-USDC-PERP"
+SPOT, PERP = "BTC-USDT", "BTC-USDT-PERP"
 PATIENCE_S = 2.0
 
 
@@ -96,14 +98,19 @@ def settle(home: Path, emulator: Emulator, **more: object) -> SystemOptions:
     return options
 
 
-def watchdog_log(home: Path, venue: str = VENUE) -> Path:
-    return home / "state" / "logs" / f"{venue}_Account0_watchdog.log"
+def watchdog_log(home: Path) -> Path:
+    return home / "state" / "logs" / f"{VENUE}_Account0_watchdog.log"
 
 
-@pytest.fixture(params=[VENUE])
-async def emulator(request: pytest.FixtureRequest) -> AsyncIterator[Emulator]:
+@pytest.fixture
+def venue() -> str:
+    return VENUE
+
+
+@pytest.fixture
+async def emulator(venue: str) -> AsyncIterator[Emulator]:
     clock = LoopClock(asyncio.get_running_loop())
-    async with emulator_class(request.param)(market=SyntheticMarket(3, clock.now_ns()), clock=clock) as running_one:
+    async with emulator_class(venue)(market=SyntheticMarket(3, clock.now_ns()), clock=clock) as running_one:
         yield running_one
 
 
@@ -150,14 +157,16 @@ async def test_what_a_killed_engine_left_is_cancelled_and_nothing_else(
     await until(lambda: resting(emulator) == {others}, 20)
     await until(lambda: not is_watching(engine.watchdog), 20)
 
-    log = watchdog_log(home).read_text()
+    path = watchdog_log(home)
+    log = path.read_text()
     assert "the venue shows none of its orders, looked at twice" in log
     assert all(client_id in log for client_id in engine.ours)
     assert emulator.key not in log and emulator.secret not in log
     async with running(SystemOptions(config=str(home), exchange=VENUE)) as system:
         await until(lambda: "watchdog_acted" in known(system)["alarms"])  # type: ignore[operator]
         assert "the watchdog cancelled 2 of 2 orders" in known(system)["alarms"]["watchdog_acted"]  # type: ignore[index]
-    assert not watchdog_log(home).exists() and watchdog_log(home).with_suffix(".log.1").exists()
+        assert "watchdog" in system.cover.describe()[0]
+    assert not path.exists() and path.with_suffix(".log.1").read_text() == log
 
 
 async def test_a_frozen_engine_loses_its_orders_and_learns_of_it_when_it_thaws(
@@ -192,3 +201,55 @@ async def test_an_engine_that_is_back_in_time_keeps_its_orders_and_so_does_one_t
     assert not is_watching(second.watchdog)
     assert resting(emulator) == left
     assert not watchdog_log(home).exists()
+    assert not any("was killed" in path.read_text() for path in (home / "state" / "logs").glob("*_monitor.log"))
+
+
+@pytest.mark.parametrize(("venue", "covered", "not_covered"), [(VENUE, SYMBOL, ""), ("binance", SPOT, PERP)])
+async def test_orders_whose_answer_never_came_are_found_and_those_that_the_venue_watches_are_left_to_it(
+    home: Path, emulator: Emulator, covered: str, not_covered: str
+) -> None:
+    async with running(settle(home, emulator)) as system:
+        await place(system, covered)
+        if not_covered:
+            await place(system, not_covered)
+        keeper = system.cover.watchdog
+        assert keeper is not None
+        told = [f"order {client_id} {covered} " for client_id in keeper._told]
+        assert len(told) == 2
+        charge = {**system.cover._charge(), "engine": 1, "patience_s": 0}
+    before = {order.symbol for order in emulator.exchange.open_orders()}
+    os.unlink(charge["pid_file"])
+    others = by_somebody_else(emulator)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "engine.boot.watchdog"), stdin=asyncio.subprocess.PIPE
+    )
+    lines = "\n".join([f"charge {json.dumps(charge)}", *told, ""])
+    await asyncio.wait_for(process.communicate(lines.encode()), 20)
+    after = [order.symbol for order in emulator.exchange.open_orders()]
+    assert others in resting(emulator) and len(after) == (3 if not_covered else 1)
+    assert len(before) == (2 if not_covered else 1)
+
+
+async def test_a_watchdog_that_dies_or_does_not_answer_is_started_anew_a_few_times(
+    home: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog_keeper, "BEAT_S", 0.2)
+    monkeypatch.setattr(watchdog_keeper, "UNANSWERED", 3)
+    async with running(settle(home, emulator)) as system:
+        await place(system, SYMBOL)
+        left = resting(emulator)
+        keeper = system.cover.watchdog
+        assert keeper is not None
+        for signum in (signal.SIGKILL, signal.SIGSTOP, signal.SIGKILL):
+            before = keeper.pid
+            assert before is not None
+            os.kill(before, signum)
+            await until(lambda: keeper.pid not in (None, before), 10)  # noqa: B023
+            await until(lambda: keeper.is_running and not known(system)["alarms"])
+            assert not is_watching(before)
+        last = keeper.pid
+        assert last is not None
+        os.kill(last, signal.SIGKILL)
+        await until(lambda: "watchdog" in known(system)["alarms"] and keeper.pid is None)  # type: ignore[operator]
+        assert system.cover.describe() == ("our orders stay: no watchdog answers", False)
+        assert resting(emulator) == left
