@@ -97,7 +97,7 @@ def wait_until(true: Callable[[], object], seconds: float = 10) -> None:
 def is_alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the second when it ends while it is read
         return False
 
 
