@@ -11,6 +11,7 @@ import gc
 import importlib
 import os
 import shlex
+import sys
 import traceback
 from collections.abc import Coroutine
 from pathlib import Path
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ctos_tui.app import ConsoleApp
     from ctos_tui.workplace import Workplace
 
+_APP = "ctos_tui.app"
 _TIDY_UP_S = 1.0
 
 
@@ -235,8 +237,11 @@ class Showing:
         self._start(self._take_over(face, asked))
 
     async def _take_over(self, face: PeerFace, asked: Asked[Attach]) -> None:
+        is_first = _APP not in sys.modules
         # In a thread, so that the engine goes on while a process that had no screen so far loads it.
-        await asyncio.to_thread(importlib.import_module, "ctos_tui.app")
+        await asyncio.to_thread(importlib.import_module, _APP)
+        if is_first:
+            gc.freeze()  # it stays: the collections that follow every screen need not go through it
         async with self._turn:
             await self._vacate(Outcome.TAKEN_OVER, face.where)
             try:

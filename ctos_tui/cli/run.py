@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from typing import Any
@@ -72,6 +73,8 @@ async def _run(options: SystemOptions, wanted: list[tuple[str, str, dict[str, st
     closing: dict[str, Any] = {}
     try:
         await system.start()
+        gc.collect()
+        gc.freeze()  # what exists now stays: later collections leave it out, and are short
         if system.engine.trading.mode is TradingMode.HALTED:
             system.engine.say(f"{system.engine.trading.describe()}; it runs halted until a person rearms it", "error")
         elif system.may_arm_itself:
