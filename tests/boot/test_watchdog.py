@@ -15,9 +15,11 @@ import pytest
 import yaml
 
 from drivers.paper.markets.synthetic import SyntheticMarket
-from engine.boot import watchdog_keeper
+from engine.boot import watchdog, watchdog_keeper
 from engine.boot.options import SystemOptions
 from engine.boot.system import running
+from engine.io.lock import StateLock
+from engine.io.watchdog_log import take_notes
 from engine.kernel.clock import LoopClock
 from engine.kernel.orders import OrderRequest, OrderType, Side
 from tests.boot.guarded import known, place
@@ -253,3 +255,26 @@ async def test_a_watchdog_that_dies_or_does_not_answer_is_started_anew_a_few_tim
         await until(lambda: "watchdog" in known(system)["alarms"] and keeper.pid is None)  # type: ignore[operator]
         assert system.cover.describe() == ("our orders stay: no watchdog answers", False)
         assert resting(emulator) == left
+
+
+def test_orders_of_a_crashed_engine_are_left_to_another_that_runs_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog, "TICK_S", 0.01)
+    monkeypatch.setattr(watchdog, "HANDOVER_S", 0.05)
+    log = tmp_path / "watchdog.log"
+    charge = {
+        "engine": 1,
+        "patience_s": 0.01,
+        "state": str(tmp_path),
+        "pid_file": str(tmp_path / "pid"),
+        "log": str(log),
+    }
+    ours, theirs = os.pipe()
+    with StateLock(tmp_path):
+        os.write(theirs, f"charge {json.dumps(charge)}\norder x1 {SYMBOL} \n".encode())
+        os.close(theirs)
+        watchdog.stand_guard(watchdog.Feed(ours, ours))
+    os.close(ours)
+    [note] = take_notes(log)
+    assert note.level == "error" and "none of 1 orders" in note.text
