@@ -119,9 +119,9 @@ class Showing:
         from ctos_tui.workplace import Workplace
 
         adopt(face.environ)
-        port = LocalPort(self._system)
         if self._workplace is None:
-            self._workplace = Workplace.at(port)
+            self._workplace = Workplace.at(LocalPort(self._system))
+        port = self._workplace.session.port
         device, policy = face.lend(), self._ending.policy
         try:
             app = ConsoleApp(port, self._workplace, theme=self._theme, device=device, stop_policy=policy)
