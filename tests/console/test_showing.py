@@ -24,7 +24,9 @@ async def test_screen_after_screen_nobody_more_listens_to_the_engine(
 
     monkeypatch.setattr("ctos_tui.app.ConsoleApp", app)
     nowhere = os.open(os.devnull, os.O_RDWR)
-    face: Any = SimpleNamespace(environ={}, lend=lambda: SimpleNamespace(input=nowhere))
+    monkeypatch.setattr(Showing, "_start", lambda showing, work: work.close())
+    lent = SimpleNamespace(input=nowhere)
+    face: Any = SimpleNamespace(environ={}, front=None, lend=lambda: lent, watch=lambda screen: None)
     options = SystemOptions(config=str(tmp_path), market="synthetic:3", seed=1)
     system = build_system(options, asyncio.get_running_loop(), "run")
     try:
