@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,14 @@ class Engine:
         self.watchdog: int = seen["watchdog"]
         self.ours: list[str] = seen["working"]
 
-    async def ask(self) -> dict[str, Any]:
+    async def tells(self, what: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+        """Ask until something holds, and return what was told."""
+        async with asyncio.timeout(20):
+            while not what(seen := await self._ask()):
+                pass
+        return seen
+
+    async def _ask(self) -> dict[str, Any]:
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.write(b"?\n")
         found: dict[str, Any] = json.loads(await asyncio.wait_for(self.process.stdout.readline(), 20))
@@ -153,7 +160,7 @@ async def test_what_a_killed_engine_left_is_cancelled_and_nothing_else(
 ) -> None:
     engine = await engines.start()
     others = by_somebody_else(emulator)
-    assert len(resting(emulator)) == 3
+    await engine.tells(lambda seen: len(seen["working"]) == 3)
     check_is_apart(engine.watchdog, emulator)
     await engine.kill()
     await until(lambda: resting(emulator) == {others}, 20)
@@ -171,17 +178,23 @@ async def test_what_a_killed_engine_left_is_cancelled_and_nothing_else(
     assert not path.exists() and path.with_suffix(".log.1").read_text() == log
 
 
-async def test_a_frozen_engine_loses_its_orders_and_learns_of_it_when_it_thaws(
+async def test_a_frozen_engine_keeps_what_is_left_when_it_thaws_and_learns_what_is_gone(
     home: Path, emulator: Emulator, engines: Engines
 ) -> None:
     engine = await engines.start()
+    ours = resting(emulator)
+    emulator.faults.answer("DELETE /api/v1/order", 503, "{}", times=None)
+    os.kill(engine.pid, signal.SIGSTOP)
+    await until(lambda: any(seen.method == "DELETE" for seen in emulator.requests), 20)
+    os.kill(engine.pid, signal.SIGCONT)
+    await engine.tells(lambda seen: "lives again; cancelled 0 of 2" in seen["alarms"].get("watchdog_acted", ""))
+    emulator.faults.clear()
+    assert resting(emulator) == ours
+
     os.kill(engine.pid, signal.SIGSTOP)
     await until(lambda: not resting(emulator), 20)
     os.kill(engine.pid, signal.SIGCONT)
-    seen = await engine.ask()
-    async with asyncio.timeout(20):
-        while seen["working"] or "watchdog_acted" not in seen["alarms"]:
-            seen = await engine.ask()
+    seen = await engine.tells(lambda seen: not seen["working"] and "2 of 2" in seen["alarms"]["watchdog_acted"])
     assert (seen["watchdog"], seen["runs"]) == (engine.watchdog, True)
     assert "watchdog" not in seen["alarms"]
     await engine.end()
