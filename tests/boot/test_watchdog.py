@@ -89,8 +89,10 @@ class Engines:
         for each in self._started:
             if each.process.returncode is None:
                 await each.kill()
-            if is_watching(each.watchdog):
-                os.kill(each.watchdog, signal.SIGKILL)
+        watchdogs = {each.watchdog for each in self._started}
+        watchdogs |= {int(path.read_text()) for path in (self._home / "state").glob("watchdog_*.pid")}
+        for pid in filter(is_watching, watchdogs):
+            os.kill(pid, signal.SIGKILL)
 
 
 def is_watching(pid: int) -> bool:
