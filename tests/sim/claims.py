@@ -62,7 +62,8 @@ class Claims:
             self._check_amount(order)
         if before is Pending.CANCEL and order.pending is Pending.NONE and order.is_open and order.error in _NO_ANSWER:
             self._violated(f"I15: the cancel of {order.client_id} is given up: {order.reason}")
-        if before is Pending.AMEND and order.pending is Pending.NONE and order.error == UnknownOutcome.__name__:
+        settled = before is Pending.AMEND and order.pending is Pending.NONE and order.is_open
+        if settled and order.error == UnknownOutcome.__name__:
             self._violated(f"I5: an amendment of {order.client_id} is taken for declined: {order.reason}")
         engine = self._engine
         unknown = len(engine.tracker.unknown())
