@@ -96,7 +96,7 @@ ORDERS = (
         "an order that works while the venue does not answer",
         f"{_RUN}/resolver.py",
         ("if isinstance(outcome, OrderNotFound) and self._is_absent", "if self._is_absent"),
-        seeds=(Seed("okx", 1, 1.0, ("outage", "lose_response")),),
+        seeds=(Seed("okx", 10, 0.2, ("outage", "lose_response")), Seed("okx", 4, 1.1, ("outage", "lose_response"))),
     ),
     bug(
         "last-writer-wins",
