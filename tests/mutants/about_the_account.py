@@ -169,7 +169,7 @@ LIMITS = (
             "orders = chain(orders, self._view.unbooked())",
             'orders = chain((o for o in orders if o.state != "unknown"), self._view.unbooked())',
         ),
-        seeds=_TIGHT,
+        seeds=(Seed("backpack", 27, 0.25, limit_usd=4000), *_TIGHT),
     ),
     bug(
         "sells-are-not-exposure",
