@@ -104,6 +104,8 @@ class HaltMark:
         return None if note is None else [lambda: self._appeared(found, note)]
 
     def _appeared(self, found: Identity, note: HaltNote) -> None:
+        if found == self._seen:
+            return  # a person has released that halt since the file was looked at
         self._seen = found
         if self._engine.trading.mode is not TradingMode.HALTED:
             self._engine.panic_switch.halt(note.who or NAME, f"{note.why or 'the file appeared'} ({self.path})")

@@ -89,6 +89,20 @@ def test_a_full_disk_leaves_the_file_and_the_next_start_is_halted(tmp_path: Path
     assert third.engine.trading.mode is TradingMode.DISARMED and "comes up halted" not in " ".join(third.lines)
 
 
+def test_a_mark_that_was_looked_at_before_the_rearm_does_not_halt_after_it(tmp_path: Path):
+    site = Site(tmp_path)
+    site.engine.arm("ann")
+    leave_mark(tmp_path, "bob", "looks odd")
+    seen = site.mark._find()
+    site.engine.panic("ann", "to be sure")
+    site.floor.run(5)
+    site.engine.rearm("ann", "checked")
+    site.engine.arm("ann")
+    for answer in seen or []:
+        answer()
+    assert seen and site.engine.trading.mode is TradingMode.ARMED
+
+
 def test_a_persons_halt_that_does_not_reach_the_disk_is_kept_under_its_own_name(tmp_path: Path):
     site = Site(tmp_path)
     site.fill_disk()
