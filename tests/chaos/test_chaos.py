@@ -15,7 +15,7 @@ from tests.chaos.report import DeskReport, KindReport, violations_of
 from tests.chaos.terminals import lose_terminals
 from tests.chaos.venue import VenueProcess
 
-pytestmark = [pytest.mark.pty, pytest.mark.long]
+pytestmark = pytest.mark.pty
 
 
 @pytest.fixture
