@@ -115,7 +115,7 @@ def test_o01_a_ban_halts_while_orders_rest_sends_nothing_until_it_ends_and_then_
         desk.emulator.faults.ban(60)
         await desk.until(lambda: desk.engine.risk.is_halted, 30)
         assert "serves us nothing until" in desk.engine.trading.describe()
-        await desk.wait(2)
+        await desk.wait(11)  # the other interface hears of the ban with its own next question
         before = len(desk.emulator.requests)
         desk.engine.panic("operator", "fire")
         await desk.wait(40)
