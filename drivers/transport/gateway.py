@@ -57,7 +57,7 @@ class TaskGateway:
 
     def __init__(self, calls: OrderCalls) -> None:
         self._calls = calls
-        self._tasks: set[asyncio.Task[OrderUpdate]] = set()
+        self._tasks: dict[asyncio.Task[OrderUpdate], None] = {}  # in the order in which they began
         self._is_stopped = False
 
     def place(self, request: OrderRequest, reply: Reply) -> None:
@@ -90,10 +90,10 @@ class TaskGateway:
             call.close()
             return
         task = asyncio.get_running_loop().create_task(call, name=what)
-        self._tasks.add(task)
+        self._tasks[task] = None
 
         def done(task: asyncio.Task[OrderUpdate]) -> None:
-            self._tasks.discard(task)
+            self._tasks.pop(task, None)
             reply(_outcome(task))
 
         task.add_done_callback(done)

@@ -64,7 +64,7 @@ class VenueDriver(VenueCalls):
         self.on_market, self.on_account = self.streams.on_market, self.streams.on_account
         self.on_raw = self.streams.on_raw
         self.gateway = TaskGateway(self)
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._tasks: dict[asyncio.Task[object], None] = {}  # in the order in which they began
         self._lasting: list[LastingTask] = []
         self._limiters: list[RateLimiter] = []
         self._times: list[ServerClock] = []
@@ -311,7 +311,7 @@ class VenueDriver(VenueCalls):
     def in_background(self, work: Coroutine[Any, Any, object], name: str) -> asyncio.Task[object]:
         """Run a coroutine beside everything else, until `stop`; a failure goes to the loop's exception handler."""
         task = asyncio.get_running_loop().create_task(work, name=f"{self.venue} {name}")
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._background_done)
         return task
 
@@ -322,7 +322,7 @@ class VenueDriver(VenueCalls):
         task.start()
 
     def _background_done(self, task: asyncio.Task[object]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         error = None if task.cancelled() else task.exception()
         if error is not None:
             task.get_loop().call_exception_handler({"message": f"{task.get_name()} failed", "exception": error})

@@ -27,7 +27,7 @@ class LoopShell:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}  # in the order in which they began
         self._closed = False
 
     def run(self, work: Coroutine[Any, Any, T], on_result: Callable[[T], None], on_error: OnError) -> None:
@@ -52,12 +52,12 @@ class LoopShell:
                 on_result(result)
 
         task = self._loop.create_task(carry_out())
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._finished)
         task.add_done_callback(lambda _: work.close())  # a task cancelled before its first step never awaits it
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._loop.call_exception_handler({"message": "engine query failed", "exception": error, "task": task})
 
