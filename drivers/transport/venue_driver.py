@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from decimal import Decimal
 from typing import Any
 
@@ -96,12 +96,7 @@ class VenueDriver(VenueCalls):
         Raises:
             CtosError: The venue cannot be reached, or refuses the key.
         """
-        try:
-            await self.refresh_instruments()
-            await self.open()
-        except BaseException:
-            await self.close()
-            raise
+        await self._begin(self.open)
 
     async def start_requests(self) -> None:
         """Be ready to cancel and to ask, which is all that is needed to clear up after a program that is gone.
@@ -109,9 +104,12 @@ class VenueDriver(VenueCalls):
         Raises:
             CtosError: The venue cannot be reached, or refuses the key.
         """
+        await self._begin(self.open_requests)
+
+    async def _begin(self, open_up: Callable[[], Awaitable[None]]) -> None:
         try:
             await self.refresh_instruments()
-            await self.open_requests()
+            await open_up()
         except BaseException:
             await self.close()
             raise
