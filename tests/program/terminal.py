@@ -265,6 +265,7 @@ class Terminal:
 
 def _take_terminal(ignore_hangup: bool) -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell ignores it in what it starts in the background, tests too
     if ignore_hangup:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 

@@ -158,7 +158,7 @@ def test_p05_live_goes_on_when_ssh_drops_and_the_new_screen_has_no_grant(
     ended(again, 10)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_p04_a_second_signal_ends_at_once_and_the_next_start_knows_everything(
     start: Start, okx: subprocess.Popen[str], tmp_path: Path, number: signal.Signals
 ) -> None:
