@@ -16,6 +16,7 @@ from ctos_tui.frame import FrameClock, LagMeter, Load, Pace, link_text, monotoni
 from ctos_tui.terminal.device import TerminalDevice
 from ctos_tui.terminal.driver import PacedDriver
 from ctos_tui.terminal.gate import PaintGate
+from ctos_tui.terminal.leftovers import drop_leftovers
 from ctos_tui.terminal.link import PING, LinkMeter
 from ctos_tui.theme import MONOCHROME, Palette
 
@@ -108,6 +109,7 @@ class TerminalApp(App[ReturnType], Generic[ReturnType]):
             await self.run_async()
         finally:
             await self._release_terminal()
+            drop_leftovers()
 
     async def _release_terminal(self) -> None:
         driver = self._driver
