@@ -14,6 +14,7 @@ from engine.runtime.events import OrderChanged
 
 REJECTS = 5
 REJECTS_WITHIN_NS = 10 * NS_PER_S
+TOGETHER_NS = 60 * NS_PER_S
 MAX_UNKNOWN = 3
 UNKNOWN_LIMIT_NS = 60 * NS_PER_S
 _LOOK_S = 5.0
@@ -22,7 +23,10 @@ HARMLESS_REJECTS = ("PostOnlyWouldTake",)
 
 
 class Tripwires:
-    """Halts a strategy whose orders the venue keeps refusing, and the account when orders stay unknown.
+    """Halts what trades when something is wrong with the orders.
+
+    A strategy whose orders the venue keeps refusing is halted; the account, when a second strategy fares alike within
+    a minute, because the cause is hardly theirs then, and when orders stay unknown.
 
     Args:
         core: The engine's shared parts.
@@ -33,6 +37,7 @@ class Tripwires:
         self._core = core
         self._halt = halt
         self._rejects: dict[str, deque[int]] = {}
+        self._refused_ns: dict[str, int] = {}
         self._unknown_since: dict[str, int] = {}
         self._timer: TimerHandle | None = None
         core.bus.subscribe(OrderChanged, self._on_order)
@@ -63,6 +68,12 @@ class Tripwires:
             times.clear()
             reason = f"{REJECTS} orders were refused within {REJECTS_WITHIN_NS // NS_PER_S} s, the last: {order.reason}"
             self._core.risk.losses.halt(order.instance, reason)
+            self._refused_ns = {name: ns for name, ns in self._refused_ns.items() if now_ns - ns <= TOGETHER_NS}
+            self._refused_ns[order.instance] = now_ns
+            if len(self._refused_ns) > 1:
+                self._trip(
+                    f"{REJECTS} orders each of {', '.join(self._refused_ns)} were refused, the last: {order.reason}"
+                )
 
     def _look(self) -> None:
         """Halt when too many orders are unknown, or one for too long; look again while there are any."""

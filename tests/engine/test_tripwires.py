@@ -36,6 +36,22 @@ def test_a_strategy_whose_orders_are_refused_again_and_again_is_halted(floor: Fl
     assert len(halted) == 1 and halted[0].startswith("grid: 5 orders were refused") and not floor.engine.risk.is_halted
 
 
+@pytest.mark.parametrize(("apart_s", "is_halted"), [(50, True), (70, False)])
+def test_two_strategies_whose_orders_are_refused_halt_the_account(floor: Floor, apart_s: float, is_halted: bool):
+    floor.admit("grid", "other")
+    refuse_placements(floor, VenueUnavailable("maintenance"))
+    for number in range(5):
+        floor.order(BUY, 1, 99 - number, instance="grid")
+    floor.run(apart_s)
+    floor.print(100.0)
+    for number in range(5):
+        assert not floor.engine.risk.is_halted
+        floor.order(BUY, 1, 99 - number, instance="other")
+    assert floor.engine.risk.is_halted is is_halted
+    if is_halted:
+        assert "5 orders each of grid, other were refused, the last: maintenance" in floor.engine.trading.describe()
+
+
 def test_refusals_of_quoting_and_of_the_operator_do_not_count(floor: Floor):
     halted: list[str] = []
     floor.engine.risk.on_instance_halt = lambda instance, reason: halted.append(instance)
