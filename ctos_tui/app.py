@@ -231,6 +231,9 @@ class ConsoleApp(TerminalApp[None]):
     async def on_event(self, event: events.Event) -> None:
         """Take keys and pastes before any widget, so that nothing can hold the panic key back."""
         if not self.first_frame.is_set():
+            # What is typed before anything shows is not meant for it, but for the panic key.
+            if isinstance(event, events.Key) and event.key in self.keymap.keys["panic"]:
+                self.operator.panic()
             await super().on_event(event)
         elif isinstance(event, events.Key) and not event.is_forwarded:
             self.app_focus = True

@@ -14,7 +14,7 @@ import pytest
 
 from engine.boot.control import Nothing, Status
 from engine.io.control_client import ControlClient
-from tests.program.terminal import Terminal
+from tests.program.terminal import KEYS, Terminal
 
 pytestmark = pytest.mark.pty
 Start = Callable[..., Terminal]
@@ -140,6 +140,30 @@ def test_the_detach_key_gives_the_shell_back_and_attach_brings_the_desk_back(sta
     last.wait_for("LADDER ETH-PERP")
     last.leave()
     wait_until(lambda: not is_alive(engine))
+
+
+def test_the_panic_key_counts_before_anything_shows(start: Start, tmp_path: Path) -> None:
+    first = start()
+    first.arm()
+    first.order("buy 500$ btc @ best -0.45%")
+    first.wait_for("ORDERS 1")
+    first.press("ctrl+d")
+    assert first.finish() == 0
+    again = attach(start, tmp_path)
+    again.send(KEYS["f9"].encode())
+    again.wait_for("HALTED")
+    again.wait_for("ORDERS 0")
+    again.leave()
+    afresh = start(ready=False)
+    afresh.wait_for("HALTED")
+    afresh.press(*"A")
+    afresh.command("rearm 0 tried")
+    afresh.enter()
+    afresh.wait_for(" ARMED")
+    afresh.leave()
+    last = start(ready=False)
+    last.send(KEYS["f9"].encode())
+    last.wait_for("HALTED")
 
 
 @pytest.mark.parametrize("nohup", [False, True], ids=["default", "nohup"])
