@@ -1,6 +1,5 @@
 # make run    installs once, then opens the console on paper (ARGS="..." is passed on)
 # make test   lint, types, import contracts and the test suite
-# make long   the tests that make test leaves out, because each takes long
 # make lint   only ruff, mypy and the import contracts
 # make bench  the speed measurements, each beside its floor
 # make soak   simulated trading among faults and crashes, all venues in turn (HOURS=... simulated, SEED=..., JOBS=...)
@@ -11,7 +10,7 @@
 # PYTHON=...  chooses the interpreter that .venv is made from
 
 .DEFAULT_GOAL := run
-.PHONY: run test long lint bench soak chaos faults mutants lock
+.PHONY: run test lint bench soak chaos faults mutants lock
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -35,11 +34,8 @@ run: $(BASE)
 
 # Real terminals and markets that follow the wall clock meet moments that no rerun repeats: what fails is tried once more.
 test: lint
-	$(BIN)/pytest -n 2 --durations=40 -m "not pty and not long" || $(BIN)/pytest -m "not pty and not long" --last-failed
-	$(BIN)/pytest -n 4 --durations=20 -m "pty and not long" || $(BIN)/pytest -m "pty and not long" --last-failed
-
-long: $(DEV)
-	$(BIN)/pytest --durations=20 -m long
+	$(BIN)/pytest -n 3 --durations=40 -m "not pty" || $(BIN)/pytest -m "not pty" --last-failed
+	$(BIN)/pytest -n 4 --durations=20 -m pty || $(BIN)/pytest -m pty --last-failed
 
 lint: $(DEV)
 	$(BIN)/ruff check

@@ -191,7 +191,6 @@ def test_o06_enter_pressed_twice_sends_one_order(start: Start, tmp_path: Path, g
     assert intents(tmp_path) == 1
 
 
-@pytest.mark.long
 def test_o06_macros_and_pastes_of_ten_thousand_characters_send_nothing(start: Start, tmp_path: Path) -> None:
     terminal = start()
     terminal.arm()

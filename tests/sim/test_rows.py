@@ -11,8 +11,6 @@ from tests.sim.life import Beside
 from tests.sim.report import Report
 from tests.sim.world import Plan, simulate
 
-pytestmark = pytest.mark.long
-
 ALONE = Beside(strategy=False, monitor=False, correction="off", spot=False, stranger=False)
 HOURS = 0.2
 NEVER_S = 1e9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from tests.storage.mortal import until
 from tests.venues.emulators.core import Emulator
 
 ROOT = Path(__file__).resolve().parents[2]
+EVERY_ONE = os.environ.get("TEST_BOUNDARIES") == "all"
+STRIDES = [(venue, 1 if EVERY_ONE else stride) for venue, stride in (("okx", 30), ("binance", 10), ("backpack", 6))]
+"""The venues, and every which of their boundaries is tried."""
 
 
 @pytest.fixture(autouse=True)
@@ -79,15 +83,7 @@ async def check(emulator: Emulator, folder: Path, lives: Lives) -> None:
         await until(lambda: not emulator.exchange.open_orders())
 
 
-@pytest.mark.parametrize(
-    ("emulator", "stride"),
-    [
-        ("backpack", 6),
-        pytest.param("backpack", 1, marks=pytest.mark.long),
-        pytest.param("binance", 10, marks=pytest.mark.long),
-    ],
-    indirect=["emulator"],
-)
+@pytest.mark.parametrize(("emulator", "stride"), STRIDES, indirect=["emulator"])
 async def test_p01_killed_at_every_boundary_of_the_way_of_an_order(
     emulator: Emulator,
     stride: int,
