@@ -107,8 +107,7 @@ class PacedDriver(LinuxDriver):
         """Take over the terminal: threads for output and input, raw mode, alternate screen."""
         self._writer = PacedWriter(
             self._output,
-            on_high=lambda: self._tell("on_output_behind"),
-            on_low=lambda: self._tell("on_output_caught_up"),
+            on_level=lambda: self._post(self._tell_level),
             on_dropped=lambda: self._tell("on_output_dropped"),
             on_lost=lambda: self._lose("write"),
             on_end=self._written,
@@ -199,6 +198,12 @@ class PacedDriver(LinuxDriver):
     def _tell(self, what: str, *args: object) -> None:
         if isinstance(self._app, TerminalUser):
             self._post(getattr(self._app, what), *args)
+
+    def _tell_level(self) -> None:
+        """Tell how it is now: a stall and its end are noticed in two threads, and may arrive here in either order."""
+        if isinstance(self._app, TerminalUser) and self._writer is not None:
+            behind = self._writer.behind
+            (self._app.on_output_behind if behind else self._app.on_output_caught_up)()
 
     def _lose(self, where: str) -> None:
         """Note that the terminal is gone; safe from any thread and from signal handlers, and told once."""

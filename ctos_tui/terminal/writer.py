@@ -30,34 +30,34 @@ class PacedWriter(threading.Thread):
 
     Args:
         fileno: The terminal to write to.
-        on_high: Called when more than `HIGH` bytes wait.
-        on_low: Called when less than `LOW` bytes wait again.
+        on_level: Called after `behind` has changed; what was called first may come last, so read `behind` then.
         on_dropped: Called when waiting output was dropped: the screen must be painted anew.
         on_lost: Called once, when the terminal cannot be written to any more.
         on_end: Called last: nothing is written by `fileno` any more.
+
+    Attributes:
+        behind: Whether more than `HIGH` bytes waited, and not yet less than `LOW` again.
     """
 
     def __init__(
         self,
         fileno: int,
         *,
-        on_high: Callable[[], None],
-        on_low: Callable[[], None],
+        on_level: Callable[[], None],
         on_dropped: Callable[[], None],
         on_lost: Callable[[], None],
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(daemon=True, name="ctos-output")
         self._fileno = fileno
-        self._on_high = on_high
-        self._on_low = on_low
+        self._on_level = on_level
         self._on_dropped = on_dropped
         self._on_lost = on_lost
         self._on_end = on_end
         self._queue: deque[bytes] = deque()
         self._changed = threading.Condition()
-        self._behind = False
         self._give_up_at: float | None = None
+        self.behind = False
         self.dead = False
         self.pending = 0
         self.unwritten = 0
@@ -76,13 +76,13 @@ class PacedWriter(threading.Thread):
                 self._drop_waiting()
             self._queue.append(data)
             self.pending += len(data)
-            went_high = not self._behind and self.pending > HIGH
-            self._behind |= went_high
+            went_high = not self.behind and self.pending > HIGH
+            self.behind |= went_high
             self._changed.notify()
         if overflow:
             self._on_dropped()
         if went_high:
-            self._on_high()
+            self._on_level()
 
     def drop_waiting(self) -> None:
         """Forget what waits; the piece being written is finished, so no sequence is cut in two."""
@@ -130,12 +130,12 @@ class PacedWriter(threading.Thread):
                 self.busy_seconds += time.monotonic() - began
                 self.written += count
                 self.pending -= count
-                went_low = self._behind and self.pending < LOW
+                went_low = self.behind and self.pending < LOW
                 if went_low:
-                    self._behind = False
+                    self.behind = False
             view = view[count:]
             if went_low:
-                self._on_low()
+                self._on_level()
 
     def _put_slice(self, piece: memoryview) -> int:
         try:

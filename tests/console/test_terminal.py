@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import inspect
@@ -15,7 +16,7 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +32,7 @@ from textual.widget import Widget
 
 from ctos_tui.terminal.app import TerminalApp
 from ctos_tui.terminal.check import terminal_problem
+from ctos_tui.terminal.device import TerminalDevice
 from ctos_tui.terminal.driver import PacedDriver, TerminalUser
 from ctos_tui.terminal.link import LinkMeter
 from ctos_tui.terminal.writer import LIMIT, PacedWriter
@@ -266,6 +268,58 @@ async def test_a_frame_thrown_away_by_the_closed_gate_is_made_up_for(monkeypatch
         assert repaints == ["all", "all"] and not app.output_behind
 
 
+class Shown(TerminalApp[None]):
+    """An app that says when it shows."""
+
+    def __init__(self, device: TerminalDevice) -> None:
+        super().__init__(load_theme("ctos-dark"), device=device)
+        self.ready = asyncio.Event()
+
+    def on_ready(self) -> None:
+        self.ready.set()
+
+
+async def test_a_stall_that_ends_while_it_is_noticed_freezes_no_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    master, slave = pty.openpty()
+    app = Shown(TerminalDevice.of(slave, slave))
+    loop = asyncio.get_running_loop()
+    loop.add_reader(master, os.read, master, 65536)
+    shown = asyncio.create_task(app.run_on_terminal())
+    await asyncio.wait_for(app.ready.wait(), 10)
+    driver = app._driver
+    assert isinstance(driver, PacedDriver) and driver.writer is not None
+    drained, post = threading.Event(), driver._post
+    overtaken: list[threading.Thread] = []
+
+    def late(call: Callable[..., object], *args: object) -> None:
+        """Let the thread that drains tell first, although the one that filled noticed first."""
+
+        def wait_and_post() -> None:
+            drained.wait(5)
+            post(call, *args)
+
+        if threading.current_thread() is driver.writer:
+            post(call, *args)
+            drained.set()
+        else:
+            overtaken.append(threading.Thread(target=wait_and_post))
+            overtaken[-1].start()
+
+    monkeypatch.setattr(driver, "_post", late)
+    driver.writer.write("x" * 20_000)
+    await asyncio.to_thread(overtaken[0].join, 10)
+    told = asyncio.Event()
+    loop.call_soon(told.set)
+    await told.wait()
+    assert drained.is_set() and not app.output_behind
+    monkeypatch.undo()
+    app.exit()
+    await shown
+    loop.remove_reader(master)
+    os.close(master)
+    os.close(slave)
+
+
 class Events:
     def __init__(self) -> None:
         self.list: list[str] = []
@@ -285,8 +339,7 @@ def writer_on(fileno: int) -> tuple[PacedWriter, Events]:
     happened = Events()
     writer = PacedWriter(
         fileno,
-        on_high=lambda: happened.note("high"),
-        on_low=lambda: happened.note("low"),
+        on_level=lambda: happened.note("high" if writer.behind else "low"),
         on_dropped=lambda: happened.note("dropped"),
         on_lost=lambda: happened.note("lost"),
     )
