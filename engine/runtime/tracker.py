@@ -312,18 +312,22 @@ def _gives_terms(order: Order, record: Status) -> bool:
     """Return whether a status tells the present quantity and prices; a market order keeps its own.
 
     A bare acknowledgement only repeats what was asked: a venue may have made a reduction smaller. The answer to a
-    query may be older than what the stream has said meanwhile.
+    query may be older than what the stream has said meanwhile. So may the answer to an amendment, within the same
+    millisecond, when the stream has told of it already and of a reduction that became smaller right after it.
     """
-    newest = record.update.ts >= order.venue_ts and record.update.state is not OrderState.SENT
+    update = record.update
+    newest = update.ts >= order.venue_ts and update.state is not OrderState.SENT
+    if update.ts == order.venue_ts and record.answers is Pending.AMEND and order.reduce_only:
+        newest &= _has_other_prices(order, update) or update.quantity < order.quantity
     return newest and order.is_open and order.type.rests
 
 
 def _has_other_terms(order: Order, update: OrderUpdate) -> bool:
-    return (
-        update.quantity not in (ZERO, order.quantity)
-        or update.price not in (None, order.price)
-        or update.trigger_price not in (None, order.trigger_price)
-    )
+    return update.quantity not in (ZERO, order.quantity) or _has_other_prices(order, update)
+
+
+def _has_other_prices(order: Order, update: OrderUpdate) -> bool:
+    return update.price not in (None, order.price) or update.trigger_price not in (None, order.trigger_price)
 
 
 def _take_terms(order: Order, update: OrderUpdate) -> None:

@@ -92,6 +92,19 @@ def test_an_acknowledgement_that_repeats_what_was_asked_does_not_undo_what_the_v
     assert known(tracker).quantity == 8
 
 
+def test_an_answer_of_the_same_moment_does_not_undo_that_the_venue_made_a_reduction_smaller():
+    tracker = OrderTracker()
+    tracker.apply(msgspec.structs.replace(intent(), reduce_only=True), 0)
+    tracker.apply(Sent(ID), 1)
+    tracker.apply(Status(update(OrderState.OPEN, ts=5)), 2)
+    tracker.apply(Asked(ID, Pending.AMEND, D(99), None), 3)
+    tracker.apply(Status(update(OrderState.OPEN, ts=7, price=D(99))), 4)
+    tracker.apply(Status(update(OrderState.OPEN, ts=7, price=D(99), quantity=D(8))), 5)
+    tracker.apply(Status(update(OrderState.OPEN, ts=7, price=D(99)), Pending.AMEND), 6)
+    order = known(tracker)
+    assert (order.price, order.quantity, order.pending) == (99, 8, Pending.NONE)
+
+
 def test_reported_and_booked_fills_stand_side_by_side(tracker: OrderTracker):
     tracker.apply(Status(update(OrderState.OPEN, filled=4)), 2)
     order = known(tracker)
