@@ -118,11 +118,17 @@ class PanicSwitch:
         core.bus.subscribe(OrderChanged, self._on_order)
 
     def halt(self, who: str, reason: str) -> PanicReport:
-        """Close the gate, halt the strategies and cancel what rests; return the report, which goes on changing."""
+        """Close the gate, halt the strategies and cancel what rests; return the report, which goes on changing.
+
+        While the account is halted already, what rests by now has to go too. The first reason stays, and the new
+        report goes on counting where the one before was.
+        """
         core = self._core
+        before = self.report if core.trading.mode is TradingMode.HALTED else None
         core.trading.halt(who, reason)
         core.oplog("KillSwitch", who=who, det=reason)
-        report = self._begin(who, reason, core.clock.now_ns())
+        status = core.trading.status
+        report = self._begin(status.who, status.reason, core.clock.now_ns(), before)
         for handler in self.on_halt:
             handler(reason)
         self._sweep(report)
@@ -137,9 +143,12 @@ class PanicSwitch:
             self._refresh(report)
             self._core.oplog("KillSwitch", who=status.who, det=f"halted since the last run: {report.text}")
 
-    def _begin(self, who: str, reason: str, since_ns: int) -> PanicReport:
+    def _begin(self, who: str, reason: str, since_ns: int, before: PanicReport | None = None) -> PanicReport:
         core = self._core
         report = self.report = PanicReport(core.driver.venue, who, reason, since_ns)
+        if before is not None:
+            report.asked, report.kept = list(before.asked), list(before.kept)
+            report.is_late, report.error = before.is_late and bool(before.unconfirmed), before.error
         self._until_ns = core.clock.now_ns() + round(WATCH_S * NS_PER_S)
         self._sweep(report)
         core.clock.call_later(LOOK_S, self._look, report)

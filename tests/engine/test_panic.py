@@ -161,3 +161,24 @@ def test_an_account_that_is_not_fit_for_trading_is_not_rearmed(tmp_path: Path):
     floor.engine.core.obstacles = []
     floor.engine.rearm("ann", "all well")
     assert not floor.engine.risk.is_halted
+
+
+def test_a_second_halt_goes_on_counting_and_the_first_reason_stays(floor: Floor):
+    floor.hold(1)
+    stop = floor.order(SELL, 1, None, STOP, trigger=95)
+    quick, slow = floor.order(BUY, 1, 99), floor.order(BUY, 1, 98)
+    floor.driver.gateway.refuse_cancels = [RateLimited("slow down")]
+    floor.engine.panic("operator", "fire")
+    floor.run(0.1)
+    assert [quick.state, slow.state].count(OrderState.CANCELED) == 1
+    report = floor.engine.panic("journal", "no space left")
+    assert sorted(report.asked) == [quick.label, slow.label] and report.kept == [stop.label]
+    assert "cancelling 2 orders, 1 gone" in report.text
+    assert (report.who, report.reason) == ("operator", "fire") and slow.asked_by == "halt: fire"
+    floor.run(10)
+    again = floor.engine.panic("operator", "once more")
+    assert not again.confirmed and "2 cancelled, being confirmed" in again.text
+    floor.run(10)
+    assert again.confirmed and "none rests (confirmed), 2 cancelled" in again.text and "kept stops" in again.text
+    floor.engine.rearm("operator", "done")
+    assert floor.engine.panic("operator", "anew").asked == []
