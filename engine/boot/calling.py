@@ -1,4 +1,7 @@
-"""One syscall from outside: queries go to the driver, orders through the engine and its limits."""
+"""One syscall from outside: queries go to the driver, orders through the engine and its limits.
+
+Stops that the engine holds, as the venue cannot, are listed and answered like the venue's own orders.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 
 from engine.boot.system import NEVER_ARMED, System
 from engine.kernel import errors
-from engine.kernel.clock import NS_PER_S, sleep
+from engine.kernel.clock import NS_PER_MS, NS_PER_S, sleep
 from engine.kernel.errors import CtosError, InvalidOrder, OrderNotFound, TradingHalted, UnknownOutcome
 from engine.kernel.orders import Order, OrderState, OrderType, OrderUpdate, Pending, Side, combined_order_type
 from engine.kernel.strategy import Done, DoneStatus
@@ -21,6 +24,10 @@ _ANSWER_S = 10.0
 _MARKET_S = 5.0
 _ARMING = ("place_order", "amend_order")
 """Syscalls that may increase what is held; cancels and reductions by hand pass without arming."""
+_LOOKS = ("get_open_orders", "get_order_status")
+"""Syscalls that need no price of the market."""
+
+HELD = "held by the engine until its trigger is met: the venue does not know it; it works only while the engine runs"
 
 
 class CallDesk:
@@ -55,7 +62,8 @@ class CallDesk:
         own, symbol = getattr(self, syscall, None), values.get("symbol")
         if syscall in _ARMING and self._system.may_arm_itself:
             self._engine.arm("call")
-        if symbol is not None and (own is not None or self._system.source.model is not None):
+        needs_price = own is not None and syscall not in _LOOKS
+        if symbol is not None and (needs_price or self._system.source.model is not None):
             await self._wait_for_market(symbol)
         try:
             return await (own or getattr(self._driver, syscall))(**values)
@@ -79,15 +87,18 @@ class CallDesk:
         time_in_force: str | None = None,
         trigger_price: Decimal | None = None,
     ) -> OrderUpdate:
-        """Place an order and return what became of it by the time of the venue's answer."""
+        """Place an order and return what became of it by the time of the venue's answer.
+
+        A stop that the venue does not keep is answered as soon as the engine holds it.
+        """
         if client_id is not None:
             raise InvalidOrder("client_id= is given by the engine, which must know every order; leave it out")
         kind = combined_order_type(order_type, post_only, time_in_force)
         sent = self._engine.submit(MANUAL, symbol, side, kind, size, price, trigger_price, reduce_only)
-        order = await self._answer(sent, lambda order: order.state not in (OrderState.INTENT, OrderState.SENT))
+        order = await self._answer(sent, self._is_settled)
         if order.state is OrderState.REJECTED:
             raise _typed(order)
-        return await self._driver.get_order_status(order.client_id, symbol)
+        return await self.get_order_status(order.client_id, symbol)
 
     async def amend_order(
         self, order_id: str, symbol: str, price: Decimal | None = None, size: Decimal | None = None
@@ -103,7 +114,7 @@ class CallDesk:
         amended = await self._answer(order.client_id, lambda order: order.pending is Pending.NONE)
         if amended.is_open and amended.reason:
             raise InvalidOrder(f"the venue refused the amendment: {amended.reason}")
-        return await self._driver.get_order_status(order.client_id, symbol)
+        return await self.get_order_status(order.client_id, symbol)
 
     async def revoke_order(self, order_id: str, symbol: str) -> OrderUpdate:
         """Cancel an order."""
@@ -111,7 +122,7 @@ class CallDesk:
         self._system.bus.publish(HandActed(symbol, ""))
         self._engine.cancel(order.client_id)
         await self._answer(order.client_id, lambda order: order.state.is_final)
-        return await self._driver.get_order_status(order.client_id, symbol)
+        return await self.get_order_status(order.client_id, symbol)
 
     async def cancel_all(self, symbol: str | None = None) -> list[OrderUpdate]:
         """Cancel every order of this account, of one instrument or all."""
@@ -119,6 +130,18 @@ class CallDesk:
         for order in self._engine.tracker.working(symbol=symbol):
             canceled.append(await self.revoke_order(order.client_id, order.symbol))
         return canceled
+
+    async def get_open_orders(self, symbol: str | None = None) -> list[OrderUpdate]:
+        """Return the working orders: those that the venue lists, and the stops that the engine holds."""
+        listed = await self._driver.get_open_orders(symbol)
+        return [*listed, *(_held_row(order) for order in self._engine.tracker.working(symbol=symbol) if order.held)]
+
+    async def get_order_status(self, order_id: str, symbol: str) -> OrderUpdate:
+        """Return what became of an order; of a stop that the venue never saw, what the engine knows."""
+        order = self._engine.tracker.get(order_id)
+        if order is not None and order.held:
+            return _held_row(order)
+        return await self._driver.get_order_status(order_id, symbol)
 
     async def close_all_positions(
         self,
@@ -183,6 +206,12 @@ class CallDesk:
                 return order
         raise OrderNotFound(f"no working order {order_id!r} of {symbol}; `call get_open_orders` lists them")
 
+    def _is_settled(self, order: Order) -> bool:
+        """Return whether a placed order has its answer: the venue's, or the engine's that it holds this stop."""
+        if order.held and order.state is OrderState.INTENT:
+            return self._engine.commands.stops.is_watched(order)
+        return order.state not in (OrderState.INTENT, OrderState.SENT)
+
     def _on_done(self, event: WorkDone) -> None:
         self._done[event.done.handle] = event.done
         self._changed.set()
@@ -193,7 +222,7 @@ class CallDesk:
         done = self._done.pop(handle)
         if done.status is not DoneStatus.FILLED:
             raise InvalidOrder(f"the order was not replaced: {done.reason}")
-        return await self._driver.get_order_status(done.children[-1], symbol)
+        return await self.get_order_status(done.children[-1], symbol)
 
     async def _answer(self, client_id: str, is_answered: Callable[[Order], bool]) -> Order:
         def has_answer() -> bool:
@@ -234,3 +263,23 @@ def _typed(order: Order) -> CtosError:
     if isinstance(kind, type) and issubclass(kind, errors.VenueError) and kind is not errors.BelowMinimum:
         return kind(order.reason)
     return InvalidOrder(order.reason)
+
+
+def _held_row(order: Order) -> OrderUpdate:
+    """Return what the engine knows of a stop that never left it, in the form of a venue's answer."""
+    return OrderUpdate(
+        order.client_id,
+        order.venue_order_id,
+        order.symbol,
+        order.side,
+        order.type,
+        order.state,
+        order.quantity,
+        order.price,
+        order.filled,
+        order.updated_ns // NS_PER_MS,
+        order.trigger_price,
+        order.reduce_only,
+        reason=HELD if order.is_open else order.reason,
+        error=order.error,
+    )

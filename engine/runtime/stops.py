@@ -35,6 +35,10 @@ class HeldStops:
         if price is not None:
             self._check(order.symbol, price)
 
+    def is_watched(self, order: Order) -> bool:
+        """Return whether a stop is held: its intent is on the disk, and prices are compared with its trigger."""
+        return order.client_id in self._by_symbol.get(order.symbol, ())
+
     def forget(self, order: Order) -> None:
         """Stop watching an order; harmless when it is not watched."""
         kept = self._by_symbol.get(order.symbol)
