@@ -152,6 +152,7 @@ class ExecutionEngine:
             self.risk.restore(core.state.trading)
         core.save_trading()
         self.works.restore(core.state.works)
+        self.reconciler.doubt_in_flight()
         self._watch_held()
         early: list[AccountEvent] = []
         listening = self.driver.subscribe_account(early.append)
@@ -177,6 +178,7 @@ class ExecutionEngine:
         self.works.resume()
         self._day.start()
         self.risk.start()
+        self._tripwires.start()
         self.reconciler.start()
         self.conditions.start()
         self.panic_switch.resume()

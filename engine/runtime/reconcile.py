@@ -128,6 +128,13 @@ class Reconciler:
                     prices[symbol] = price
         return VenueTruth(orders, fills, positions, balances, prices)
 
+    def doubt_in_flight(self) -> None:
+        """Doubt what was on its way when the program ended, before anything can take it for not sent yet."""
+        core = self._core
+        for order in core.tracker.working():
+            if order.state in (OrderState.INTENT, OrderState.SENT) and not order.held:
+                core.change(Outcome(order.client_id, OrderState.UNKNOWN, "the program ended while it was sent"))
+
     def take_first(self, truth: VenueTruth) -> None:
         """Agree with the venue before trading opens: nothing is in flight, so whatever differs is the venue's truth."""
         core = self._core
@@ -145,9 +152,6 @@ class Reconciler:
         for order in core.tracker.recent():
             if order.reported_filled > order.filled and not order.external:
                 self.expect_fills(order)
-        for order in core.tracker.working():
-            if order.state in (OrderState.INTENT, OrderState.SENT) and not order.held:
-                core.change(Outcome(order.client_id, OrderState.UNKNOWN, "the program ended while it was sent"))
         for order in core.tracker.unknown():
             self._resolver.watch(order, 0.0)
         self._agree(complete, core.clock.now_ns())

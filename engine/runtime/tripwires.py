@@ -40,7 +40,13 @@ class Tripwires:
         self._refused_ns: dict[str, int] = {}
         self._unknown_since: dict[str, int] = {}
         self._timer: TimerHandle | None = None
+        self._is_started = False
         core.bus.subscribe(OrderChanged, self._on_order)
+
+    def start(self) -> None:
+        """Begin to judge unknown orders, once the venue has been asked what became of those of the last run."""
+        self._is_started = True
+        self._look()
 
     def stop(self) -> None:
         """End the watching of unknown orders."""
@@ -78,11 +84,13 @@ class Tripwires:
     def _look(self) -> None:
         """Halt when too many orders are unknown, or one for too long; look again while there are any."""
         self.stop()
-        if not self._unknown_since:
+        if not self._is_started:
             return
         now_ns = self._core.clock.now_ns()
         for order in self._core.tracker.unknown():  # those of the last run were not heard of in this one
             self._unknown_since.setdefault(order.client_id, now_ns)
+        if not self._unknown_since:
+            return
         oldest_ns = min(self._unknown_since.values())
         count = len(self._unknown_since)
         if count > MAX_UNKNOWN:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -251,6 +253,32 @@ def test_trading_stays_closed_while_an_order_of_the_last_run_is_in_doubt(tmp_pat
     after.run(60)
     after.print(100.0)
     assert after.order(SELL, 1, 101).state is OrderState.OPEN
+
+
+def test_p02_a_reduction_that_had_left_is_not_given_up_while_missed_fills_are_booked(tmp_path: Path):
+    floor = Floor(tmp_path, driver_of=FaultyDriver)
+    floor.print(100.0)
+    floor.admit("grid")
+    floor.hold(2, instance="grid")
+    floor.order(SELL, 3, type=MARKET)  # so that the venue takes no reduction of the strategy for one
+    floor.order(SELL, 2, 101, instance="grid")
+    floor.driver.deaf = True
+    reduction = floor.order(SELL, 2, 105, instance="grid", reduce_only=True)
+    floor.print(101.0)
+    forget_all_but_the_intent(floor, tmp_path, reduction.client_id)
+    after = floor.restart(tmp_path)
+    assert after.ledger("grid") == 0 and "late_order" not in after.alarms()
+    after.run(3)
+    known = after.engine.tracker.get(reduction.client_id)
+    assert known is not None and known.state is OrderState.CANCELED and after.venue_orders() == []
+
+
+def forget_all_but_the_intent(floor: Floor, folder: Path, client_id: str) -> None:
+    """Leave of an order what a crash right after it was sent leaves on the disk."""
+    floor.journal.flush()
+    with closing(sqlite3.connect(folder / "ctos.db")) as database, database:
+        about = "DELETE FROM journal WHERE kind <> 'INTENT' AND CAST(body AS TEXT) LIKE ?"
+        assert database.execute(about, (f"%{client_id}%",)).rowcount > 0
 
 
 def test_a_cancel_in_flight_is_carried_out_after_the_restart(tmp_path: Path):
