@@ -19,11 +19,13 @@ from engine.boot.system import System, running
 from engine.boot.venues import credentials_of, venue_arch, venue_config
 from engine.io.audit import Record, audit_note, audit_path, verify
 from engine.io.config import AccountEntry, Config, Paths, find_account, find_paths, load_accounts, load_config
+from engine.io.logs import iso_time
 from engine.kernel.account import KeyRights
 from engine.kernel.errors import CtosError, OrderNotFound, StateLocked, StorageError, VenueError
 from engine.kernel.instruments import Instrument, InstrumentStatus
 from engine.kernel.orders import OrderType, OrderUpdate, Side
 from engine.runtime.accounts import Mode
+from engine.runtime.trading_state import TradingMode
 
 PAPER = "paper"
 AWAY = Decimal("0.04")
@@ -90,10 +92,14 @@ async def check(target: CheckTarget, options: SystemOptions, trade: bool) -> Asy
     try:
         async with running(options) as system:
             yield Finding("connection", True, _connected(system))
+            trading = _trading(system)
+            yield trading
             async with aclosing(_check_account(system, entry)) as findings:
                 async for finding in findings:
                     yield finding
-            if trade:
+            if not trading.ok:
+                yield Finding("order", None, "no trial order was sent: a person has to release the account first")
+            elif trade:
                 async with aclosing(_round_trip(system)) as findings:
                     async for finding in findings:
                         yield finding
@@ -141,6 +147,18 @@ def _money(target: CheckTarget, options: SystemOptions) -> str:
 def _connected(system: System) -> str:
     links = ", ".join(f"{link.name} {link.state.value}" for link in system.driver.links())
     return f"{len(system.instruments)} instruments" + (f"; {links}" if links else "")
+
+
+def _trading(system: System) -> Finding:
+    """Tell of a halt or restriction that outlived the last run; it is a person's to release, and no fault."""
+    trading = system.engine.trading
+    status = trading.status
+    if status.mode not in (TradingMode.HALTED, TradingMode.REDUCE_ONLY):
+        return Finding("trading", True, "not halted; it comes up disarmed")
+    since = f", since {iso_time(status.since_ns)}" if status.since_ns else ""
+    name = system.account.name
+    advice = f"compare positions and open orders with the venue, then in the console: rearm {name} REASON"
+    return Finding("trading", None, f"{trading.describe()}{since}", advice)
 
 
 def _key_shape(entry: AccountEntry) -> list[Finding]:

@@ -1,0 +1,34 @@
+"""`check` on an account that the last run left halted."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from ctos_tui.__main__ import cli
+from engine.boot.options import SystemOptions
+from engine.boot.system import running
+from engine.io.logs import iso_time
+
+
+async def test_a_halted_account_is_told_with_who_when_and_why_and_gets_no_trial_order(home: Path) -> None:
+    async with running(SystemOptions(config=str(home), market="synthetic:3", seed=1)) as system:
+        system.engine.panic("ann", "looks odd")
+        since = iso_time(system.engine.trading.status.since_ns)
+
+    line = ["check", "--config", str(home), "--market", "synthetic:3"]
+    done = await asyncio.to_thread(CliRunner().invoke, cli, line)
+    assert done.exit_code == 0, done.output
+    (trading,) = [row for row in done.stdout.splitlines() if " trading " in row and "halted" in row]
+    assert trading.startswith("–") and f"trading is halted by ann: looks odd, since {since}" in trading
+    assert "rearm paper REASON" in done.stdout
+    assert "no trial order was sent: a person has to release the account first" in done.stdout
+
+
+async def test_an_account_that_is_not_halted_gets_its_trial_order(home: Path) -> None:
+    line = ["check", "--config", str(home), "--market", "synthetic:3"]
+    done = await asyncio.to_thread(CliRunner().invoke, cli, line)
+    assert done.exit_code == 0, done.output
+    assert "✓ trading" in done.stdout and "✓ order: gone" in done.stdout
