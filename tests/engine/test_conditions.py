@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engine.kernel.clock import NS_PER_MS, NS_PER_S
+from engine.kernel.clock import NS_PER_MS, NS_PER_S, VirtualClock
 from engine.kernel.errors import AuthError, CtosError, TradingHalted, VenueUnavailable
 from engine.kernel.links import LinkState, LinkStatus, VenueHealth
 from engine.kernel.orders import OrderState, OrderType
 from engine.runtime.accounts import AccountLimits, Mode
 from engine.runtime.position_gap import PositionGap
+from engine.runtime.shell import ImmediateShell
 from engine.runtime.trading_state import TradingMode
 from tests.engine.faults import FaultyDriver
 from tests.engine.floor import BUY, PERP, SELL, Floor, d
@@ -211,6 +213,27 @@ def test_positions_that_the_stream_does_not_bring_are_no_mismatch_while_trades_g
     floor.hold(1)
     for _ in range(100):
         quote_for(floor, 2)
+        floor.order(BUY, 1, type=MARKET)
+        assert mode(floor) is TradingMode.ARMED
+    assert floor.engine.portfolio.position(PERP).venue_quantity != floor.engine.portfolio.quantity(PERP)
+
+
+class SlowShell:
+    """Asks at once, and gets each answer two seconds later."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+
+    def run(self, work: Any, on_result: Callable[[Any], object], on_error: Any) -> None:
+        ImmediateShell().run(work, partial(self._clock.call_later, 2.0, on_result), on_error)
+
+
+def test_positions_listed_before_a_fill_are_no_mismatch_when_the_list_arrives_after_it(floor: Floor):
+    floor.engine.portfolio.set_venue_position = lambda position, as_of_ns: None
+    floor.engine.reconciler._shell = SlowShell(floor.clock)
+    floor.hold(1)
+    for _ in range(100):
+        quote_for(floor, 1)
         floor.order(BUY, 1, type=MARKET)
         assert mode(floor) is TradingMode.ARMED
     assert floor.engine.portfolio.position(PERP).venue_quantity != floor.engine.portfolio.quantity(PERP)

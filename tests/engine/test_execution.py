@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from drivers.paper.config import QueueModel
 from drivers.paper.markets.scripted import trial_instrument
 from engine.kernel.errors import (
     BelowMinimum,
@@ -23,7 +24,7 @@ from engine.kernel.errors import (
     VenueUnavailable,
 )
 from engine.kernel.instruments import Instrument
-from engine.kernel.market import Quote
+from engine.kernel.market import BookUpdate, Quote
 from engine.kernel.orders import Fill, OrderState, OrderType, OrderUpdate, Pending
 from engine.kernel.syscalls import VenueFeatures
 from engine.runtime.events import CommandRefused, FillBooked, OrderChanged
@@ -235,9 +236,6 @@ def test_a_refused_amend_leaves_the_order_as_it_was(floor: Floor):
 
 
 def test_e10_an_amended_total_that_is_filled_already_cancels_the_rest(tmp_path: Path):
-    from drivers.paper.config import QueueModel
-    from engine.kernel.market import BookUpdate
-
     floor = Floor(tmp_path, queue=QueueModel.FIFO, driver_of=FaultyDriver)
     floor.play(BookUpdate(PERP, 0, [(99.0, 5.0)], [(100.0, 0.4)], True))
     order = floor.order(BUY, 1, 100)
@@ -402,6 +400,20 @@ def test_a_held_stop_can_be_cancelled(tmp_path: Path):
     assert floor.ledger() == 1
 
 
+def test_a_held_stop_fires_after_the_last_stop_of_another_symbol_fired(tmp_path: Path):
+    floor = Floor(tmp_path, features=VenueFeatures(stops=False))
+    floor.print(100.0)
+    floor.print(100.0, symbol=SPOT)
+    floor.hold(1)
+    floor.order(BUY, 1, type=MARKET, symbol=SPOT)
+    perp = floor.order(SELL, 1, None, STOP, trigger=95)
+    spot = floor.order(SELL, floor.ledger(symbol=SPOT), None, STOP, symbol=SPOT, trigger=95)
+    floor.print(94)
+    assert perp.state is OrderState.FILLED and spot.held
+    floor.print(94, symbol=SPOT)
+    assert spot.state is OrderState.FILLED
+
+
 def test_by_hand_a_reduction_is_measured_by_the_account(floor: Floor):
     floor.hold(1, instance="grid")
     order = floor.order(SELL, 5, type=MARKET, reduce_only=True)
@@ -417,6 +429,33 @@ def test_a_reduction_shrinks_with_what_is_held_though_the_account_is_disarmed(fl
     floor.print(101.0)
     floor.run(2)
     assert floor.ledger("grid") == 1 and reduction.quantity == 1 and reduction.is_open
+
+
+def test_an_amended_reduction_counts_what_it_has_filled(tmp_path: Path):
+    floor = Floor(tmp_path, queue=QueueModel.FIFO)
+    floor.play(BookUpdate(PERP, 0, [(99.0, 5.0)], [(100.0, 2.0)], True))
+    floor.order(BUY, 2, 100)
+    floor.play(BookUpdate(PERP, 0, [(101.0, 0.4)], [(102.0, 2.0)], True))
+    reduction = floor.order(SELL, 1, 101, reduce_only=True)
+    assert reduction.filled == d("0.4") and reduction.is_open
+    floor.engine.amend(reduction.client_id, quantity=d("0.8"))
+    floor.run(1)
+    assert reduction.quantity == d("0.8") and reduction.remaining == d("0.4")
+
+
+def test_a_reduction_that_turns_up_late_is_fitted_to_what_is_left(floor: Floor):
+    floor.hold(2, instance="grid")
+    floor.order(SELL, 3, type=MARKET)  # so that the venue cannot know the reduction as one
+    floor.order(SELL, 1, 101, instance="grid")
+    floor.driver.gateway.lose_answers = 1
+    floor.driver.deaf = True
+    reduction = floor.order(SELL, 2, 105, instance="grid", reduce_only=True)
+    assert reduction.state is OrderState.UNKNOWN
+    floor.driver.deaf = False
+    floor.print(101.0)
+    assert floor.ledger("grid") == 1
+    floor.run(5)
+    assert reduction.is_open and reduction.quantity == 1
 
 
 def test_where_the_venue_cannot_amend_a_reduction_that_is_too_large_is_cancelled(tmp_path: Path):

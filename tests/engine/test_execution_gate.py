@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.kernel.errors import JournalError, TradingHalted
+from engine.kernel.errors import InvalidOrder, JournalError, TradingHalted, VenueUnavailable
 from engine.kernel.orders import OrderState, OrderType, Pending
 from tests.engine.faults import FaultyDriver
 from tests.engine.floor import BUY, SELL, Floor, d
@@ -126,3 +126,22 @@ def test_without_a_journal_there_are_no_orders_but_cancels_pass(floor: Floor):
     assert order.state is OrderState.CANCELED and floor.engine.risk.is_halted
     with pytest.raises(TradingHalted):
         floor.submit(BUY, 1, 98)
+
+
+def test_the_answer_to_an_amendment_does_not_end_the_cancel_that_came_after_it(floor: Floor):
+    order = floor.order(BUY, 1, 99)
+    floor.driver.gateway.refuse_cancels = [VenueUnavailable("no answer")]
+    floor.engine.amend(order.client_id, price=d(98))
+    floor.engine.cancel(order.client_id)
+    floor.run(2)
+    assert order.state is OrderState.CANCELED and not floor.venue_orders()
+
+
+def test_an_order_that_is_being_cancelled_cannot_be_amended(floor: Floor):
+    order = floor.order(BUY, 1, 99)
+    floor.driver.gateway.refuse_cancels = [VenueUnavailable("no answer")]
+    floor.engine.cancel(order.client_id)
+    with pytest.raises(InvalidOrder, match="being cancelled"):
+        floor.engine.amend(order.client_id, price=d(98))
+    floor.run(2)
+    assert order.state is OrderState.CANCELED and not floor.venue_orders()

@@ -97,6 +97,15 @@ def test_by_hand_everything_can_be_flattened_under_the_halt(floor: Floor):
     floor.check_books()
 
 
+def test_flattening_takes_over_the_ledger_of_every_strategy(floor: Floor):
+    floor.admit("trend")
+    floor.hold(2, instance="grid")
+    floor.hold(1, instance="trend")
+    floor.engine.flatten_all("operator")
+    floor.run(5)
+    assert floor.ledger("grid") == floor.ledger("trend") == floor.ledger() == 0
+
+
 def test_only_a_person_with_a_reason_releases_it(floor: Floor):
     floor.engine.panic("operator")
     with pytest.raises(TradingHalted, match="rearm"):

@@ -88,6 +88,15 @@ def test_funding_is_split_by_signed_quantity_and_booked_once(floor: Floor):
     assert shares == [("grid", d("-0.3")), ("trend", d("0.1"))]
 
 
+def test_a_funding_payment_that_is_told_again_is_booked_once(floor: Floor):
+    floor.hold(3, 100.0, "grid")
+    payment = FundingPayment(PERP, 1, d("-0.3"), "USD", d("0.001"), "bill 7")
+    for _ in range(2):
+        floor.engine.booking.on_funding(payment)
+    portfolio = floor.engine.portfolio
+    assert portfolio.position(PERP).funding == portfolio.ledger("grid", PERP).funding == d("-0.3")
+
+
 @given(
     held=st.lists(st.integers(-1000, 1000).filter(bool), min_size=1, max_size=5),
     amount=st.decimals(-1000, 1000, places=8, allow_nan=False),

@@ -171,6 +171,22 @@ def test_a_restart_keeps_halts_and_what_was_lost() -> None:
     assert json.loads(json.dumps(again.to_dict()))["losses"]["grid"]["halted"]
 
 
+def test_a_drawdown_goes_on_over_a_restart() -> None:
+    gate = watching(stop_loss_pct=1, daily_loss_pct=1)
+    profit(gate, 1000)
+    body = json.loads(json.dumps(gate.watcher.to_dict()))
+    again = RiskWatcher(gate.clock, AccountLimits(), gate.view, TradingState(gate.clock), gate.halted.append)
+    again.on_instance_halt = lambda instance, reason: gate.halted_instances.append((instance, reason))
+    again.restore(body)
+    again.admit("grid", RiskParams(stop_loss_pct=d(1), daily_loss_pct=d(1)), d(1000))
+    gate.watcher.stop()
+    again.start()
+    profit(gate, 501)
+    assert not gate.halted_instances
+    profit(gate, 500)
+    assert gate.halted_instances == [("grid", "max_drawdown_pct: a loss of 500 USD reaches the limit 500 USD (25 %)")]
+
+
 def test_what_must_be_kept_is_announced() -> None:
     changes: list[None] = []
     gate = Gate(on_change=lambda: changes.append(None))

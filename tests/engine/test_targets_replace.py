@@ -110,6 +110,19 @@ def test_it_goes_on_after_a_restart(at: str) -> None:
     assert not desk.saved
 
 
+def test_a_replacement_that_was_filled_before_the_crash_is_not_sent_again() -> None:
+    desk, old = resting("0.4")
+    desk.book.replace("r1", old.client_id, d("99.60"), d("0.7"))
+    desk.run(0.015)
+    saved, replacement = dict(desk.saved), desk.last
+    desk.book.on_order = lambda order: None  # type: ignore[method-assign]
+    desk.fill(replacement, "0.3")
+    assert desk.saved == saved and replacement.state is OrderState.FILLED
+    desk.restart()
+    desk.run()
+    assert len(desk.orders) == 2 and desk.done.status is DoneStatus.FILLED
+
+
 def test_ending_it_lets_the_cancellation_stand() -> None:
     desk, old = resting()
     desk.book.replace("r1", old.client_id, d("99.60"), None)
