@@ -14,11 +14,21 @@ from engine.kernel.orders import Order, OrderState
 from engine.kernel.strategy import DoneStatus
 from engine.runtime.accounts import MANUAL
 from engine.runtime.anomalies import AnomalyChanged
-from engine.runtime.events import FillBooked, OrderChanged, PanicProgress, TradingStateChanged, WorkDone
+from engine.runtime.events import (
+    EndedOutside,
+    EngineAlarm,
+    FillBooked,
+    OrderChanged,
+    PanicProgress,
+    TradingStateChanged,
+    WorkDone,
+)
+from engine.runtime.outside import STOP_LOST
 from engine.runtime.trading_state import TradingMode
 
 _RINGS: Final = {"off": (), "crit": (Severity.CRIT,), "warn": (Severity.WARN, Severity.CRIT)}
 _RING_GAP_NS: Final = NS_PER_S
+_NO_REFUSAL = ("", "UnknownOutcome", "DuplicateClientOrderId", "OrderNotFound")
 _GONE_WRONG = (OrderState.REJECTED, OrderState.NEVER_ACCEPTED, OrderState.NEVER_SENT, OrderState.UNKNOWN)
 
 
@@ -44,6 +54,8 @@ class News:
         bus = session.port.bus
         bus.subscribe(FillBooked, self._on_fill)
         bus.subscribe(OrderChanged, self._on_order)
+        bus.subscribe(EndedOutside, self._on_ended_outside)
+        bus.subscribe(EngineAlarm, self._on_alarm)
         bus.subscribe(WorkDone, self._on_work)
         bus.subscribe(PanicProgress, self._on_panic)
         bus.subscribe(AnomalyChanged, self._on_anomaly)
@@ -57,14 +69,19 @@ class News:
         if instrument is None:
             return
         size, price = by_step(fill.quantity, instrument.lot_size), by_step(fill.price, instrument.tick_size)
-        how = "maker" if fill.maker else "taker"
-        self._session.say(f"filled: {fill.side} {size} {instrument.base} @ {price} {how}", "good")
+        traded = f"{fill.side} {size} {instrument.base} @ {price}"
+        if fill.liquidation:
+            self._session.say(f"liquidated by the venue: {traded}", "danger")
+        elif event.outside:
+            self._session.say(f"traded outside: {traded}; nobody here ordered it", "warn")
+        else:
+            self._session.say(f"filled: {traded} {'maker' if fill.maker else 'taker'}", "good")
 
     def _on_order(self, event: OrderChanged) -> None:
         order = event.order
         if order.instance != MANUAL:
             return
-        if order.state in _GONE_WRONG and self._told.get(order.client_id) is not order.state:
+        if self._went_wrong(order) and self._told.get(order.client_id) is not order.state:
             self._told[order.client_id] = order.state
             self._session.say(_trouble(order), "danger")
         elif order.is_open and order.error and self._declined.get(order.client_id) != order.reason:
@@ -72,6 +89,23 @@ class News:
             self._session.say(f"#{order.label} works on unchanged: {order.error}: {clean(order.reason)}", "danger")
         if order.state.is_final:
             self._declined.pop(order.client_id, None)
+
+    def _went_wrong(self, order: Order) -> bool:
+        """Return whether an order came to nothing; some venues say of one that they refuse that it expired.
+
+        One of work in progress that is refused is tried again, and a declined change is no refusal of the order.
+        """
+        if order.state is not OrderState.EXPIRED:
+            return order.state in _GONE_WRONG
+        return order.error not in _NO_REFUSAL and not order.parent and order.client_id not in self._declined
+
+    def _on_ended_outside(self, event: EndedOutside) -> None:
+        self._session.say(clean(event.text), "warn", log=False)
+
+    def _on_alarm(self, event: EngineAlarm) -> None:
+        """Show each lost stop: an anomaly of the same kind that is still open is told but once."""
+        if event.kind == STOP_LOST:
+            self._session.say(clean(event.text), "danger", log=False)
 
     def _on_work(self, event: WorkDone) -> None:
         done = event.done

@@ -104,13 +104,15 @@ class CrashCover:
 
     def _find_notes(self) -> list[Call]:
         """Look in the writer thread."""
-        core = self._system.engine.core
+        engine, notes = self._system.engine, take_notes(self._log)
         texts = [
             f"while this program was gone or stood still, the watchdog {note.text} ({note.ts})"
-            for note in take_notes(self._log)
+            for note in notes
             if note.level != "info"
         ]
-        return [lambda text=text: core.alarm("watchdog_acted", text) for text in texts]  # type: ignore[misc]
+        canceled = [note.canceled for note in notes if note.canceled]
+        told: list[Call] = [lambda: engine.outside.explain(canceled)] if canceled else []
+        return [*told, *(lambda text=text: engine.core.alarm("watchdog_acted", text) for text in texts)]
 
     def _covers(self, order: Order) -> bool:
         """Return whether an order is one that nobody but the watchdog would cancel; protective stops stay."""

@@ -129,7 +129,8 @@ class _Orphans:
             return
         if update.state is not OrderState.FILLED and client_id not in self._canceled:
             self._canceled[client_id] = f"{symbol} {client_id}"
-            self._log.write("info", f"cancelled {symbol} {client_id} (venue id {update.venue_order_id or 'not known'})")
+            text = f"cancelled {symbol} {client_id} (venue id {update.venue_order_id or 'not known'})"
+            self._log.write("info", text, client_id)
 
     def _ours(self, order: OrderUpdate) -> str:
         """Return the client id of an order that the engine told of, nothing for anybody else's."""

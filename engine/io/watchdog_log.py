@@ -15,11 +15,16 @@ from engine.kernel.errors import StorageError
 
 
 class WatchdogNote(msgspec.Struct, frozen=True):
-    """One line; `level` is info, warn or error: what is above info is for the operator's eyes."""
+    """One line; `level` is info, warn or error: what is above info is for the operator's eyes.
+
+    Attributes:
+        canceled: Client id of the order that the line says was cancelled, if any.
+    """
 
     ts: str
     level: str
     text: str
+    canceled: str = ""
 
 
 def watchdog_log_path(logs: Path, venue: str, index: int) -> Path:
@@ -41,12 +46,12 @@ class WatchdogLog:
         self._unwritten = b""
         self._newest = ""
 
-    def write(self, level: str, text: str) -> None:
+    def write(self, level: str, text: str, canceled: str = "") -> None:
         """Write a line, unless it says the same as the one before."""
         if text == self._newest:
             return
         self._newest = text
-        note = msgspec.json.encode(WatchdogNote(iso_time(wall_time_ns()), level, text)).decode()
+        note = msgspec.json.encode(WatchdogNote(iso_time(wall_time_ns()), level, text, canceled)).decode()
         self._unwritten += escape_unseen(self._clean(note)).encode() + b"\n"
         try:
             with open(self._path, "ab", opener=_open_private) as file:

@@ -19,6 +19,9 @@ ZERO = Decimal(0)
 
 _WITHOUT_OUTCOME = (OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN)
 
+_OUTSIDE = {"actor": "outside"}
+"""Of what neither this program nor its operator did, in the operation log."""
+
 _GIVEN_UP = (OrderState.NEVER_SENT, OrderState.NEVER_ACCEPTED)
 
 _OPS = {
@@ -81,6 +84,7 @@ class Booking:
         known = core.tracker.find(update.client_id, update.symbol, update.venue_order_id)
         before = known.state if known is not None else None
         pending = known.pending if known is not None else Pending.NONE
+        is_unasked = known is not None and _ends_unasked(known, update)
         order = core.write(status).order
         if order is None:
             return
@@ -94,12 +98,15 @@ class Booking:
                 det=order.reason,
                 by=order.asked_by if canceled else None,
                 latency_ms=core.ms_since(since_ns) if since_ns else None,
+                **(_OUTSIDE if is_unasked or order.external else {}),
             )
         if order.reported_filled > order.filled:
             self._on_behind(order)
         if order.reduce_only and order.is_open:
             self._on_reduced(order.instance, order.symbol)
         core.publish_order(order)
+        if is_unasked and not order.is_open:
+            core.on_ended_outside(order, update.reason)
 
     def on_fill(self, fill: Fill) -> bool:
         """Book an execution unless it is booked already; return whether nothing more has to be done about it.
@@ -125,7 +132,7 @@ class Booking:
             self._report_overfill(order)
         self._on_reduced(instance, fill.symbol)
         core.bus.publish(PositionChanged(fill.symbol))
-        core.bus.publish(FillBooked(fill, instance, effect.booked.realised))
+        core.bus.publish(FillBooked(fill, instance, effect.booked.realised, order is None or order.external))
         if fill.liquidation:
             self._on_liquidation(fill)
         if order is not None:
@@ -200,6 +207,7 @@ class Booking:
             maker=fill.maker,
             slippage=slippage,
             trade_id=fill.trade_id,
+            **(_OUTSIDE if order is None or order.external else {}),
         )
 
     def _report_revival(self, order: Order, before: OrderState | None) -> None:
@@ -214,6 +222,16 @@ class Booking:
         core.alarm("overfill", text, order.symbol, order.instance, "CRIT")
         if order.instance != MANUAL:
             core.risk.on_instance_halt(order.instance, text)
+
+
+def _ends_unasked(order: Order, update: OrderUpdate) -> bool:
+    """Return whether an update ends an order of ours as nobody here asked for; a refusal is no such end."""
+    if update.state not in (OrderState.CANCELED, OrderState.EXPIRED) or update.error or not order.type.rests:
+        return False
+    if order.external or not order.is_open or order.pending is Pending.CANCEL:
+        return False
+    shrunk = order.asked_quantity if order.pending is Pending.AMEND else None
+    return shrunk is None or shrunk > max(order.filled, update.filled)
 
 
 def about(order: Order) -> dict[str, str]:

@@ -37,6 +37,7 @@ class EngineCore:
         obstacles: What forbids to arm, each with its remedy.
         check_account: Asks for the obstacles.
         on_order: Called with an order after its change is published; the work that it may belong to.
+        on_ended_outside: Called with an order of ours that ended without being asked to, and the venue's reason.
         risk: The gate; set once by the engine, which gives it this core as its view.
     """
 
@@ -66,6 +67,7 @@ class EngineCore:
         self.obstacles: list[str] = []
         self.check_account: Callable[[], Coroutine[Any, Any, list[str]]] = driver.check_account
         self.on_order: Callable[[Order], None] = _ignore
+        self.on_ended_outside: Callable[[Order, str], None] = _ignore_end
 
     def write(self, record: Record, on_durable: Callable[[], object] | None = None) -> Effect:
         """Journal and apply a record."""
@@ -208,3 +210,7 @@ class EngineCore:
 
 def _ignore(order: Order) -> None:
     """Stand in while no work is attached."""
+
+
+def _ignore_end(order: Order, reason: str) -> None:
+    """Stand in while nobody tells of it."""

@@ -19,11 +19,17 @@ class OrderChanged(msgspec.Struct, frozen=True):
 
 
 class FillBooked(msgspec.Struct, frozen=True):
-    """A fill was booked to an instance's ledger; `realised` is its profit before the fee, in quote."""
+    """A fill was booked to an instance's ledger.
+
+    Attributes:
+        realised: Its profit before the fee, in quote.
+        outside: Whether nobody here ordered it: somebody else traded on this account.
+    """
 
     fill: Fill
     instance: str
     realised: Decimal
+    outside: bool = False
 
 
 class PositionChanged(msgspec.Struct, frozen=True):
@@ -100,6 +106,12 @@ class HandActed(msgspec.Struct, frozen=True):
 
     symbol: str
     instance: str
+
+
+class EndedOutside(msgspec.Struct, frozen=True):
+    """Orders by hand ended and nobody here asked for it; `text` says which, in one line."""
+
+    text: str
 
 
 class PanicProgress(msgspec.Struct, frozen=True):

@@ -30,6 +30,7 @@ from engine.runtime.day import DayRoller
 from engine.runtime.desk import EngineDesk
 from engine.runtime.flatten import Flattener
 from engine.runtime.missed import missed_events
+from engine.runtime.outside import OutsideEnds
 from engine.runtime.panic import PanicReport, PanicSwitch, is_protective
 from engine.runtime.rearming import why_not_rearm
 from engine.runtime.reconcile import Reconciler
@@ -67,6 +68,7 @@ class ExecutionEngine:
         on_rearm: Called with (who, reason) when a person has released a halt.
         stream: Whether the account's stream can be trusted.
         conditions: What restricts the account or halts it.
+        outside: Tells which orders of ours ended without being asked to.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class ExecutionEngine:
         )
         self._ids = load_client_ids(journal, account.key, rng)
         self._ids.register(MANUAL)
+        self.outside = OutsideEnds(core)
         self.booking = Booking(core, self._reduced, self._behind, self._liquidated, self._stream_changed)
         self.resolver = Resolver(core, self.booking.on_update, self._resolved)
         self.commands = OrderCommands(core, self.booking, self.resolver)
@@ -174,6 +177,7 @@ class ExecutionEngine:
                 self.commands.stops.keep(order)
         self._watch_held()
         self._open_doubts = set(self.resolver.in_doubt)
+        self.outside.missing = frozenset(self._open_doubts)
         self._started = True
         self.works.resume()
         self._day.start()
@@ -197,6 +201,7 @@ class ExecutionEngine:
             self._account_stream()
             self._account_stream = None
         self.market.close()
+        self.outside.stop()
         if self._started:
             self.commands.drop_unsent("not sent: the program ended")
             self.core.save_trading()

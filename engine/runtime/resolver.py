@@ -105,8 +105,11 @@ class Resolver:
             self._end(client_id)
             return
         if isinstance(outcome, OrderNotFound) and self._is_absent(order, doubt):
-            self._core.change(_verdict(order))
+            verdict, is_asked = _verdict(order), order.pending is Pending.CANCEL
+            self._core.change(verdict)
             self._core.oplog("OrderExpired", cid=client_id, symbol=order.symbol, det=order.reason)
+            if verdict.state is OrderState.EXPIRED and not is_asked and order.type.rests:
+                self._core.on_ended_outside(order, verdict.reason)
             self._end(client_id)
             return
         wait_s = WAITS_S[min(doubt.tries, len(WAITS_S) - 1)]

@@ -177,6 +177,9 @@ async def test_what_a_killed_engine_left_is_cancelled_and_nothing_else(
         await until(lambda: "watchdog_acted" in known(system)["alarms"])  # type: ignore[operator]
         assert "the watchdog cancelled 2 of 2 orders" in known(system)["alarms"]["watchdog_acted"]  # type: ignore[index]
         assert "watchdog" in system.cover.describe()[0]
+        await until(lambda: not set(engine.ours) & set(known(system)["working"]))  # type: ignore[call-overload]
+    told = "".join(path.read_text() for path in (home / "state" / "logs").glob("*_monitor.log"))
+    assert "the watchdog cancelled 2 of 2" in told and "gone while nothing ran" not in told
     assert not path.exists() and path.with_suffix(".log.1").read_text() == log
 
 
