@@ -17,6 +17,7 @@ from engine.runtime.accounts import MANUAL
 from engine.runtime.core import EngineCore
 from engine.runtime.events import EndedOutside
 from engine.runtime.panic import is_protective
+from engine.runtime.trading_state import TradingMode
 
 STOP_LOST = "stop_lost"
 """Kind of the alarm that a position has lost its stop."""
@@ -91,7 +92,7 @@ class OutsideEnds:
         gone = [(order, reason) for order, reason in ended if not order.reduce_only or self._reducible(order)]
         for order, reason in ended:
             if order.reduce_only and not self._reducible(order):
-                core.say(f"{_terms(order)} is gone, nothing is left to reduce: {_how(order, reason)}")
+                core.say(f"{_terms(order)} is gone, nothing is left to reduce: {self._how(order, reason)}")
         self._tell_gone(gone)
         for order, reason in gone:
             if is_protective(order) and (bare := self._unprotected(order)):
@@ -101,18 +102,18 @@ class OutsideEnds:
         core = self._core
         if not gone:
             return
-        lines = [f"{self._gone(order)}: {_terms(order)}: {_how(order, reason)}" for order, reason in gone]
+        lines = [f"{self._gone(order)}: {_terms(order)}: {self._how(order, reason)}" for order, reason in gone]
         if len(lines) > LINES:
             counts = Counter(order.symbol for order, _ in gone).most_common(LINES)
             where = ", ".join(f"{symbol} {count}" for symbol, count in counts)
-            lines = [f"gone: {len(gone)} orders ended at the venue, nobody here asked for it: {where}; see the log"]
+            lines = [f"{self._gone(gone[0][0])}: {len(gone)} orders ended at the venue: {where}; see the operation log"]
         for line in lines:
             core.say(line, "warn")
         by_hand = [order for order, _ in gone if order.instance == MANUAL]
         if by_hand:
             labels = ", ".join(f"#{order.label}" for order in by_hand[:LINES])
             more = ", ..." if len(by_hand) > LINES else ""
-            many = f"gone: {labels}{more}: ended at the venue, nobody here asked for it"
+            many = f"{self._gone(by_hand[0])}: {labels}{more} ended at the venue"
             core.bus.publish(EndedOutside(lines[0] if len(lines) == 1 and len(by_hand) == 1 else many))
 
     def _tell_unprotected(self, order: Order, bare: Decimal, reason: str) -> None:
@@ -121,12 +122,19 @@ class OutsideEnds:
         stop = f"{order.side.value} {_plain(order.remaining)} at the trigger {_plain(order.trigger_price or ZERO)}"
         text = (
             f"{order.symbol}: {_plain(bare)}{whose} is UNPROTECTED now: the stop #{order.label}, {stop}, "
-            f"{_how(order, reason)}; place a new one, or close"
+            f"{self._how(order, reason)}; place a new one, or close"
         )
         self._core.alarm(STOP_LOST, text, order.symbol, order.instance, "CRIT")
 
     def _gone(self, order: Order) -> str:
         return "gone while nothing ran" if order.client_id in self.missing else "gone"
+
+    def _how(self, order: Order, reason: str) -> str:
+        """Return how an order ended; under a halt, or while nothing ran, another program of ours may have cancelled."""
+        ended = "cancelled" if order.state is OrderState.CANCELED else "expired"
+        may_be_ours = order.client_id in self.missing or self._core.trading.mode is TradingMode.HALTED
+        why = f" ({reason})" if reason else "" if may_be_ours else ", nobody here asked for it"
+        return f"{ended} at the venue{why}"
 
     def _reducible(self, order: Order) -> Decimal:
         """Return how much an order could still reduce; what it filled itself may not be booked yet."""
@@ -151,11 +159,6 @@ def _terms(order: Order) -> str:
     at = "" if price is None else f" at {_plain(price)}"
     kind = "stop " if is_protective(order) else ""
     return f"#{order.label}{whose} {kind}{order.side.value} {_plain(order.remaining)} {order.symbol}{at}"
-
-
-def _how(order: Order, reason: str) -> str:
-    ended = "cancelled" if order.state is OrderState.CANCELED else "expired"
-    return f"{ended} at the venue" + (f" ({reason})" if reason else ", nobody here asked for it")
 
 
 def _plain(number: Decimal) -> str:

@@ -163,7 +163,7 @@ def test_many_at_once_are_summed_up_and_quotes_of_strategies_come_seldom(floor: 
         cancel_at_venue(floor, order)
     floor.run(3)
     assert len(ears.notes) == 1 and ears.gone == [
-        f"gone: 12 orders ended at the venue, nobody here asked for it: {PERP} 12; see the log"
+        f"gone: 12 orders ended at the venue: {PERP} 12; see the operation log"
     ]
     ears.lines.clear()
     for _ in range(20):
@@ -173,3 +173,18 @@ def test_many_at_once_are_summed_up_and_quotes_of_strategies_come_seldom(floor: 
     assert 1 <= len(ears.gone) <= 2
     floor.engine.stop()
     assert sum("grid" in text or " orders ended" in text for text in ears.gone) >= 2
+
+
+def test_under_a_halt_nobody_is_ruled_out(floor: Floor):
+    told: list[str] = []
+    for is_halted in (False, True):
+        ears = Ears(floor)
+        floor.print(100.0)
+        order = floor.order(BUY, 1, 99)
+        if is_halted:
+            floor.engine.panic("operator")
+            floor.run(0.001)
+        floor.engine.core.on_ended_outside(order, "")
+        floor.run(3)
+        told += ears.gone[:1]
+    assert "nobody here asked for it" in told[0] and "nobody here asked for it" not in told[1]
