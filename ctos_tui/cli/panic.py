@@ -15,6 +15,7 @@ import click
 
 from ctos_tui.cli.options import names_account, system_options
 from ctos_tui.failing import harmless
+from engine.boot.left_behind import left_behind
 from engine.boot.options import SystemOptions
 from engine.boot.panicking import LIMIT_S, PanicFollower, PanicNews, PanicOrder
 from engine.boot.reaching import require_account_to_halt
@@ -24,7 +25,7 @@ from engine.io.control_wire import NoAnswer, NotRunning, PeerLeft, user_name
 from engine.io.files import make_private_dir
 from engine.io.paths import find_paths
 from engine.kernel.clock import LoopClock, sleep
-from engine.kernel.errors import CtosError, StateLocked
+from engine.kernel.errors import CtosError, StateLocked, StorageError
 from engine.runtime.halt_mark import leave_mark
 
 _GRACE_S = 10.0
@@ -45,8 +46,9 @@ def command(context: click.Context, reason: str, flatten: bool, **options: Any) 
     chosen = SystemOptions(**options)
     state = find_paths(chosen.config, os.environ).state
     order = PanicOrder(reason, flatten)
+    is_named = names_account(context) or chosen.market is not None or chosen.mode is not None
     try:
-        is_confirmed = _panic(state, order, chosen, names_account(context))
+        is_confirmed = _panic(state, order, chosen, is_named)
     except (NoAnswer, StateLocked) as error:
         _tell(PanicNews(str(error), "error"))
         is_confirmed = _leave_mark(state, order)
@@ -68,12 +70,36 @@ def _panic(state: Path, order: PanicOrder, options: SystemOptions, is_named: boo
             _tell(PanicNews(f"{error} before the venue had confirmed; once more", "error"))
         except NotRunning:
             try:
-                return asyncio.run(_start_and_halt(state, order, options))
+                if is_named:
+                    return asyncio.run(_start_and_halt(state, order, options))
+                return _halt_what_is_left(state, order, options)
             except StateLocked:
                 if not tries_left:
                     raise
         asyncio.run(_rest())
     return False
+
+
+def _halt_what_is_left(state: Path, order: PanicOrder, options: SystemOptions) -> bool:
+    """Halt each account that an engine may have left orders of; return whether the venues have confirmed all."""
+    try:
+        found = left_behind(options)
+    except CtosError as error:
+        _tell(PanicNews(f"which accounts have traded from {state} is not known: {error}", "error"))
+        asyncio.run(_start_and_halt(state, order, options))
+        return False
+    for key in found.nameless:
+        text = f"{key} has traded from here, and accounts.yaml does not describe it: look at the venue yourself"
+        _tell(PanicNews(text, "error"))
+    if not found.accounts:
+        text = (
+            f"no engine runs on {state}, and no account that could be halted has traded there: NOTHING IS CONFIRMED; "
+            "name its folder with --config, or the account with --exchange and --account"
+        )
+        _tell(PanicNews(text, "error"))
+        return False
+    confirmed = [asyncio.run(_start_and_halt(state, order, account)) for account in found.accounts]
+    return all(confirmed) and not found.nameless
 
 
 async def _rest() -> None:
@@ -124,11 +150,12 @@ async def _start_and_halt(state: Path, order: PanicOrder, options: SystemOptions
     except CtosError as error:
         _tell(PanicNews(f"no engine runs on {state}, and none can be started", "error"))
         make_private_dir(state)
-        return _nothing_cancelled(error, leave_mark(state, _who(), order.reason or "panic"))
-    _tell(PanicNews(f"no engine runs on {system.paths.state}; starting one without a screen, halted"))
+        return _nothing_cancelled(error, _mark(state, order))
+    account = system.account.key.partition("@")[0]
+    _tell(PanicNews(f"no engine runs on {system.paths.state}; starting one of {account} without a screen, halted"))
     outcome: asyncio.Future[PanicNews] = loop.create_future()
     follower = PanicFollower(system, _tell, outcome.set_result)
-    mark = leave_mark(system.paths.state, _who(), order.reason or "panic")
+    mark = _mark(system.paths.state, order)
     try:
         try:
             await system.start()
@@ -140,22 +167,34 @@ async def _start_and_halt(state: Path, order: PanicOrder, options: SystemOptions
     finally:
         follower.stop()
         await system.stop()
-    mark.unlink(missing_ok=True)  # the journal, closed without an error, has the halt by now
+    if mark is not None:
+        mark.unlink(missing_ok=True)  # the journal, closed without an error, has the halt by now
     return news.confirmed
 
 
-def _nothing_cancelled(error: CtosError, mark: Path) -> bool:
+def _mark(state: Path, order: PanicOrder) -> Path | None:
+    """Leave the file that halts the next start; where that fails, say so and go on: cancelling matters more."""
+    try:
+        return leave_mark(state, _who(), order.reason or "panic")
+    except StorageError as error:
+        _tell(PanicNews(f"the file that halts the next start could not be left: {error}", "error"))
+        return None
+
+
+def _nothing_cancelled(error: CtosError, mark: Path | None) -> bool:
     """Tell why no order could be cancelled, and what the file that was left does."""
     _tell(PanicNews(f"{type(error).__name__}: {error}", "error"))
-    text = f"nothing was cancelled: look at the venue yourself; {mark} lets the next start come up halted"
-    _tell(PanicNews(text, "error"))
+    after = "the next start may trade" if mark is None else f"{mark} lets the next start come up halted"
+    _tell(PanicNews(f"nothing was cancelled: look at the venue yourself; {after}", "error"))
     return False
 
 
 def _leave_mark(state: Path, order: PanicOrder) -> bool:
     """Leave the file that halts the engine as soon as it looks; nothing is confirmed by that."""
-    path = leave_mark(state, _who(), order.reason or "panic")
-    _tell(PanicNews(f"{path} was left: the engine halts within a second when it wakes, or at its next start", "error"))
+    path = _mark(state, order)
+    if path is not None:
+        text = f"{path} was left: the engine halts within a second when it wakes, or at its next start"
+        _tell(PanicNews(text, "error"))
     text = (
         "NOTHING IS CONFIRMED: its orders may rest at the venue. If it does not wake, end it with kill -9 and run this "
         "command again, or cancel at the venue"

@@ -60,6 +60,12 @@ def market_label(spec: str, config: Config, venue: str) -> str:
     return name if source == venue else f"{name}:{source}"
 
 
+def is_paper_market(label: str) -> bool:
+    """Return whether a label is of a market of paper accounts; that of a live account names an environment."""
+    kind = label.partition(":")[0]
+    return kind in ("synthetic", "replay", LIVE) or kind.startswith(f"{LIVE}-")
+
+
 def live_venue(spec: str, venue: str) -> str:
     """Return whose data `live` or `live:VENUE` means for an account of a venue.
 

@@ -44,6 +44,27 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
+def recorded_accounts(path: Path) -> list[str]:
+    """Return the accounts in a journal that no engine need have open, the one with the newest record first.
+
+    Raises:
+        JournalError: It cannot be read.
+    """
+    if not path.exists():
+        return []
+    sql = (
+        "SELECT account FROM (SELECT account, seq FROM journal UNION ALL SELECT account, seq FROM checkpoints) "
+        "GROUP BY account ORDER BY MAX(seq) DESC"
+    )
+    reader = open_reader(path)
+    try:
+        return [account for (account,) in reader.execute(sql) if not account.endswith(_BASE)]
+    except sqlite3.Error as error:
+        raise journal_error(path, error) from error
+    finally:
+        reader.close()
+
+
 class JournalRecord(msgspec.Struct, frozen=True):
     """One entry; `body` is plain JSON, decimals as text."""
 

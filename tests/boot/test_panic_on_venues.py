@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from ctos_tui.__main__ import cli
 from drivers.paper.markets.synthetic import SyntheticMarket
+from engine.boot.options import SystemOptions
 from engine.boot.system import running
 from engine.kernel.clock import LoopClock
 from engine.kernel.orders import OrderState, OrderType, Side
@@ -31,8 +33,11 @@ async def emulator(request: pytest.FixtureRequest) -> AsyncIterator[Emulator]:
 
 
 async def panic(home: Path, emulator: Emulator, *options: str) -> Result:
-    line = ["panic", "--config", str(home), "--exchange", emulator.name, "--account", "main", *options]
-    return await asyncio.to_thread(CliRunner().invoke, cli, line)
+    return await panic_anywhere(home, "--exchange", emulator.name, "--account", "main", *options)
+
+
+async def panic_anywhere(home: Path, *options: str) -> Result:
+    return await asyncio.to_thread(CliRunner().invoke, cli, ["panic", "--config", str(home), *options])
 
 
 async def test_panic_without_an_engine_cancels_and_flattens_at_the_venue(emulator: Emulator, home: Path) -> None:
@@ -64,6 +69,49 @@ async def test_panic_without_an_engine_cancels_and_flattens_at_the_venue(emulato
         status = system.engine.trading.status
         assert status.mode is TradingMode.HALTED
         assert "gone mad" in status.reason and "by ctos-tui panic" in status.who
+
+
+async def rest_one(options: SystemOptions) -> None:
+    """Leave an order at the venue as an engine does that ends."""
+    async with running(options) as system:
+        symbol = await quoted(system)
+        system.engine.arm("ann", 600)
+        quote = system.engine.market.quote(symbol)
+        assert quote is not None
+        price = system.instruments[symbol].price_from_float(round(quote.bid * 0.99))
+        resting = system.engine.submit(MANUAL, symbol, Side.BUY, OrderType.POST_ONLY, d("0.01"), price)
+        await until(lambda: order(system, resting).state is OrderState.OPEN, 20)
+
+
+@pytest.mark.parametrize("emulator", ["okx"], indirect=True)
+async def test_p17_panic_means_every_account_that_has_traded_with_money_when_none_is_named(
+    emulator: Emulator, home: Path
+) -> None:
+    live = configure(home, emulator)
+    await rest_one(live)
+    async with running(SystemOptions(config=str(home), market="synthetic:3")):
+        pass  # what is looked for must not be only what ran last
+    done = await panic_anywhere(home, "--reason", "gone mad")
+    assert done.exit_code == 0, done.output
+    assert "starting one of paper:paper" in done.stdout and "starting one of okx:main" in done.stdout
+    assert "1 of 1 orders cancelled" in done.stdout and emulator.exchange.open_orders() == []
+    async with running(live) as system:
+        assert system.engine.trading.mode is TradingMode.HALTED
+
+
+@pytest.mark.parametrize("emulator", ["okx"], indirect=True)
+async def test_panic_confirms_nothing_about_an_account_that_the_files_have_lost(emulator: Emulator, home: Path) -> None:
+    await rest_one(configure(home, emulator))
+    (home / "accounts.yaml").unlink()
+    done = await panic_anywhere(home)
+    assert done.exit_code == 1, done.output
+    assert "okx:main" in done.stdout and "look at the venue yourself" in done.stdout, done.stdout
+
+
+async def test_panic_confirms_nothing_where_nothing_has_traded(tmp_path: Path) -> None:
+    done = await panic_anywhere(tmp_path / "elsewhere")
+    assert done.exit_code == 1 and "NOTHING IS CONFIRMED" in done.stdout, done.output
+    assert os.listdir(tmp_path) == []
 
 
 async def test_panic_on_a_venue_that_cannot_be_reached_leaves_the_next_start_halted(
