@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ctos_tui.command.commands import AmendCommand, CancelCommand, Command, PlaceCommand, TargetCommand
 from ctos_tui.command.schema import value_text
-from ctos_tui.port import AnomalyRow, Change, Figures, Health, InstanceRow, Settings
+from ctos_tui.port import AnomalyRow, Change, Figures, HaltProgress, Health, InstanceRow, Settings
 from engine.boot.system import System
 from engine.io.files import write_atomic
 from engine.kernel.account import Balance
@@ -174,6 +174,13 @@ class LocalPort:
     def trading(self) -> TradingStatus:
         """Return whether the account may trade."""
         return self._engine.trading.status
+
+    def halt_progress(self) -> HaltProgress:
+        """Return how far the halt has come at the venue."""
+        report = self._engine.panic_switch.report
+        if report is None or not report.is_trouble or not self._engine.risk.is_halted:
+            return HaltProgress()
+        return HaltProgress(True, frozenset(report.unconfirmed))
 
     def health(self) -> Sequence[Health]:
         """Return how market data, orders, journal, venue and strategies do, and what becomes of orders on a crash."""

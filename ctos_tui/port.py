@@ -142,6 +142,18 @@ class Health(msgspec.Struct, frozen=True):
     text: str
 
 
+class HaltProgress(msgspec.Struct, frozen=True):
+    """How far the halt that is in force has come; as below while there is none, or while it goes as it should.
+
+    Attributes:
+        is_trouble: Whether orders may rest although there was time enough, or the venue could not be asked.
+        unconfirmed: Labels of the orders that are then not confirmed cancelled.
+    """
+
+    is_trouble: bool = False
+    unconfirmed: frozenset[int] = frozenset()
+
+
 class Port(Protocol):
     """What the console may read and do. Commands raise `CtosError` when they are refused."""
 
@@ -223,6 +235,9 @@ class Port(Protocol):
 
     def trading(self) -> TradingStatus:
         """Return whether the account may trade."""
+
+    def halt_progress(self) -> HaltProgress:
+        """Return how far the halt has come at the venue."""
 
     def health(self) -> Sequence[Health]:
         """Return how the parts of the system do."""

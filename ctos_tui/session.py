@@ -21,6 +21,7 @@ from ctos_tui.command.words import GrammarError, read_number
 from ctos_tui.feed import Feed
 from ctos_tui.guard.arming import Arming, ArmingPolicy
 from ctos_tui.guard.levels import GuardLimits
+from ctos_tui.halt_words import in_full
 from ctos_tui.markets import LiveMarkets
 from ctos_tui.port import Port
 from engine.kernel.clock import NS_PER_S
@@ -246,6 +247,7 @@ class Session:
         if status.mode is TradingMode.HALTED:
             if not self.arming.halted:
                 self.arming.halt(status.cause)
+                self.feed.say(in_full(status, self.port.account.name, self.port.now_ns()), "error")
         else:
             if self.arming.halted:
                 self.arming.release()
@@ -354,7 +356,9 @@ class Session:
         """Return whether the account trades, and whether the operator's own orders pass, for the status bar."""
         mode = self.port.trading().mode
         if mode is TradingMode.HALTED or self.arming.halted:
-            return "HALTED"
+            progress = self.port.halt_progress()
+            count = f" {len(progress.unconfirmed)}" if progress.unconfirmed else ""
+            return f"HALTED{count} unconfirmed" if progress.is_trouble else "HALTED"
         if mode is not TradingMode.ARMED:
             return "REDUCE-ONLY" if mode is TradingMode.REDUCE_ONLY else "DISARMED"
         return self.arming.label(self.now(), self.focus).replace("DISARMED", "ARMED · HAND LOCKED")

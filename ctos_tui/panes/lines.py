@@ -1,4 +1,4 @@
-"""The lines that never scroll away: status, preview, prompt, and the list of completions over them."""
+"""The lines that never scroll away: preview, prompt, tabs, and the list of completions over them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,13 @@ from ctos_tui.command.preview import SEPARATOR
 from ctos_tui.command.words import GrammarError
 from ctos_tui.host import Host
 from ctos_tui.keymap import display
-from ctos_tui.numbers import UNKNOWN, fixed, money, percent, pnl, utc_time
 from ctos_tui.panes.base import Pane
 from ctos_tui.panes.cells import Row, Span, Spans, fit, spans_width
-from ctos_tui.panes.describe import short_symbol, signed_role
 from ctos_tui.panes.wrap import wrapped
 from ctos_tui.prompt import Prompt, PromptMode, Reading
 from ctos_tui.session import Note
-from ctos_tui.text import ellipsis, width
-from engine.kernel.anomaly import Severity
-from engine.kernel.clock import NS_PER_MS
+from ctos_tui.text import width
 from engine.kernel.errors import CtosError
-from engine.runtime.trading_state import TradingMode
 
 CARET = "▏"
 
@@ -70,117 +65,6 @@ class FixedLine(Pane):
     def show_line(self, spans: Spans) -> None:
         """Show one line, cut to the width."""
         self.set_rows((Row("line", fit(spans, self.row_width)),))
-
-
-_TROUBLE_CELLS = (1000, 24, 0)
-_GAP = 2
-_MARK, _LINK = 3, 7
-_LINK_CELLS = 3
-_LEAST_REASON, _REASON = 12, 28
-_STATE_ROLES = {"HALTED": "halted", "ARMED": "armed", "REDUCE-ONLY": "reduce_only"}
-
-
-class StatusLine(FixedLine):
-    """Who, where, armed or not, what it is worth, how it does."""
-
-    HZ = 2
-
-    def pull(self) -> None:
-        """Show the status of now."""
-        clock: Span = (utc_time(self.host.port.now_ns() // NS_PER_MS) + "Z", "label")
-        room = self.row_width - spans_width((clock,)) - 2
-        for words in _TROUBLE_CELLS:
-            parts = self._parts(words, room)
-            if sum(spans_width(spans) + _GAP for _, spans in parts) <= room + _GAP:
-                break
-        parts = _chosen(parts, room)
-        if not any(priority in (_MARK, _LINK) for priority, _ in parts):
-            # How old the newest price is goes before the mark that all is well.
-            parts = _chosen(self._parts(words, room, with_age=False), room)
-        line: list[Span] = []
-        for _, spans in parts:
-            if line:
-                line.append(("  ", "text"))
-            line.extend(spans)
-        shown = fit(tuple(line), max(0, room)) if room > 8 else fit(tuple(line), self.row_width)
-        gap = self.row_width - spans_width(shown) - spans_width((clock,))
-        self.show_line((*shown, (" " * gap, "text"), clock) if gap > 0 else shown)
-
-    def _parts(self, trouble_cells: int, room: int, with_age: bool = True) -> list[tuple[int, Spans]]:
-        """Return pieces of the line, each with its priority: 0 stays, the highest goes first.
-
-        Args:
-            trouble_cells: Room for the words of each trouble; with none its name alone stays, whatever else goes.
-            room: Cells of the whole line.
-            with_age: Whether the age of the newest price stands beside the mark of a good link.
-        """
-        port, session = self.host.port, self.session
-        account, figures = port.account, port.figures()
-        mode: Span = (f" {session.mode_word} ", "live" if session.is_live else "paper")
-        label = session.state_word()
-        role = _STATE_ROLES.get(label.partition(" ")[0], "disarmed")
-        quote = port.account.default_quote
-        leverage = UNKNOWN if figures.leverage is None else f"{fixed(figures.leverage, 1)}×"
-        day = figures.day_profit
-        share = day / (figures.equity - day) if day is not None and figures.equity and figures.equity != day else None
-        # Whether trading is armed is the second word of the line already.
-        trouble = [part for part in port.health() if part.level != "good" and part.name != "trading"]
-        name = account.name if account.name == account.venue else f"{account.venue}·{account.name}"
-        active = [row for row in port.anomalies() if row.active]
-        # What blocks entries stays in sight until it is over, seen or not.
-        grave = sum(1 for row in active if row.severity == Severity.CRIT)
-        fresh = sum(1 for row in active if row.severity != Severity.CRIT and not row.acknowledged)
-        lag = self.lines_host.lag_ms
-        age_ms = port.age_ms(session.focus) if session.focus else None
-        parts: list[tuple[int, Spans]] = [
-            (0, (mode, (f" {label} ", role))),
-            (0, ((f"{name}#{account.index}", "text"),)),
-            (4, ((short_symbol(session.focus, quote) if session.focus else "starting …", "bright"),)),
-            (5, (("eq ", "label"), (money(figures.equity), "bright"))),
-            (8, (("day ", "label"), (pnl(day), signed_role(day)))),
-            (9, ((percent(share), signed_role(share)),)),
-            (10, (("lev ", "label"), (leverage, "text"))),
-        ]
-        if not session.is_live:
-            # Whose market a paper account trades on is part of what it is; an invented one is not.
-            parts.insert(2, (6 if port.market_label.startswith("live") else 12, ((port.market_label, "dim"),)))
-        if trouble and trouble_cells:
-            told = ((f"● {part.name} {ellipsis(part.text, trouble_cells)} ", part.level) for part in trouble[:2])
-            parts.append((1, tuple(told)))
-        elif trouble:
-            parts += [(min(at, 1), ((f"●{part.name}", part.level),)) for at, part in enumerate(trouble[:3])]
-        else:
-            age = "" if age_ms is None or not with_age else f" {min(age_ms, 9999)}ms"
-            parts.append((_LINK if age else _MARK, (("●", "good"), (age, "dim"))))
-        parts.append((11, ((f"lag {lag:.0f}ms {self.lines_host.link_status}", "dim"),)))
-        if grave:
-            parts.append((0, ((f"✗{grave} CRIT", "danger"),)))
-        if fresh:
-            parts.append((1, ((f"▲{fresh}", "warn"),)))
-        # Why not everything passes, shortened to what the marks leave; the market may go for it.
-        status = port.trading()
-        reason, role = session.arming.halted, "danger"
-        if not reason and status.mode is TradingMode.REDUCE_ONLY:
-            reason, role = status.cause, "warn"
-        beside = sum(spans_width(spans) + _GAP for priority, spans in parts if priority <= 1)
-        cells = min(room - beside - _LINK_CELLS, max(room // 3, _REASON))
-        if reason and cells >= min(_LEAST_REASON, width(reason)):
-            parts.insert(1, (2, ((ellipsis(reason, cells), role),)))
-        return parts
-
-
-def _chosen(parts: list[tuple[int, Spans]], room: int) -> list[tuple[int, Spans]]:
-    """Return the pieces that fit, the lowest priorities first, in their order on the line."""
-    kept: set[int] = set()
-    room += _GAP
-    for index in sorted(range(len(parts)), key=lambda index: (parts[index][0], index)):
-        priority, spans = parts[index]
-        cells = spans_width(spans) + _GAP
-        if priority and cells > room:
-            break
-        room -= cells
-        kept.add(index)
-    return [part for index, part in enumerate(parts) if index in kept]
 
 
 class PreviewLine(FixedLine):

@@ -23,48 +23,88 @@ _STATE_ROLES = {
 }
 
 
-def state_words(order: Order) -> Span:
-    """Return an order's state, and the request that is under way."""
+def state_words(order: Order, may_rest: bool = False) -> Span:
+    """Return an order's state, and the request that is under way; what may be wrong goes first.
+
+    Args:
+        order: The order.
+        may_rest: Whether a halt has not been able to confirm that it is cancelled.
+    """
+    if order.state is OrderState.UNKNOWN:
+        return ("unknown", "danger")
+    if may_rest:
+        return ("rests?", "danger")
     if order.pending is not Pending.NONE:
         return (f"{order.pending.value}…", "warn")
+    if order.held and order.is_open:
+        return ("held", "accent")
     word = {OrderState.OPEN: "open", OrderState.SENT: "sent…", OrderState.INTENT: "sending…"}.get(
         order.state, order.state.value
     )
     return (word, _STATE_ROLES.get(order.state, "label"))
 
 
-class Orders(Pane):
-    """Working orders, nearest to the touch first within a market."""
-
-    TITLE = "ORDERS"
-    CONTEXT = "orders"
-    EMPTY = "nothing rests"
-    COLUMNS = Columns(
+def _columns(state: int, away: int) -> Columns:
+    """Return the columns of the working orders with the priorities of two of them."""
+    return Columns(
         (
             Column("#", 4, "left"),
             Column("", 8, "left"),
             Column("", 1, "left"),
             Column("size", 7),
             Column("price", 9),
-            Column("away", 6, priority=1),
-            Column("type", 4, "left", priority=5),
-            Column("state", 8, "left", priority=4),
+            Column("away", 7, priority=away),
+            Column("type", 5, "left", priority=5),
+            Column("state", 7, "left", priority=state, grow=1),
             Column("queue", 6, priority=7),
-            Column("age", 4, priority=2),
+            Column("age", 4, priority=3),
             Column("by", 6, "left", priority=6, grow=1),
         )
     )
 
+
+_CALM = _columns(state=2, away=1)
+_TELLING = _columns(state=0, away=2)
+_USUAL_NS = NS_PER_S * 2
+
+
+class Orders(Pane):
+    """Working orders: first those of which nobody knows whether they rest, then the focused market's, newest first.
+
+    While an order does something else than rest, its state has room at every size.
+    """
+
+    TITLE = "ORDERS"
+    CONTEXT = "orders"
+    EMPTY = "nothing rests"
+    COLUMNS = _CALM
+
     def pull(self) -> None:
         """Show the working orders."""
-        layout = self.layout_columns()
-        orders = sorted(
-            self.host.port.working_orders(), key=lambda order: (order.symbol != self.session.focus, -order.label)
-        )
-        rows = [Row(order.client_id, layout.line(self._cells(order))) for order in orders]
-        self.set_rows(rows, ((str(len(rows)), "label"),))
+        port = self.host.port
+        working = port.working_orders()
+        unconfirmed = port.halt_progress().unconfirmed
+        now_ns = port.now_ns()
+        tells = any(order.label in unconfirmed or _tells(order, now_ns) for order in working)
+        layout = self.layout_columns(_TELLING if tells else _CALM)
 
-    def _cells(self, order: Order) -> list[Span]:
+        def place(order: Order) -> tuple[bool, bool, int]:
+            is_doubtful = order.state is OrderState.UNKNOWN or order.label in unconfirmed
+            return (not is_doubtful, order.symbol != self.session.focus, -order.label)
+
+        rows = [
+            Row(order.client_id, layout.line(self._cells(order, order.label in unconfirmed)))
+            for order in sorted(working, key=place)
+        ]
+        info: list[Span] = [(str(len(rows)), "label")]
+        unknown = sum(order.state is OrderState.UNKNOWN for order in working)
+        if unknown:
+            info.append((f"{unknown} unknown", "danger"))
+        if unconfirmed:
+            info.append((f"{len(unconfirmed)} unconfirmed", "danger"))
+        self.set_rows(rows, tuple(info))
+
+    def _cells(self, order: Order, may_rest: bool) -> list[Span]:
         port = self.host.port
         instrument = port.instruments.get(order.symbol)
         tick = instrument.tick_size if instrument is not None else Decimal("0.01")
@@ -72,27 +112,28 @@ class Orders(Pane):
         queue = self.host.feed.queue.ahead(order)
         price = order.trigger_price if order.type is OrderType.STOP else order.price
         return [
-            (f"#{order.label}", "own_order"),
+            _number(order, may_rest),
             (short_symbol(order.symbol, port.account.default_quote), "text"),
             side_letter(order.side),
             (by_step(order.remaining, lot), "bright"),
             ("mkt" if price is None else by_step(price, tick), "price"),
             (self._distance(order, price, tick), "label"),
             (order_type(order.type) + ("r" if order.reduce_only else ""), "dim"),
-            state_words(order),
+            state_words(order, may_rest),
             (compact(queue) if queue is not None else "—", "label"),
             (age((port.now_ns() - order.created_ns) / NS_PER_S), "dim"),
             (clean(order.instance) if order.instance != "manual" else "you", "dim"),
         ]
 
     def _distance(self, order: Order, price: Decimal | None, tick: Decimal) -> str:
-        """Return how many ticks the market must come to reach the order."""
+        """Return how many ticks the market must come to reach the order; a stop waits for it on the other side."""
         quote = self.host.port.quote(order.symbol)
         if quote is None or price is None:
             return "—"
+        is_below = (order.side is Side.BUY) is not (order.type is OrderType.STOP)
         near = quote.bid if order.side is Side.BUY else quote.ask
-        ticks = (Decimal(repr(near)) - price) * order.side.sign / tick
-        return f"{fixed(ticks, 0, group=False)}t" if abs(ticks) < 100_000 else f"{compact(ticks)}t"
+        ticks = (Decimal(repr(near)) - price) * (1 if is_below else -1) / tick
+        return f"{fixed(ticks, 0, group=False)}t" if abs(ticks) < 10_000 else f"{compact(ticks)}t"
 
     def actions(self) -> Actions:
         """Return what can be done with an order."""
@@ -130,6 +171,22 @@ class Orders(Pane):
         order = self._chosen()
         if order is not None:
             self.host.cancel_now(CancelOrders(scope=CancelScope.MARKET, symbol=order.symbol))
+
+
+def _number(order: Order, may_rest: bool) -> Span:
+    """Return an order's number; a mark takes the place of its `#` while nobody knows whether the order rests."""
+    if order.state is OrderState.UNKNOWN:
+        return (f"?{order.label}", "danger")
+    return (f"!{order.label}", "danger") if may_rest else (f"#{order.label}", "own_order")
+
+
+def _tells(order: Order, now_ns: int) -> bool:
+    """Return whether a state is worth a column: not plainly open, nor under way for no longer than usual."""
+    if order.pending is not Pending.NONE:
+        return order.state is OrderState.UNKNOWN or now_ns - order.asked_ns > _USUAL_NS
+    if order.state in (OrderState.INTENT, OrderState.SENT):
+        return order.held or now_ns - order.created_ns > _USUAL_NS
+    return order.state is not OrderState.OPEN
 
 
 def open_life(pane: Pane) -> None:

@@ -98,15 +98,16 @@ class Rows(Widget, can_focus=True):
         """Rows that are visible at once."""
         return self.view.body
 
-    def layout_columns(self) -> Layout:
-        """Give `COLUMNS` fitted to the present width; the header shows their labels.
+    def layout_columns(self, columns: Columns | None = None) -> Layout:
+        """Give columns, `COLUMNS` unless others are given, fitted to the present width; the header shows their labels.
 
         Raises:
             TypeError: The class has no `COLUMNS`.
         """
-        if self.COLUMNS is None:
+        chosen = columns or self.COLUMNS
+        if chosen is None:
             raise TypeError(f"{type(self).__name__} has no COLUMNS")
-        layout = self.COLUMNS.fit(self.view.width)
+        layout = chosen.fit(self.view.width)
         self.view.columns = layout
         return layout
 

@@ -17,11 +17,12 @@ from ctos_tui.panes.anomalies import Anomalies
 from ctos_tui.panes.base import Pane
 from ctos_tui.panes.chart import ChartPane
 from ctos_tui.panes.ladder import Ladder
-from ctos_tui.panes.lines import CompletionList, PreviewLine, PromptLine, StatusLine, TabStrip
+from ctos_tui.panes.lines import CompletionList, PreviewLine, PromptLine, TabStrip
 from ctos_tui.panes.log import Log
 from ctos_tui.panes.markets import Markets
 from ctos_tui.panes.orders import Fills, History, Orders
 from ctos_tui.panes.positions import Positions
+from ctos_tui.panes.status_line import StatusLine
 from ctos_tui.panes.strategies import Strategies
 from ctos_tui.panes.trades import Trades
 from ctos_tui.screens.card import Card

@@ -38,7 +38,10 @@ class OrderLife(Card):
             self.set_rows(paragraph("gone", "this order is no longer remembered", self.row_width, "dim"))
             return
         rows = [*self._asked(order), Row("gap1", BLANK), *self._became(order), Row("gap2", BLANK), *self._fills(order)]
-        self.set_rows(rows, ((f"#{order.label}", "own_order"), state_words(order)))
+        self.set_rows(rows, ((f"#{order.label}", "own_order"), self._state(order)))
+
+    def _state(self, order: Order) -> Span:
+        return state_words(order, order.label in self.host.port.halt_progress().unconfirmed)
 
     def _steps(self, order: Order) -> tuple[Decimal, Decimal]:
         instrument = self.host.port.instruments.get(order.symbol)
@@ -77,7 +80,7 @@ class OrderLife(Card):
                 "last change",
                 (utc_time(order.updated_ns // NS_PER_MS), "text"),
                 ("  ", "text"),
-                state_words(order),
+                self._state(order),
             ),
             pair(
                 "filled",
@@ -88,6 +91,8 @@ class OrderLife(Card):
             ),
             pair("fees", "fees", (fixed(order.fees, 4), "text")),
         ]
+        if order.held and order.is_open:
+            rows.insert(2, pair("held", "held", ("by the engine: the venue does not know it", "accent")))
         if order.asked_by:
             who = "you" if order.asked_by == MANUAL else clean(order.asked_by)
             rows.append(pair("asked", "changed for", (who, "text")))

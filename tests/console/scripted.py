@@ -10,7 +10,7 @@ from msgspec import structs
 from pydantic import Field
 
 from ctos_tui.command.commands import AmendCommand, CancelCommand, PlaceCommand, TargetCommand
-from ctos_tui.port import AnomalyRow, Change, Figures, Health, InstanceRow, Settings
+from ctos_tui.port import AnomalyRow, Change, Figures, HaltProgress, Health, InstanceRow, Settings
 from engine.kernel.account import Balance
 from engine.kernel.clock import NS_PER_S
 from engine.kernel.errors import RiskReject, TradingHalted, UnknownStrategy
@@ -86,6 +86,7 @@ class ScriptedPort:
         self.candles: dict[tuple[str, str], list[Bar]] = {}
         self.stale: set[str] = set()
         self.status = TradingStatus()
+        self.progress = HaltProgress()
         self.hand_until_ns = 0
         self.coins: list = []
         self.orders: list[Order] = []
@@ -280,6 +281,9 @@ class ScriptedPort:
 
     def trading(self) -> TradingStatus:
         return self.status
+
+    def halt_progress(self) -> HaltProgress:
+        return self.progress
 
     def health(self):
         return self.health_rows
