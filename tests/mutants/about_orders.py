@@ -36,6 +36,16 @@ ORDERS = (
         ),
     ),
     bug(
+        "a-late-answer-is-the-next-ones",
+        "an order that takes the answer of another for its own",
+        "drivers/transport/http.py",
+        (
+            "    except BaseException:\n        connection.close()\n",
+            "    except BaseException:\n        connection.release()\n",
+        ),
+        seeds=(Seed("backpack", 2, 0.25, ("slow_answer",)),),
+    ),
+    bug(
         "given-up-at-the-end-is-unsent",
         "an order that was on its way at a stop, and counts nowhere after it",
         "drivers/transport/gateway.py",
@@ -117,7 +127,7 @@ ORDERS = (
         "old-terms-overwrite-new",
         "an order whose price and size are not what is shown",
         f"{_RUN}/tracker.py",
-        ("newest = record.update.ts >= order.venue_ts and ", "newest = "),
+        ("newest = update.ts >= order.venue_ts and ", "newest = "),
         tests=("tests/engine/test_tracker.py::test_terms_of_an_older_message_do_not_undo_an_amendment",),
     ),
     bug(
@@ -232,6 +242,84 @@ ORDERS = (
         tests=(
             "tests/engine/test_state_digest.py::test_a_replay_gives_the_state_bit_for_bit_whenever_the_program_ends",
         ),
+    ),
+    bug(
+        "an-answer-ends-a-newer-cancel",
+        "an order that rests although it was cancelled",
+        f"{_RUN}/tracker.py",
+        (
+            "and order.pending is record.answers:\n        order.pending = Pending.NONE",
+            "and order.is_open:\n        order.pending = Pending.NONE",
+        ),
+        tests=(
+            "tests/engine/test_execution_gate.py"
+            "::test_the_answer_to_an_amendment_does_not_end_the_cancel_that_came_after_it",
+        ),
+    ),
+    bug(
+        "amended-while-it-is-cancelled",
+        "an order that rests although it was cancelled",
+        f"{_RUN}/amendments.py",
+        ("    if order.pending is Pending.CANCEL:\n", "    if order.pending is Pending.CANCEL and order.held:\n"),
+        tests=("tests/engine/test_execution_gate.py::test_an_order_that_is_being_cancelled_cannot_be_amended",),
+    ),
+    bug(
+        "stops-go-deaf-when-another-fired",
+        "a stop that never fires",
+        f"{_RUN}/stops.py",
+        ("        if not self._by_symbol:\n            for unsub", "        if not kept:\n            for unsub"),
+        tests=("tests/engine/test_execution.py::test_a_held_stop_fires_after_the_last_stop_of_another_symbol_fired",),
+    ),
+    bug(
+        "a-held-stop-is-lost-at-a-restart",
+        "a position without its stop",
+        f"{_RUN}/reconcile.py",
+        (
+            "if order.state in (OrderState.INTENT, OrderState.SENT) and not order.held:",
+            "if order.state in (OrderState.INTENT, OrderState.SENT):",
+        ),
+        tests=("tests/engine/test_restart.py::test_a_held_stop_is_held_again",),
+    ),
+    bug(
+        "an-amended-reduction-forgets-its-fills",
+        "a reduction that turns the position round",
+        f"{_RUN}/amendments.py",
+        ("rest = quantity - order.filled\n", "rest = quantity\n"),
+        tests=("tests/engine/test_execution.py::test_an_amended_reduction_counts_what_it_has_filled",),
+    ),
+    bug(
+        "a-late-reduction-is-not-refitted",
+        "a position that is turned round by its own take-profit",
+        f"{_RUN}/booking.py",
+        ("if order.reduce_only and order.is_open:", "if order.reduce_only and order.state.is_final:"),
+        tests=("tests/engine/test_execution.py::test_a_reduction_that_turns_up_late_is_fitted_to_what_is_left",),
+    ),
+    bug(
+        "replacement-sent-twice-after-a-crash",
+        "more bought than was asked for",
+        f"{_RUN}/work/replace.py",
+        ("        if placed:\n", "        if placed and placed[-1].is_open:\n"),
+        tests=(
+            "tests/engine/test_targets_replace.py"
+            "::test_a_replacement_that_was_filled_before_the_crash_is_not_sent_again",
+        ),
+    ),
+    bug(
+        "target-forgets-its-goal",
+        "a basket that closes what it had bought before the restart",
+        f"{_RUN}/work/targets.py",
+        ('        target._goal = Decimal(body["goal"])\n', ""),
+        tests=("tests/engine/test_targets.py::test_a_basket_goes_on_after_a_restart",),
+    ),
+    bug(
+        "own-orders-meet-at-one-price",
+        "fees for a trade with oneself, or an order that the venue refuses",
+        f"{_RUN}/risk/checks.py",
+        (
+            "(request.price - resting.price) * request.side.sign >= 0",
+            "(request.price - resting.price) * request.side.sign > 0",
+        ),
+        tests=("tests/engine/test_risk.py::test_an_order_that_would_meet_an_own_one",),
     ),
 )
 """Orders that are lost, doubled, left behind or mistaken."""

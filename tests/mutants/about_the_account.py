@@ -1,4 +1,4 @@
-"""Bugs in what is booked, counted, limited, halted and kept."""
+"""Bugs in what is booked, counted, limited and kept."""
 
 from __future__ import annotations
 
@@ -140,6 +140,60 @@ BOOKS = (
         ("            if not self._outcomes:\n                break\n            self._deliver()", "            break"),
         tests=("tests/io/test_writer.py::test_what_an_outcome_asks_for_is_written_before_the_writer_closes",),
     ),
+    bug(
+        "funding-is-paid-twice",
+        "money that was never paid",
+        f"{_RUN}/booking.py",
+        ("        if books.funding_known(payment):\n            return\n", ""),
+        tests=("tests/engine/test_portfolio.py::test_a_funding_payment_that_is_told_again_is_booked_once",),
+    ),
+    bug(
+        "funding-is-not-in-the-account",
+        "an account that is not the sum of its ledgers",
+        f"{_RUN}/ledgers.py",
+        ("        self._total(payment.symbol).funding += payment.amount\n", ""),
+        tests=("tests/engine/test_portfolio.py::test_funding_is_split_by_signed_quantity_and_booked_once",),
+    ),
+    bug(
+        "a-forgotten-fill-is-booked-again",
+        "a position twice as large as it is",
+        f"{_RUN}/fills.py",
+        ("return fill.ts <= self.horizon_ts + SLACK_MS", "return fill.ts < self.horizon_ts - SLACK_MS"),
+        tests=(
+            "tests/engine/test_reconcile.py"
+            "::test_e05_e13_a_fill_that_memory_has_forgotten_is_not_booked_again_under_another_time",
+        ),
+    ),
+    bug(
+        "flattening-takes-over-one-ledger-only",
+        "a strategy that acts on what was closed by hand",
+        f"{_RUN}/transfers.py",
+        (
+            "self._move(instance, symbol, quantity, price, reason)\n\n    def take_liq",
+            "self._move(instance, symbol, quantity, price, reason)\n                return\n\n    def take_liq",
+        ),
+        tests=("tests/engine/test_panic.py::test_flattening_takes_over_the_ledger_of_every_strategy",),
+    ),
+    bug(
+        "a-list-counts-as-of-its-arrival",
+        "trading that is restricted for a difference that is not there",
+        f"{_RUN}/reconcile.py",
+        (
+            "core.portfolio.set_venue_positions(positions, asked_ns)",
+            "core.portfolio.set_venue_positions(positions, core.clock.now_ns())",
+        ),
+        tests=(
+            "tests/engine/test_conditions.py"
+            "::test_positions_listed_before_a_fill_are_no_mismatch_when_the_list_arrives_after_it",
+        ),
+    ),
+    bug(
+        "a-failed-write-is-tried-again-backwards",
+        "the newest state of an order, after a full disk",
+        "engine/io/journal.py",
+        ("pending.extendleft(reversed(batch))", "pending.extendleft(batch)"),
+        tests=("tests/io/test_journal.py::test_d01_a_full_disk_is_reported_once_and_heals",),
+    ),
 )
 """Fills, fees and records that are lost, doubled or mistaken."""
 
@@ -230,123 +284,12 @@ LIMITS = (
         ("return limit if urgency.may_use_reserve else max(1, int(limit * (1 - RESERVED)))", "return limit"),
         tests=("tests/transport/test_rate_limits.py::test_a_fifth_is_kept_for_cancels_and_reconciliation",),
     ),
+    bug(
+        "drawdown-begins-anew-at-a-restart",
+        "a limit of loss that each restart moves",
+        f"{_RUN}/risk/losses.py",
+        ('            peak=Decimal(body["peak"]),\n', '            peak=Decimal(body["capital"]),\n'),
+        tests=("tests/engine/test_risk_losses.py::test_a_drawdown_goes_on_over_a_restart",),
+    ),
 )
 """Limits that are passed."""
-
-HALTS = (
-    bug(
-        "halt-forgotten-at-a-restart",
-        "a halted account that trades again by itself",
-        f"{_RUN}/trading_state.py",
-        (
-            "if mode is TradingMode.HALTED or (mode is TradingMode.REDUCE_ONLY and not lifts):",
-            "if not lifts and mode is TradingMode.REDUCE_ONLY:",
-        ),
-    ),
-    bug(
-        "halt-is-not-kept",
-        "a halted account that trades again by itself",
-        f"{_RUN}/core.py",
-        ("        self.save_trading()\n        level =", "        level ="),
-    ),
-    bug(
-        "halt-gives-way-to-a-restriction",
-        "a halted account that trades again by itself",
-        f"{_RUN}/trading_state.py",
-        (
-            "if self.mode is TradingMode.ARMED or (self.mode is TradingMode.REDUCE_ONLY and self.status.lifts):",
-            "if self.mode is not TradingMode.DISARMED:",
-        ),
-    ),
-    bug(
-        "queued-orders-pass-the-gate",
-        "orders that are sent after the halt",
-        f"{_RUN}/risk/watcher.py",
-        (
-            "if self.state.mode is not TradingMode.ARMED or self.losses.halted(order.instance):",
-            "if self.losses.halted(order.instance):",
-        ),
-    ),
-    bug(
-        "halt-misses-what-arrives-late",
-        "an order that rests after the halt",
-        f"{_RUN}/panic.py",
-        ("            elif order.created_ns <= report.ts_ns:", "            elif order.venue_order_id:"),
-        (
-            "return order.created_ns <= report.ts_ns and not (order.external or is_protective(order))",
-            "return order.label in report.asked",
-        ),
-        tests=("tests/engine/test_panic.py::test_orders_that_turn_up_late_are_cancelled_too",),
-    ),
-    bug(
-        "halt-never-looks",
-        "a halt that cannot say whether anything rests",
-        f"{_RUN}/panic.py",
-        (
-            "        core.clock.call_later(LOOK_S, self._look, report)\n        core.clock.call_later(IN_FLIGHT_S",
-            "        core.clock.call_later(IN_FLIGHT_S",
-        ),
-    ),
-    bug(
-        "halt-believes-a-failed-look",
-        "an order that rests although none does by the report",
-        f"{_RUN}/panic.py",
-        (
-            "            report.error = str(error)\n            report.clear_looks = 0\n"
-            "            self._failures += 1\n            self._next_look(report)",
-            "            found([])",
-        ),
-        tests=("tests/engine/test_panic.py::test_a_silent_venue_is_unknown_not_none",),
-    ),
-    bug(
-        "halt-is-content-with-one-look",
-        "an order that the venue's list showed a moment later",
-        f"{_RUN}/panic.py",
-        ("CLEAR_LOOKS = 2", "CLEAR_LOOKS = 1"),
-        tests=("tests/engine/test_halting.py::test_one_list_without_an_order_does_not_confirm_a_halt",),
-    ),
-    bug(
-        "halt-cancels-other-peoples-orders",
-        "the orders of somebody else on the account",
-        f"{_RUN}/panic.py",
-        (
-            "            if order.external:\n                _note(report.external, order)\n            elif",
-            "            if",
-        ),
-    ),
-    bug(
-        "cancel-all-takes-other-peoples-orders",
-        "the orders of somebody else on the account",
-        f"{_RUN}/execution.py",
-        ("            and (include_external or not order.external)\n", ""),
-    ),
-    bug(
-        "rearmed-with-unknown-orders",
-        "a halt that is released while orders may still arrive",
-        f"{_RUN}/rearming.py",
-        (
-            'found.append(f"{labels} has no known outcome yet; it is being looked for")',
-            'engine.say(f"{labels} has no known outcome yet; it is being looked for")',
-        ),
-    ),
-    bug(
-        "rearmed-with-orders-that-rest",
-        "a halt that is released while orders rest",
-        f"{_RUN}/rearming.py",
-        ("for label, text in report.details.items() if label not in sought]", "for label, text in ()]"),
-        tests=(
-            "tests/engine/test_halting.py::test_o04_rearming_is_refused_while_an_order_may_rest_that_should_be_gone",
-        ),
-    ),
-    bug(
-        "halt-file-does-not-halt",
-        "a halt that could be kept in no other way",
-        f"{_RUN}/halt_mark.py",
-        (
-            "        if engine.trading.mode is not TradingMode.HALTED:\n            engine.panic_switch",
-            "        if engine.trading.mode is TradingMode.HALTED:\n            engine.panic_switch",
-        ),
-        tests=("tests/engine/test_halt_mark.py::test_a_full_disk_leaves_the_file_and_the_next_start_is_halted",),
-    ),
-)
-"""Halts that do not hold."""

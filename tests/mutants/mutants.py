@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from tests.mutants.about_halts import HALTS
 from tests.mutants.about_orders import ORDERS
-from tests.mutants.about_the_account import BOOKS, HALTS, LIMITS
+from tests.mutants.about_the_account import BOOKS, LIMITS
 
 MUTANTS = (*ORDERS, *BOOKS, *LIMITS, *HALTS)

@@ -19,7 +19,7 @@ def test_the_bug_fits_into_its_file(mutant: Mutant) -> None:
     compile(text, mutant.path, "exec")
     assert mutant.loses
     for test in mutant.tests:
-        path, _, name = test.partition("::")
+        path, *_, name = test.split("::")
         assert f"def {name}(" in (ROOT / path).read_text("utf-8")
 
 
