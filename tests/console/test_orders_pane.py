@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -10,9 +11,11 @@ from ctos_tui.app import ConsoleApp
 from ctos_tui.panes.cells import Spans
 from ctos_tui.port import HaltProgress
 from engine.kernel.clock import NS_PER_S
+from engine.kernel.errors import VenueUnavailable
 from engine.kernel.orders import Order, OrderState, OrderType, Pending, Side
+from engine.kernel.syscalls import Reply
 from engine.runtime.trading_state import TradingMode, TradingStatus
-from tests.console.consoles import console, opened, screen_text
+from tests.console.consoles import console, opened, running_console, screen_text, until
 from tests.console.scripted import BTC, ScriptedPort, busy_port
 
 D = Decimal
@@ -119,3 +122,32 @@ async def test_requests_on_their_usual_way_move_no_column(size: tuple[int, int] 
         port.time_ns += 5 * NS_PER_S
         assert "away" not in screen_text(app, "orders")
         assert ("amend…", "warn") in line_of(app, order)
+
+
+async def test_the_running_engine_tells_which_orders_its_halt_could_not_cancel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_console(tmp_path) as (pilot, system):
+        engine, app = system.engine, pilot.app
+        assert isinstance(app, ConsoleApp)
+        engine.arm("ann", 600)
+        quote = engine.market.quote(BTC)
+        assert quote is not None
+        price = system.instruments[BTC].price_from_float(round(quote.bid * 0.99))
+        sent = engine.submit("manual", BTC, Side.BUY, OrderType.LIMIT, D("0.01"), price)
+        order = engine.core.known(sent)
+        await until(pilot, lambda: order.state is OrderState.OPEN, "the order")
+
+        def fail(client_id: str, symbol: str, reply: Reply) -> None:
+            reply(VenueUnavailable("the venue is down for maintenance"))
+
+        cancel = system.driver.gateway.cancel
+        monkeypatch.setattr(system.driver.gateway, "cancel", fail)
+        engine.panic("ann", "looks odd")
+        assert app.port.halt_progress() == HaltProgress(), "it has just begun"
+        await until(pilot, lambda: app.port.halt_progress() == HaltProgress(True, frozenset({order.label})), "trouble")
+        assert "HALTED 1 unconfirmed" in screen_text(app, "status")
+        monkeypatch.setattr(system.driver.gateway, "cancel", cancel)
+        await until(pilot, lambda: app.port.halt_progress() == HaltProgress(), "the end of it")
+        engine.rearm("ann", "it was nothing")
+        assert "unconfirmed" not in screen_text(app, "status")
