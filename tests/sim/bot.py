@@ -165,6 +165,8 @@ class Bot:
         if price is None or self._rng.random() < 0.3:
             quantity = self._quantity(instrument)
         self._engine.amend(order.client_id, price, quantity)
+        if self._rng.random() < 0.2:
+            self._engine.cancel(order.client_id)  # while the amendment is on its way
 
     def _cancel(self) -> None:
         working = self._engine.tracker.working(instance=NAME)

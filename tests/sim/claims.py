@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 
 from drivers.paper.state import PaperOrder
+from engine.kernel.clock import NS_PER_S
 from engine.kernel.errors import ClockSkew, RateLimited, UnknownOutcome, VenueUnavailable
+from engine.kernel.market import Trade
 from engine.kernel.orders import Order, OrderState, OrderType, Pending, Side
 from engine.runtime.accounts import MANUAL
 from engine.runtime.events import OrderChanged, PanicProgress, TradingStateChanged, WorkDone
@@ -19,7 +21,12 @@ ZERO = Decimal(0)
 _Terms = tuple[Decimal | None, Decimal, Decimal | None]
 MAX_UNKNOWN = 3
 OPERATOR = "simulation"
-_NO_ANSWER = {error.__name__ for error in (RateLimited, UnknownOutcome, VenueUnavailable, ClockSkew)}
+_CAP_SLACK = Decimal("1.01")
+"""A market order is sized by a price, and may trade a little beyond it."""
+_RECORDED_NS = 10 * NS_PER_S
+"""After so long a stop that was decided is on the disk, and watched."""
+_NO_REASON = {"", *(error.__name__ for error in (RateLimited, UnknownOutcome, VenueUnavailable, ClockSkew))}
+"""Errors for which no cancel is given up: none at all, and those after which it is tried again."""
 
 
 class Claims:
@@ -45,6 +52,7 @@ class Claims:
         engine.bus.subscribe(OrderChanged, self._on_order)
         engine.bus.subscribe(PanicProgress, self._on_halt)
         engine.bus.subscribe(WorkDone, self._on_work)
+        engine.bus.subscribe(Trade, self._on_trade)
         engine.bus.subscribe(TradingStateChanged, self._on_state)
         self._mode = TradingMode.DISARMED
 
@@ -60,8 +68,12 @@ class Claims:
         if before is None and order.state is OrderState.INTENT:
             self._check_reduction(order)
             self._check_amount(order)
-        if before is Pending.CANCEL and order.pending is Pending.NONE and order.is_open and order.error in _NO_ANSWER:
-            self._violated(f"I15: the cancel of {order.client_id} is given up: {order.reason}")
+        is_given_up = before is Pending.CANCEL and order.pending is not Pending.CANCEL and order.is_open
+        if is_given_up and order.error in _NO_REASON:
+            why = order.reason or f"{order.pending.value or 'nothing'} is pending"
+            self._violated(f"I15: the cancel of {order.client_id} is given up: {why}")
+        if order.held and order.state not in (OrderState.INTENT, OrderState.CANCELED, OrderState.EXPIRED):
+            self._violated(f"I5: the stop {order.client_id}, which is held here, is {order.state.value}")
         settled = before is Pending.AMEND and order.pending is Pending.NONE and order.is_open
         if settled and order.error == UnknownOutcome.__name__:
             self._violated(f"I5: an amendment of {order.client_id} is taken for declined: {order.reason}")
@@ -109,12 +121,43 @@ class Claims:
         elif kind == "amend":
             asked = Decimal(body["quantity"])
             old = tracker.get(body["old"])
-            parts = [old] if old is not None else []
+            parts = [each for each in tracker.children(order.parent) if each is not order]
+            parts += [old] if old is not None else []
+        elif kind == "incremental":
+            self._check_budget(order.parent, Decimal(body["plan"]["amount"]))
+            return
         else:
             return
         done = sum((each.filled + each.working_quantity for each in parts), ZERO)
         if done + order.quantity > asked:
             self._violated(f"I1: {order.parent} was asked for {asked}, has {done} and sends {order.quantity} more")
+
+    def _check_budget(self, work: str, amount: Decimal) -> None:
+        """An incremental order must not spend more than its amount, by the prices of its orders."""
+        parts = self._engine.tracker.children(work)
+        spent = sum((each.filled_notional + each.working_quantity * (each.price or ZERO) for each in parts), ZERO)
+        if spent > amount * _CAP_SLACK:
+            self._violated(f"I1: {work} was asked to spend {amount} and comes to {spent}")
+
+    def _on_trade(self, trade: Trade) -> None:
+        self._engine.clock.call_later(0.0, self._check_stops, trade.symbol, trade.price)
+
+    def _check_stops(self, symbol: str, price: float) -> None:
+        """A stop that is held here is sent when a trade meets its trigger."""
+        now_ns = self._engine.clock.now_ns()
+        for order in self._engine.tracker.working(symbol):
+            trigger = order.trigger_price
+            if not order.held or trigger is None or now_ns - order.updated_ns < _RECORDED_NS:
+                continue
+            if (price <= trigger) if order.side is Side.SELL else (price >= trigger):
+                self._violated(f"I6: {symbol} trades at {price}, and the stop {order.client_id} at {trigger} waits")
+
+    def check_flattened(self) -> None:
+        """Everything is being closed by hand: no strategy may count on any of it."""
+        portfolio = self._engine.portfolio
+        for instance, symbol, held in portfolio.ledgers():
+            if instance != MANUAL and portfolio.mark(symbol) is not None:
+                self._violated(f"I3: everything is closed by hand, and {instance} still counts on {held} {symbol}")
 
     def _on_work(self, event: WorkDone) -> None:
         if event.done.kind == "amend":

@@ -155,7 +155,8 @@ class Life:
         self._place = place
         self._rng = rng
         self.clock = SimClock(place.loop, place.start_ns)
-        self.writer = cast(WriterThread, SlowDisk(self.clock, rng.fork("disk"), self._fail))
+        self.disk = SlowDisk(self.clock, rng.fork("disk"), self._fail)
+        self.writer = cast(WriterThread, self.disk)
         self.journal = WatchedJournal(place, self.writer, self._fail)
         self.bus = EventBus(self._on_handler_error)
         limits = AccountLimits(
@@ -262,6 +263,8 @@ class Life:
             self.engine.flatten_all("simulation")
         except CtosError as error:
             self._place.trace.note(f"not flattened: {error}")
+        else:
+            self.claims.check_flattened()
 
     def go_on(self) -> None:
         """Trade again."""

@@ -80,6 +80,11 @@ class SlowDisk:
         if len(self._work) == 1:
             self._clock.call_later(self._rng.uniform(*self._clock.loop.disk_s), self._turn)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is something that the disk has not got yet."""
+        return bool(self._work)
+
     def wait(self) -> None:
         """Do everything that is queued now; its outcomes follow on the loop."""
         if self._clock.dead:

@@ -50,6 +50,7 @@ class Quiet:
                 settled(engine, place.symbols)
                 or (f"work {open_work[0]} goes on" if open_work else "")
                 or self._drifts(life)
+                or ("the disk is busy" if life.disk.is_busy else "")
             )
             trouble = [f"I15: {waiting}"] if waiting else differences(engine, place.truth, place.emulator)
             trouble = trouble or list(life.claims.troubles())
