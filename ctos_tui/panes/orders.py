@@ -99,9 +99,9 @@ class Orders(Pane):
         info: list[Span] = [(str(len(rows)), "label")]
         unknown = sum(order.state is OrderState.UNKNOWN for order in working)
         if unknown:
-            info.append((f"{unknown} unknown", "danger"))
+            info += [("·", "dim"), (f"{unknown} unknown", "danger")]
         if unconfirmed:
-            info.append((f"{len(unconfirmed)} unconfirmed", "danger"))
+            info += [("·", "dim"), (f"{len(unconfirmed)} unconfirmed", "danger")]
         self.set_rows(rows, tuple(info))
 
     def _cells(self, order: Order, may_rest: bool) -> list[Span]:

@@ -101,7 +101,8 @@ class StatusLine(FixedLine):
         cause = self._cause([*parts, *lamps, *marks], room, _LEAST_REASON)
         if cause == "" and len(trouble) > 1 and not trouble_cells:
             # Why the account is closed counts more than the names of all that is wrong besides.
-            lamps = [(0, (_lamp(trouble[0]), (f"+{len(trouble) - 1}", trouble[1].level)))]
+            worst = max(trouble, key=lambda part: part.level == "danger")
+            lamps = [(0, (_lamp(worst), (f"+{len(trouble) - 1}", worst.level)))]
             cause = self._cause([*parts, *lamps, *marks], room, _SHORTEST)
         if cause:
             role = "danger" if port.trading().mode is TradingMode.HALTED else "warn"
@@ -126,7 +127,8 @@ class StatusLine(FixedLine):
         if status.mode not in _CLOSED or not status.cause:
             return None
         beside = sum(spans_width(spans) + _GAP for priority, spans in others if priority <= 1)
-        cells = min(room - beside - _LINK_CELLS, max(room // 2, _REASON))
+        reserved = _LINK_CELLS if any(priority in (_MARK, _LINK) for priority, _ in others) else 0
+        cells = min(room - beside - reserved, max(room // 2, _REASON))
         if cells < min(least, width(clean(status.reason or status.who))):
             return ""
         return cause_within(status, self.host.port.now_ns(), cells)

@@ -60,14 +60,15 @@ async def test_the_bell_rings_once_for_each_halt_and_grave_anomaly(
         assert len(rung) == rings
 
 
-THREE = (
+FOUR = (
+    Health("data", "warn", "2 of 14 stale"),
     Health("orders", "danger", "no known outcome: #3"),
     Health("venue", "danger", "the last query failed: it does not answer"),
     Health("links", "danger", "account stream down: nothing since a minute ago"),
 )
 
 
-@pytest.mark.parametrize("health", [(), THREE[:1], THREE], ids=len)
+@pytest.mark.parametrize("health", [(), FOUR[1:2], FOUR], ids=len)
 @pytest.mark.parametrize(
     ("columns", "progress", "words"),
     [
