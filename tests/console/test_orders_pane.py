@@ -151,3 +151,16 @@ async def test_the_running_engine_tells_which_orders_its_halt_could_not_cancel(
         await until(pilot, lambda: app.port.halt_progress() == HaltProgress(), "the end of it")
         engine.rearm("ann", "it was nothing")
         assert "unconfirmed" not in screen_text(app, "status")
+
+
+async def test_the_life_of_a_held_stop_says_who_keeps_it() -> None:
+    port = busy_port()
+    app = console(port)
+    async with opened(app) as pilot:
+        stop = port.add_order(BTC, Side.SELL, "0.0300", None, OrderType.STOP)
+        stop.state, stop.held, stop.trigger_price = OrderState.INTENT, True, D("61000.0")
+        app.activate("orders")
+        await pilot.pause()
+        await pilot.press("enter")
+        await pilot.pause()
+        assert "by the engine: the venue does not know it" in screen_text(app)
