@@ -65,12 +65,13 @@ class Quiet:
         elif engine.trading.mode is not TradingMode.ARMED:
             self._report.counts[f"found {engine.trading.mode.value}"] += 1
             await self._rearm(life)
-        if blocked := life.monitor.entry_block(NAME, place.symbols[0]):
+        symbol = self._fullest(life)
+        if blocked := life.monitor.entry_block(NAME, symbol):
             self._report.counts["blocked by the monitor"] += 1
             place.trace.note(f"no order can be given: {blocked}")
         else:
             life.call(life.release)
-            await self._check_liveness(life)
+            await self._check_liveness(life, symbol)
         life.call(life.go_on)
 
     def _drifts(self, life: Life) -> str:
@@ -122,13 +123,15 @@ class Quiet:
                     self._violated(f"I15: it cannot be armed again: {error}")
             await sleep(self._clock, 1.0)
 
-    async def _check_liveness(self, life: Life) -> None:
+    def _fullest(self, life: Life) -> str:
+        """Return the perpetual of which the bot holds most: what is full there can still be reduced."""
+        return max(self._place.perps, key=lambda name: abs(life.engine.portfolio.ledger(NAME, name).cost))
+
+    async def _check_liveness(self, life: Life, symbol: str) -> None:
         """An order, far from the touch, must reach the venue and go again."""
         engine = life.engine
         life.call(engine.cancel_all, None, NAME)
         await self._gone(life)
-        held = {symbol: abs(engine.portfolio.ledger(NAME, symbol).cost) for symbol in self._place.perps}
-        symbol = max(self._place.perps, key=lambda name: held[name])  # what is full there can still be reduced
         instrument, quote = engine.instrument(symbol), engine.market.quote(symbol)
         if quote is None:
             self._violated(f"I15: {symbol} has no quote in quiet")
