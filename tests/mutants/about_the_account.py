@@ -223,7 +223,10 @@ LIMITS = (
             "orders = chain(orders, self._view.unbooked())",
             'orders = chain((o for o in orders if o.state != "unknown"), self._view.unbooked())',
         ),
-        seeds=(Seed("backpack", 27, 0.25, limit_usd=4000), *_TIGHT),
+        seeds=(
+            Seed("binance", 2, 0.25, ("outage", "lose_response", "lost_and_hidden"), 4000),
+            Seed("binance", 14, 0.25, ("outage", "lose_response", "lost_and_hidden"), 4000),
+        ),
     ),
     bug(
         "sells-are-not-exposure",
@@ -247,7 +250,7 @@ LIMITS = (
         "an account limit that is passed when what covers them is sold by another order",
         f"{_RUN}/risk/watcher.py",
         (" and not self._worst_case.is_raised_by(request, replacing)", ""),
-        seeds=(Seed("okx", 4, 0.25, limit_usd=4000), Seed("backpack", 3, 0.25, limit_usd=4000)),
+        seeds=(Seed("backpack", 5, 0.25, ("outage", "lose_response"), 4000),),
     ),
     bug(
         "account-limit-is-not-checked",
