@@ -298,14 +298,19 @@ class Portfolio:
         self._told_ns[position.symbol] = as_of_ns
 
     def set_venue_positions(self, positions: Iterable[Position], as_of_ns: int) -> None:
-        """Take the venue's whole list of positions; what it does not name is flat."""
-        self._told_ns.clear()
+        """Take the venue's whole list of positions; what it does not name is flat.
+
+        A position that the venue has told since it was asked for the list stays: the list may not know of it yet.
+        """
+        self._told_ns = {symbol: told_ns for symbol, told_ns in self._told_ns.items() if told_ns > as_of_ns}
         self._listed_ns = as_of_ns
-        named = {position.symbol: position for position in positions}
+        listed = {position.symbol: position for position in positions}
         for symbol, known in self._venue_positions.items():
-            if symbol not in named:
-                named[symbol] = replace(known, quantity=ZERO, unrealised=ZERO, liquidation_price=None)
-        self._venue_positions = named
+            if symbol in self._told_ns:
+                listed[symbol] = known
+            elif symbol not in listed:
+                listed[symbol] = replace(known, quantity=ZERO, unrealised=ZERO, liquidation_price=None)
+        self._venue_positions = listed
 
     def venue_positions(self) -> Mapping[str, Position]:
         """Return the venue's positions by symbol."""

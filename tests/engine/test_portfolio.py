@@ -191,3 +191,17 @@ def test_spot_coins_count_once(floor: Floor):
     assert portfolio.balance("TST").total == 2 and portfolio.position(SPOT).unrealised == 20
     floor.order(SELL, 2, type=MARKET, symbol=SPOT)
     assert portfolio.equity() == 100_020 and portfolio.position(SPOT).realised == 20
+
+
+def test_a_list_of_positions_takes_back_nothing_that_was_told_after_it_was_asked_for(floor: Floor):
+    floor.hold(1)
+    portfolio, asked_ns = floor.engine.portfolio, floor.clock.now_ns()
+    listed = portfolio.venue_positions()[PERP]
+    portfolio.set_venue_position(replace(listed, quantity=d(3)), asked_ns + 1)
+    for stale in ([], [listed]):
+        portfolio.set_venue_positions(stale, asked_ns)
+        assert portfolio.position(PERP).venue_quantity == 3 and portfolio.venue_position_ns(PERP) == asked_ns + 1
+    portfolio.set_venue_positions([listed], asked_ns + 2)
+    assert portfolio.position(PERP).venue_quantity == 1 and portfolio.venue_position_ns(PERP) == asked_ns + 2
+    portfolio.set_venue_positions([], asked_ns + 3)
+    assert portfolio.position(PERP).venue_quantity == 0
