@@ -138,6 +138,13 @@ ORDERS = (
         seeds=(Seed("okx", 11, 1.0),),
     ),
     bug(
+        "counter-goes-on-after-damage",
+        "orders mixed up with those that only the damaged file knew",
+        "engine/io/recovery.py",
+        ("kept = _leap(value) if key.startswith(_SEQUENCE) else value", "kept = value"),
+        tests=("tests/io/test_recovery.py::test_no_client_id_of_the_damaged_file_is_given_out_again",),
+    ),
+    bug(
         "not-found-is-cancelled",
         "an order that was filled, or works on",
         f"{_RUN}/commands.py",
