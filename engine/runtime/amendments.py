@@ -117,9 +117,9 @@ class Amendments:
         if quantity is not None:
             check_quantity_step(instrument, quantity)
             if order.reduce_only:
-                rest = quantity - order.filled
-                args = (order.instance, order.symbol, order.side, is_stop, rest, order.client_id)
-                quantity = order.filled + self._reductions.cap(*args)
+                done = max(order.filled, order.reported_filled)
+                args = (order.instance, order.symbol, order.side, is_stop, quantity - done, order.client_id)
+                quantity = done + self._reductions.cap(*args)
             else:
                 at = price or order.price
                 assert at is not None

@@ -369,8 +369,7 @@ class OrderCommands:
 
     def _fire(self, order: Order) -> None:
         """Send a stop whose trigger was met, as a market order for what is left to reduce."""
-        held = self._core.held_by(order.instance, order.symbol)
-        reducible = max(ZERO, -held * order.side.sign)
+        reducible = self._core.reducible(order.instance, order.symbol, order.side)
         if not reducible:
             self._core.change(Outcome(order.client_id, OrderState.EXPIRED, "triggered with nothing to reduce"))
             return

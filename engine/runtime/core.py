@@ -11,7 +11,7 @@ from engine.kernel.errors import CtosError, OrderNotFound, TradingHalted
 from engine.kernel.event_bus import EventBus
 from engine.kernel.instruments import Instrument
 from engine.kernel.market import Quote
-from engine.kernel.orders import Order
+from engine.kernel.orders import Order, Side
 from engine.kernel.syscalls import Driver
 from engine.runtime.accounts import MANUAL, Account, Mode
 from engine.runtime.events import CommandRefused, EngineAlarm, LogLine, OrderChanged, TradingStateChanged
@@ -167,6 +167,16 @@ class EngineCore:
     def held_by(self, instance: str, symbol: str) -> Decimal:
         """Return what an instance's orders may reduce: its ledger; by hand, the account's position."""
         return self.account_quantity(symbol) if instance == MANUAL else self.ledger_quantity(instance, symbol)
+
+    def reducible(self, instance: str, symbol: str, side: Side) -> Decimal:
+        """Return how much of what an instance holds orders of a side may reduce, in base units.
+
+        What the venue has reported as filled has reduced it already, although its executions are not booked yet; what
+        it has added counts once it is booked.
+        """
+        held = self.held_by(instance, symbol)
+        coming = self.tracker.in_flight(symbol, None if instance == MANUAL else instance)
+        return max(Decimal(0), min(-held * side.sign, -(held + coming) * side.sign))
 
     def working(self, symbol: str | None = None, instance: str | None = None) -> Sequence[Order]:
         """Return working orders."""

@@ -167,11 +167,11 @@ class ExecutionEngine:
         for client_id in [*(order.client_id for order in truth.orders), *(fill.client_id for fill in truth.fills)]:
             self._ids.learn(client_id)
         self.reconciler.take_first(truth)
-        core.obstacles = await core.check_account()
-        for event in early:
+        for event in early:  # before anything is waited for: what comes from now on is newer
             # Positions and balances were asked for later than these arrived.
             if not isinstance(event, Position | Balance):
                 self.booking.on_event(event)
+        core.obstacles = await core.check_account()
         for order in self.tracker.working():
             if order.held:
                 self.commands.stops.keep(order)

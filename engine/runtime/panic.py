@@ -19,6 +19,8 @@ from engine.runtime.shell import Shell
 from engine.runtime.trading_state import TradingMode
 
 LOOK_S = 2.0
+CONFIRMED_LOOK_S = 5.0
+"""After the confirmation only what arrives late is looked for: the requests that each look costs are needed again."""
 LONGEST_LOOK_S = 8.0
 """Looks that fail become seldom, so that a venue that refuses everything is not asked without end."""
 CLEAR_LOOKS = 2
@@ -248,7 +250,8 @@ class PanicSwitch:
         if report.clear_looks == CLEAR_LOOKS:
             self._core.oplog("KillSwitch", who=report.who, det=report.text)
         if self._core.clock.now_ns() < self._until_ns or not report.confirmed:
-            wait_s = min(LOOK_S * 2 ** min(self._failures, 10), LONGEST_LOOK_S)
+            base_s = CONFIRMED_LOOK_S if report.confirmed else LOOK_S
+            wait_s = min(base_s * 2 ** min(self._failures, 10), LONGEST_LOOK_S)
             self._core.clock.call_later(wait_s, self._look, report)
 
     def _is_current(self, report: PanicReport) -> bool:

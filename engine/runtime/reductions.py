@@ -50,13 +50,14 @@ class Reductions:
         Raises:
             ReduceOnlyRejected: Nothing is left to reduce.
         """
-        held = self._core.held_by(instance, symbol)
-        reducible = max(ZERO, -held * side.sign)
+        reducible = self._core.reducible(instance, symbol, side)
         working = self._group(instance, symbol, side, is_stop)
         taken = sum((order.working_quantity for order in working if order.client_id != without), ZERO)
         if reducible - taken <= ZERO:
             whose = "the account" if instance == MANUAL else instance
+            held = self._core.held_by(instance, symbol)
             others = f", {taken} of it is in working reductions" if taken else ""
+            others += ", and fills are on their way" if max(ZERO, -held * side.sign) > reducible else ""
             raise ReduceOnlyRejected(f"{symbol}: nothing to reduce by a {side.value}; {whose} holds {held}{others}")
         return min(quantity, reducible - taken)
 
@@ -77,7 +78,7 @@ class Reductions:
         orders = self._group(instance, symbol, side, is_stop)
         if not orders:
             return
-        reducible = max(ZERO, -self._core.held_by(instance, symbol) * side.sign)
+        reducible = self._core.reducible(instance, symbol, side)
         ours = [order for order in orders if not order.external and order.pending is not Pending.CANCEL]
         excess = sum((order.working_quantity for order in ours), ZERO) - reducible
         for order in reversed(ours):

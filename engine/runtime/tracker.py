@@ -81,12 +81,17 @@ class OrderTracker:
         """Return the final orders of ours of which the venue reported more filled than is booked, oldest first."""
         return [order for order in self._owing.values() if order.state.is_final and not order.external]
 
-    def in_flight(self, symbol: str) -> Decimal:
-        """Return what the venue reported as filled and has not sent as executions yet, signed, in base units."""
+    def in_flight(self, symbol: str, instance: str | None = None) -> Decimal:
+        """Return what the venue reported as filled and has not sent as executions yet, signed, in base units.
+
+        Args:
+            symbol: Instrument.
+            instance: Whose orders; None for all on the account.
+        """
         missing = (
             (order.reported_filled - order.filled) * order.side.sign
             for order in self._owing.values()
-            if order.symbol == symbol
+            if order.symbol == symbol and instance in (None, order.instance)
         )
         return sum(missing, ZERO)
 

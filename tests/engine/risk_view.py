@@ -13,7 +13,7 @@ from engine.kernel.instruments import Instrument, InstrumentKind, InstrumentStat
 from engine.kernel.market import Quote
 from engine.kernel.orders import Order, OrderRequest, OrderState, OrderType, Side
 from engine.kernel.strategy import RiskParams
-from engine.runtime.accounts import AccountLimits
+from engine.runtime.accounts import MANUAL, AccountLimits
 from engine.runtime.risk import RiskWatcher
 from engine.runtime.trading_state import TradingState
 
@@ -86,6 +86,11 @@ class View:
 
     def ledger_quantity(self, instance: str, symbol: str) -> Decimal:
         return self.held.get((instance, symbol), d(0))
+
+    def reducible(self, instance: str, symbol: str, side: Side) -> Decimal:
+        by_hand = instance == MANUAL
+        held = self.account_quantity(symbol) if by_hand else self.ledger_quantity(instance, symbol)
+        return max(Decimal(0), -held * side.sign)
 
     def account_quantity(self, symbol: str) -> Decimal:
         return sum((held for (_, name), held in self.held.items() if name == symbol), d(0))

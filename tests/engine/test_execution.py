@@ -216,6 +216,19 @@ def test_e08_e09_a_cancel_that_meets_a_fill_ends_as_the_fill(floor: Floor):
     floor.check_books()
 
 
+def test_what_is_reported_filled_is_not_reduced_a_second_time(floor: Floor):
+    floor.hold(2, instance="grid")
+    floor.hold(-2)  # so that the venue cannot know the reduction as one
+    floor.driver.scramble = lambda event: () if isinstance(event, Fill) else (event,)
+    closing = floor.order(SELL, 2, type=OrderType.MARKET, instance="grid", reduce_only=True)
+    assert closing.state is OrderState.FILLED and floor.ledger("grid") == 2, "its execution is not known yet"
+    with pytest.raises(ReduceOnlyRejected, match="holds 2, and fills are on their way"):
+        floor.submit(SELL, 2, type=OrderType.MARKET, instance="grid", reduce_only=True)
+    floor.driver.scramble = lambda event: (event,)
+    floor.run(60)
+    assert floor.ledger("grid") == 0
+
+
 def test_amend_changes_price_and_total(floor: Floor):
     order = floor.order(BUY, 1, 99)
     floor.engine.amend(order.client_id, price=d("98.5"), quantity=d(2))

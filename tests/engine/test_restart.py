@@ -14,6 +14,7 @@ import pytest
 from drivers.paper.config import MemoryStore
 from engine.io.journal import Journal
 from engine.io.writer import WriterThread
+from engine.kernel.account import AccountStream
 from engine.kernel.clock import NS_PER_S
 from engine.kernel.errors import JournalError, TradingHalted
 from engine.kernel.orders import OrderRequest, OrderState, OrderType, Pending
@@ -321,6 +322,37 @@ def test_what_the_account_held_before_is_adopted_by_hand(tmp_path: Path):
     assert after.engine.portfolio.adjusted(PERP) == 2 and after.fills() == []
     again = after.restart(tmp_path / "second")
     assert again.ledger() == 2 and again.engine.portfolio.adjusted(PERP) == 2
+
+
+class Restless(FaultyDriver):
+    """A stream that breaks while the engine asks the venue, and is back while it looks at the account."""
+
+    def __init__(self, driver: Any) -> None:
+        super().__init__(driver)
+        self._told: list[AccountStream] = []
+
+    def subscribe_account(self, handler: Any) -> Any:
+        self._heard = handler
+        return super().subscribe_account(handler)
+
+    def _tell_once(self, news: AccountStream) -> None:
+        if news not in self._told:
+            self._told.append(news)
+            self._heard(news)
+
+    async def get_open_orders(self, symbol: str | None = None) -> Any:
+        self._tell_once(AccountStream(False, "the connection broke"))
+        return await self._driver.get_open_orders(symbol)
+
+    async def check_account(self) -> list[str]:
+        self._tell_once(AccountStream(True, ""))
+        return await self._driver.check_account()
+
+
+def test_a_stream_that_is_back_before_the_engine_has_started_is_not_held_for_broken(tmp_path: Path):
+    floor = Floor(tmp_path, driver_of=Restless)
+    floor.run(60)
+    assert floor.engine.stream.trouble() == ""
 
 
 def test_what_happens_while_the_engine_starts_is_counted_once(tmp_path: Path):

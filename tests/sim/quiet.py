@@ -96,8 +96,8 @@ class Quiet:
             )
 
     async def _confirmed(self, life: Life) -> None:
-        """The report of a halt must come to an end."""
-        for _ in range(20):
+        """The report of a halt must come to an end; after "too many requests" the rate is halved for a minute."""
+        for _ in range(80):
             report = life.engine.panic_switch.report
             if report is not None and report.confirmed:
                 return

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from engine.kernel.instruments import Instrument
 from engine.kernel.market import Quote
-from engine.kernel.orders import Order
+from engine.kernel.orders import Order, Side
 
 
 class RiskView(Protocol):
@@ -47,6 +47,9 @@ class RiskView(Protocol):
 
     def account_quantity(self, symbol: str) -> Decimal:
         """Return the signed base coins of the account's position."""
+
+    def reducible(self, instance: str, symbol: str, side: Side) -> Decimal:
+        """Return how much of what an instance holds orders of a side may reduce, in base units."""
 
     def working(self, symbol: str | None = None, instance: str | None = None) -> Sequence[Order]:
         """Return working orders, UNKNOWN and external ones included."""

@@ -144,12 +144,15 @@ class RiskWatcher:
             return True
         view, symbol, side = self._view, request.symbol, request.side
         by_hand = request.instance == MANUAL
+        if request.reduce_only:
+            replaced = view.order(replacing) if replacing else None
+            own = ZERO if replaced is None else max(ZERO, replaced.reported_filled - replaced.filled)
+            reducible = view.reducible(request.instance, symbol, side)
+            return reducible + own >= request.quantity and reducible + own > ZERO
         held = view.account_quantity(symbol) if by_hand else view.ledger_quantity(request.instance, symbol)
         if held * side.sign >= ZERO:
             return False
         left = abs(held) - request.quantity
-        if request.reduce_only:
-            return left >= ZERO
         for order in view.working(symbol=symbol, instance=request.instance):
             if order.side is side and order.type is not OrderType.STOP and order.client_id != replacing:
                 left -= self._worst_case.extent(order)[0]
