@@ -291,8 +291,28 @@ ORDERS = (
         "an-amended-reduction-forgets-its-fills",
         "a reduction that turns the position round",
         f"{_RUN}/amendments.py",
-        ("rest = quantity - order.filled\n", "rest = quantity\n"),
+        ("done = max(order.filled, order.reported_filled)", "done = ZERO"),
         tests=("tests/engine/test_execution.py::test_an_amended_reduction_counts_what_it_has_filled",),
+    ),
+    bug(
+        "a-reported-fill-reduces-nothing",
+        "a position that is turned round by being closed twice",
+        f"{_RUN}/core.py",
+        (
+            "return max(Decimal(0), min(-held * side.sign, -(held + coming) * side.sign))",
+            "return max(Decimal(0), -held * side.sign + 0 * coming)",
+        ),
+        tests=("tests/engine/test_execution.py::test_what_is_reported_filled_is_not_reduced_a_second_time",),
+    ),
+    bug(
+        "in-flight-is-doubted-late",
+        "an order that had left before the crash",
+        f"{_RUN}/execution.py",
+        ("        self.reconciler.doubt_in_flight()\n", ""),
+        tests=(
+            "tests/engine/test_restart.py"
+            "::test_p02_a_reduction_that_had_left_is_not_given_up_while_missed_fills_are_booked",
+        ),
     ),
     bug(
         "a-late-reduction-is-not-refitted",
