@@ -291,7 +291,7 @@ ORDERS = (
         "an-amended-reduction-forgets-its-fills",
         "a reduction that turns the position round",
         f"{_RUN}/amendments.py",
-        ("done = max(order.filled, order.reported_filled)", "done = ZERO"),
+        ("is_stop, quantity - done, order.client_id)", "is_stop, quantity, order.client_id)"),
         tests=("tests/engine/test_execution.py::test_an_amended_reduction_counts_what_it_has_filled",),
     ),
     bug(
