@@ -76,7 +76,7 @@ async def test_the_detach_key_leaves_the_screen_from_anywhere(before):
         assert app.outcome is Outcome.DETACHED
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 async def test_no_key_paste_or_resize_ends_in_a_traceback(seed):
     rng = random.Random(seed)
     port = busy_port(seed)

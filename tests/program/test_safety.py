@@ -152,7 +152,7 @@ def intents(config: Path) -> int:
 
 def back_to_desk(terminal: Terminal) -> None:
     """Close what is open, once all that was typed has been taken in."""
-    terminal.wait_for(lambda: not is_busy(terminal), 30)
+    terminal.wait_for(lambda: not is_busy(terminal), 120)  # ten thousand keys take a slow machine a while
     for _ in range(5):
         terminal.press("escape")
         terminal.pump(READ_S)
