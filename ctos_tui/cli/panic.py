@@ -98,8 +98,11 @@ def _halt_what_is_left(state: Path, order: PanicOrder, options: SystemOptions) -
         )
         _tell(PanicNews(text, "error"))
         return False
-    confirmed = [asyncio.run(_start_and_halt(state, order, account)) for account in found.accounts]
-    return all(confirmed) and not found.nameless
+    confirmed = not found.nameless
+    for account in found.accounts:
+        # The file that is left for an account whose halt is not certain must outlive the next one's success.
+        confirmed &= asyncio.run(_start_and_halt(state, order, account, leaves_mark=not confirmed))
+    return confirmed
 
 
 async def _rest() -> None:
@@ -136,8 +139,14 @@ def _through_socket(state: Path, order: PanicOrder, account: SystemOptions | Non
                     return news.confirmed
 
 
-async def _start_and_halt(state: Path, order: PanicOrder, options: SystemOptions) -> bool:
+async def _start_and_halt(state: Path, order: PanicOrder, options: SystemOptions, leaves_mark: bool = False) -> bool:
     """Start a system that comes up halted, follow until the venue has confirmed, and stop it.
+
+    Args:
+        state: The state folder.
+        order: What is to be done.
+        options: What chooses the account.
+        leaves_mark: Whether the file that halts the next start stays, although this account's halt is in the journal.
 
     Raises:
         StateLocked: Another process holds the state by now.
@@ -167,7 +176,7 @@ async def _start_and_halt(state: Path, order: PanicOrder, options: SystemOptions
     finally:
         follower.stop()
         await system.stop()
-    if mark is not None:
+    if mark is not None and not leaves_mark:
         mark.unlink(missing_ok=True)  # the journal, closed without an error, has the halt by now
     return news.confirmed
 

@@ -137,10 +137,7 @@ class OutsideEnds:
         return f"{ended} at the venue{why}"
 
     def _reducible(self, order: Order) -> Decimal:
-        """Return how much an order could still reduce; what it filled itself may not be booked yet."""
-        held = self._core.held_by(order.instance, order.symbol)
-        held += (order.reported_filled - order.filled) * order.side.sign
-        return max(ZERO, -held * order.side.sign)
+        return self._core.reducible(order.instance, order.symbol, order.side)
 
     def _unprotected(self, order: Order) -> Decimal:
         """Return how much of what a stop protected has no stop any more."""

@@ -10,9 +10,10 @@ import pytest
 
 from drivers.paper.markets.synthetic import SyntheticMarket
 from engine.boot.calling import HELD, CallDesk
-from engine.boot.system import running
+from engine.boot.system import System, running
 from engine.kernel.clock import LoopClock
 from engine.kernel.errors import OrderNotFound
+from engine.kernel.market import Quote
 from engine.kernel.orders import OrderState, OrderType, Side
 from engine.runtime.accounts import MANUAL
 from tests.boot.test_emulated_venues import configure, quoted
@@ -29,16 +30,22 @@ async def emulator(request: pytest.FixtureRequest) -> AsyncIterator[Emulator]:
         yield running_one
 
 
+async def holding(system: System) -> tuple[str, Quote]:
+    """Buy 0.03 by hand; return the market and its quote."""
+    engine, symbol = system.engine, await quoted(system)
+    engine.arm("operator", 600)
+    engine.submit(MANUAL, symbol, Side.BUY, OrderType.MARKET, d("0.03"))
+    await until(lambda: engine.portfolio.quantity(symbol) == d("0.03"), 20)
+    quote = engine.market.quote(symbol)
+    assert quote is not None
+    return symbol, quote
+
+
 async def test_a_call_answers_lists_changes_and_cancels_a_stop_that_the_engine_holds(
     emulator: Emulator, home: Path
 ) -> None:
     async with running(configure(home, emulator)) as system:
-        engine, symbol = system.engine, await quoted(system)
-        engine.arm("operator", 600)
-        engine.submit(MANUAL, symbol, Side.BUY, OrderType.MARKET, d("0.03"))
-        await until(lambda: engine.portfolio.quantity(symbol) == d("0.03"), 20)
-        quote = engine.market.quote(symbol)
-        assert quote is not None
+        symbol, quote = await holding(system)
         trigger = system.instruments[symbol].price_from_float(round(quote.bid * 0.98))
         desk = CallDesk(system)
         wanted = {"symbol": symbol, "side": Side.SELL, "order_type": OrderType.STOP, "size": d("0.03")}
@@ -62,14 +69,9 @@ async def test_a_call_answers_lists_changes_and_cancels_a_stop_that_the_engine_h
 
 async def test_a_stop_whose_trigger_is_met_at_once_is_answered_by_the_venue(emulator: Emulator, home: Path) -> None:
     async with running(configure(home, emulator)) as system:
-        engine, symbol = system.engine, await quoted(system)
-        engine.arm("operator", 600)
-        engine.submit(MANUAL, symbol, Side.BUY, OrderType.MARKET, d("0.03"))
-        await until(lambda: engine.portfolio.quantity(symbol) == d("0.03"), 20)
-        quote = engine.market.quote(symbol)
-        assert quote is not None
+        symbol, quote = await holding(system)
         trigger = system.instruments[symbol].price_from_float(round(quote.ask * 1.01))
         wanted = {"symbol": symbol, "side": Side.SELL, "order_type": OrderType.STOP, "size": d("0.03")}
         fired = await CallDesk(system).call("place_order", {**wanted, "trigger_price": trigger, "reduce_only": True})
         assert fired.venue_order_id and fired.state is not OrderState.INTENT
-        await until(lambda: engine.portfolio.quantity(symbol) == 0, 20)
+        await until(lambda: system.engine.portfolio.quantity(symbol) == 0, 20)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from ctos_tui.__main__ import cli
@@ -18,6 +20,7 @@ from engine.kernel.clock import LoopClock
 from engine.kernel.orders import OrderState, OrderType, Side
 from engine.runtime.accounts import MANUAL
 from engine.runtime.trading_state import TradingMode
+from tests.boot.conftest import write_accounts
 from tests.boot.test_emulated_venues import configure, order, quoted
 from tests.boot.test_real_venues import until
 from tests.engine.floor import d
@@ -97,6 +100,25 @@ async def test_p17_panic_means_every_account_that_has_traded_with_money_when_non
     assert "1 of 1 orders cancelled" in done.stdout and emulator.exchange.open_orders() == []
     async with running(live) as system:
         assert system.engine.trading.mode is TradingMode.HALTED
+
+
+@pytest.mark.parametrize("emulator", ["okx"], indirect=True)
+async def test_the_halt_of_an_account_that_cannot_be_reached_is_left_although_another_is_halted_after_it(
+    emulator: Emulator, home: Path
+) -> None:
+    live = configure(home, emulator)
+    accounts = yaml.safe_load((home / "accounts.yaml").read_text())
+    accounts["okx"]["second"] = dict(accounts["okx"]["main"])
+    write_accounts(home, yaml.safe_dump(accounts, default_style='"'))
+    await rest_one(live)
+    async with running(replace(live, account="second")):
+        pass
+    accounts["okx"]["second"]["secret"] = "0" * 32
+    write_accounts(home, yaml.safe_dump(accounts, default_style='"'))
+    done = await panic_anywhere(home)
+    assert done.exit_code == 1, done.output
+    assert "nothing was cancelled" in done.stdout and "starting one of okx:main" in done.stdout, done.output
+    assert emulator.exchange.open_orders() == [] and "KILL" in os.listdir(home / "state")
 
 
 @pytest.mark.parametrize("emulator", ["okx"], indirect=True)
