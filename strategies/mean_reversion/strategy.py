@@ -326,7 +326,8 @@ class MeanReversion(Strategy[MeanReversionParams]):
         elif stop.side is not side:
             self.ctx.cancel(trade.stop_id)
         elif stop.remaining != abs(held) or stop.trigger_price != trigger:
-            if stop.pending is Pending.NONE and stop.state in (OrderState.OPEN, OrderState.PARTIAL):
+            stands = stop.held or stop.state in (OrderState.OPEN, OrderState.PARTIAL)
+            if stands and stop.pending is Pending.NONE:
                 self.ctx.amend(trade.stop_id, price=trigger, quantity=stop.filled + abs(held))
             self.ctx.timer.after(f"protect:{symbol}", _STOP_RETRY_S)
 

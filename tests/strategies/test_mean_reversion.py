@@ -7,6 +7,7 @@ import pytest
 from drivers.paper.config import QueueModel
 from engine.kernel.errors import ConfigError, InvalidOrder
 from engine.kernel.orders import OrderType
+from engine.kernel.syscalls import VenueFeatures
 from tests.engine.floor import d
 from tests.paper.venue import PERP, SPOT
 from tests.rig import Rig
@@ -163,8 +164,9 @@ def test_a_close_beyond_the_stop_score_gives_up(rig):
     assert any("beyond the stop" in line for line in rig.log_of("mr1"))
 
 
-def test_the_stop_covers_what_filled_and_nothing_is_topped_up(tmp_path):
-    rig = Rig(tmp_path, queue=QueueModel.FIFO, first_price=None)
+@pytest.mark.parametrize("held", [False, True])
+def test_the_stop_covers_what_filled_and_nothing_is_topped_up(tmp_path, held):
+    rig = Rig(tmp_path, queue=QueueModel.FIFO, first_price=None, features=VenueFeatures(stops=not held))
     rig.book(100)
     rig.candles_traded((98, 102, 98, 102, 98, 102))
     rig.launch("mean_reversion", period=5, entry_z=1.5, max_slope_z=0, timeframe="1m")
@@ -177,6 +179,7 @@ def test_the_stop_covers_what_filled_and_nothing_is_topped_up(tmp_path):
     assert [quantity for quantity, _ in stops(rig)] == ["0.7"]
     rig.run(125)
     assert len(rig.working("mr1")) == 1 and rig.ledger_of("mr1").quantity == d("0.7")
+    assert rig.working("mr1")[0].held is held
 
 
 def test_a_stop_cancelled_by_a_person_comes_back_three_times(rig):
@@ -193,7 +196,9 @@ def test_a_stop_cancelled_by_a_person_comes_back_three_times(rig):
     assert ("external_cancel", PERP, "mr1", "CRIT") in rig.anomalies
 
 
-def test_an_amended_stop_distance_moves_the_stop(rig):
+@pytest.mark.parametrize("held", [False, True])
+def test_an_amended_stop_distance_moves_the_stop(tmp_path, held):
+    rig = Rig(tmp_path, features=VenueFeatures(stops=not held))
     entered(rig)
     rig.manager.amend("mr1", {"stop_pct": "0.05"})
     rig.run()
