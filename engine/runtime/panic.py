@@ -34,6 +34,8 @@ class PanicReport:
     """What a halt did at one venue; it changes while answers come in.
 
     Attributes:
+        next_label: What the first order after the halt is called; those of lower labels are from before it. The clock
+            cannot tell which are: it may have been set between two runs.
         asked: Labels of the orders that were working and had to go.
         kept: Labels of the protective stops that were kept.
         unconfirmed: Labels of those asked that may still rest.
@@ -48,7 +50,7 @@ class PanicReport:
     venue: str
     who: str
     reason: str
-    ts_ns: int
+    next_label: int
     asked: list[int] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
     unconfirmed: list[int] = field(default_factory=list)
@@ -127,10 +129,11 @@ class PanicSwitch:
         """
         core = self._core
         before = self.report if core.trading.mode is TradingMode.HALTED else None
-        core.trading.halt(who, reason)
+        next_label = core.tracker.next_label
+        core.trading.halt(who, reason, next_label)
         core.oplog("KillSwitch", who=who, det=reason)
         status = core.trading.status
-        report = self._begin(status.who, status.reason, core.clock.now_ns(), before)
+        report = self._begin(status.who, status.reason, next_label, before)
         for handler in self.on_halt:
             handler(reason)
         self._sweep(report)
@@ -141,13 +144,14 @@ class PanicSwitch:
         """Go on cancelling after a restart: what was working when the account was halted has to go."""
         status = self._core.trading.status
         if status.mode is TradingMode.HALTED:
-            report = self._begin(status.who, status.reason, status.since_ns)
+            next_label = status.next_label or self._core.tracker.next_label
+            report = self._begin(status.who, status.reason, next_label)
             self._refresh(report)
             self._core.oplog("KillSwitch", who=status.who, det=f"halted since the last run: {report.text}")
 
-    def _begin(self, who: str, reason: str, since_ns: int, before: PanicReport | None = None) -> PanicReport:
+    def _begin(self, who: str, reason: str, next_label: int, before: PanicReport | None = None) -> PanicReport:
         core = self._core
-        report = self.report = PanicReport(core.driver.venue, who, reason, since_ns)
+        report = self.report = PanicReport(core.driver.venue, who, reason, next_label)
         if before is not None:
             report.asked, report.kept = list(before.asked), list(before.kept)
             report.is_late, report.error = before.is_late and bool(before.unconfirmed), before.error
@@ -164,7 +168,7 @@ class PanicSwitch:
                 _note(report.external, order)
             elif is_protective(order):
                 _note(report.kept, order)
-            elif order.created_ns <= report.ts_ns:
+            elif order.label < report.next_label:
                 _note(report.asked, order)
                 self._cancel(order.client_id, f"halt: {report.reason}")
 
@@ -260,7 +264,7 @@ class PanicSwitch:
 
 def _must_go(report: PanicReport, order: Order) -> bool:
     """Return whether an order is ours, from before the halt, and protects nothing."""
-    return order.created_ns <= report.ts_ns and not (order.external or is_protective(order))
+    return order.label < report.next_label and not (order.external or is_protective(order))
 
 
 def _in_full(order: Order) -> str:

@@ -26,6 +26,8 @@ class TradingStatus:
 
     Attributes:
         lifts: Whether a restriction ends by itself when its cause is gone.
+        next_label: What the first order after a halt is called: those of lower labels are from before it, whatever
+            the clock says of either. 0 where that was not kept.
     """
 
     mode: TradingMode = TradingMode.DISARMED
@@ -33,6 +35,7 @@ class TradingStatus:
     reason: str = ""
     since_ns: int = 0
     lifts: bool = False
+    next_label: int = 0
 
     @property
     def cause(self) -> str:
@@ -125,11 +128,11 @@ class TradingState:
         if self.mode is TradingMode.REDUCE_ONLY and self.status.lifts:
             self._set(TradingMode.ARMED, who, reason)
 
-    def halt(self, who: str, reason: str) -> None:
-        """Stop trading until a person releases it; the first reason is kept."""
+    def halt(self, who: str, reason: str, next_label: int = 0) -> None:
+        """Stop trading until a person releases it; the first reason and label are kept."""
         self.lock_hand()
         if self.mode is not TradingMode.HALTED:
-            self._set(TradingMode.HALTED, who, reason)
+            self._set(TradingMode.HALTED, who, reason, next_label=next_label)
 
     def rearm(self, who: str, reason: str) -> None:
         """Release a halt or restriction and arm.
@@ -160,6 +163,7 @@ class TradingState:
             "reason": status.reason,
             "since_ns": status.since_ns,
             "lifts": status.lifts,
+            "next_label": status.next_label,
         }
 
     def restore(self, body: dict[str, Any]) -> None:
@@ -170,11 +174,13 @@ class TradingState:
         mode = TradingMode(body["mode"])
         lifts = bool(body.get("lifts", False))
         if mode is TradingMode.HALTED or (mode is TradingMode.REDUCE_ONLY and not lifts):
-            self.status = TradingStatus(mode, str(body["who"]), str(body["reason"]), int(body["since_ns"]))
+            label = int(body.get("next_label", 0))
+            since_ns = int(body["since_ns"])
+            self.status = TradingStatus(mode, str(body["who"]), str(body["reason"]), since_ns, next_label=label)
 
     def _grant_hand(self, seconds: float) -> None:
         self.hand_until_ns = self._clock.now_ns() + round(seconds * NS_PER_S)
 
-    def _set(self, mode: TradingMode, who: str, reason: str, lifts: bool = False) -> None:
-        self.status = TradingStatus(mode, who, reason, self._clock.now_ns(), lifts)
+    def _set(self, mode: TradingMode, who: str, reason: str, lifts: bool = False, next_label: int = 0) -> None:
+        self.status = TradingStatus(mode, who, reason, self._clock.now_ns(), lifts, next_label)
         self._on_change(self.status)

@@ -150,6 +150,33 @@ def test_o02_a_restart_in_the_middle_of_cancelling_comes_up_halted_and_goes_on(f
         again.engine.arm("operator")
 
 
+def test_orders_of_a_run_whose_clock_was_ahead_go_and_are_confirmed_gone(floor: Floor, tmp_path: Path):
+    floor.order(BUY, 1, 99)
+    hour_back_ns = floor.clock.now_ns() - 3600 * NS_PER_S
+    again = floor.restart(tmp_path, driver_of=FaultyDriver, start_ns=hour_back_ns)
+    again.engine.panic("operator", "fire")
+    again.run(10)
+    report = again.engine.panic_switch.report
+    assert again.venue_orders() == [] and len(report.asked) == 1 and report.confirmed
+
+
+def test_o02_a_halt_stamped_in_the_future_leaves_the_persons_own_reductions_after_it_alone(
+    floor: Floor, tmp_path: Path
+):
+    floor.hold(1)
+    floor.driver.gateway.cancel = lambda *_: None
+    floor.order(BUY, 1, 99)
+    floor.engine.panic("operator", "fire")
+    floor.run(1)
+    hour_back_ns = floor.clock.now_ns() - 3600 * NS_PER_S
+    again = floor.restart(tmp_path, driver_of=FaultyDriver, start_ns=hour_back_ns, armed=False)
+    again.print(100.0)
+    by_hand = again.order(SELL, 1, 106, reduce_only=True)
+    again.run(10)
+    report = again.engine.panic_switch.report
+    assert again.venue_orders() == [by_hand.client_id] and len(report.asked) == 1 and report.confirmed
+
+
 def test_o01_another_halt_during_a_halt_keeps_the_first_reason_and_goes_on(floor: Floor):
     floor.order(BUY, 1, 99)
     floor.driver.gateway.refuse_cancels = [RateLimited("slow down") for _ in range(3)]

@@ -44,9 +44,9 @@ HALTS = (
         "halt-misses-what-arrives-late",
         "an order that rests after the halt",
         f"{_RUN}/panic.py",
-        ("            elif order.created_ns <= report.ts_ns:", "            elif order.venue_order_id:"),
+        ("            elif order.label < report.next_label:", "            elif order.venue_order_id:"),
         (
-            "return order.created_ns <= report.ts_ns and not (order.external or is_protective(order))",
+            "return order.label < report.next_label and not (order.external or is_protective(order))",
             "return order.label in report.asked",
         ),
         tests=("tests/engine/test_panic.py::test_orders_that_turn_up_late_are_cancelled_too",),
