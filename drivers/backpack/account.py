@@ -88,6 +88,8 @@ class Account:
     async def open_orders(self, native: str | None) -> list[OrderUpdate]:
         """Return the resting orders, oldest first."""
         rows = await self._rest.open_orders(native)
+        if native is None:
+            self._aliases.heard_resting(row.clientId for row in rows)
         read = self._aliases.client_id
         records = self._named(rows, lambda row: row.symbol, lambda row: order_update(row, read), "order")
         return sorted(records, key=lambda record: record.ts)

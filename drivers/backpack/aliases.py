@@ -1,12 +1,14 @@
 """Our client ids and the 32-bit numbers that Backpack knows orders by.
 
 A pair is on the disk before its order is sent, so that an order can be found again whatever happens. Pairs are kept in
-segments, of which only the newest is written when one is added; the oldest segment makes room for a new one.
+segments, of which only the newest is written when one is added; a new one takes the place of the oldest, and takes over
+those of its pairs whose orders may still rest.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from drivers.transport.setup import VenueStore
@@ -15,7 +17,9 @@ from engine.kernel.errors import DuplicateClientOrderId, InvalidOrder, StorageEr
 
 SEGMENT_PAIRS = 128
 SEGMENTS = 160
-"""20,480 pairs: far more than orders can rest at a time."""
+"""20,480 pairs, and more only when so many orders rest."""
+SETTLED_MS = 600_000
+"""An order that no list of resting orders names for so long after it was made, or last listed, has ended."""
 LARGEST = 2**32 - 1
 DURABLE_S = 2.0
 
@@ -59,6 +63,8 @@ class Aliases:
         self._rng = rng
         self._by_number: dict[int, Alias] = {}
         self._by_client_id: dict[str, Alias] = {}
+        self._rested_ms: dict[int, int] = {}
+        self._listed_ms = 0
         self._segments = sorted(self._load(), key=lambda segment: segment.number)
         for segment in self._segments:
             for alias in segment.pairs:
@@ -75,6 +81,17 @@ class Aliases:
     def find(self, client_id: str) -> Alias | None:
         """Return what stands for a client id, None when no order was sent under it."""
         return self._by_client_id.get(client_id)
+
+    @property
+    def is_complete(self) -> bool:
+        """Return whether no alias was ever dropped."""
+        return not self._segments or self._segments[0].number == 0
+
+    def heard_resting(self, numbers: Iterable[int | None]) -> None:
+        """Hear which orders rest, in all markets: their aliases are kept however many orders follow."""
+        now_ms = self._listed_ms = self._clock.now_ms()
+        recent = {number: ms for number, ms in self._rested_ms.items() if 0 <= now_ms - ms < SETTLED_MS}
+        self._rested_ms = recent | {number: now_ms for number in numbers if number in self._by_number}
 
     async def make(self, client_id: str) -> Alias:
         """Return a new alias once it is on the disk.
@@ -111,16 +128,26 @@ class Aliases:
         del self._by_number[alias.number]
         del self._by_client_id[alias.client_id]
 
+    def _may_rest(self, alias: Alias) -> bool:
+        return alias.number in self._rested_ms or self._listed_ms < alias.made_ms + SETTLED_MS
+
     def _newest(self) -> _Segment:
-        """Return the segment with room, a new one in the place of the oldest when there is none."""
+        """Return the segment with room, a new one in the place of the oldest when there is none.
+
+        What may still rest moves into the new one, which is written over the old one in one go. When that is more than
+        a segment holds, the new one is longer: nothing is dropped to keep it short.
+        """
         if self._segments and len(self._segments[-1].pairs) < SEGMENT_PAIRS:
             return self._segments[-1]
-        number = self._segments[-1].number + 1 if self._segments else 0
-        self._segments.append(_Segment(number, []))
-        if len(self._segments) > SEGMENTS:
+        segment = _Segment(self._segments[-1].number + 1 if self._segments else 0, [])
+        if len(self._segments) == SEGMENTS:
             for alias in self._segments.pop(0).pairs:
-                self._forget(alias)
-        return self._segments[-1]
+                if self._may_rest(alias):
+                    segment.pairs.append(alias)
+                else:
+                    self._forget(alias)
+        self._segments.append(segment)
+        return segment
 
     async def _save(self, segment: _Segment) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

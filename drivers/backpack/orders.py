@@ -104,9 +104,14 @@ class Orders:
 
         Raises:
             OrderNotFound: It does not rest, and neither the order history nor the fill history know it.
-            VenueUnavailable: It traded, but the histories do not agree yet on what became of it.
+            VenueUnavailable: It traded, but the histories do not agree yet on what became of it; or it may be one that
+                rests under a number that is not known here.
         """
-        identity, alias = self._identity(order_id)
+        try:
+            identity, alias = self._identity(order_id)
+        except OrderNotFound:
+            await self._check_unnamed(order_id, instrument)
+            raise
         resting = await self._rest.open_order(instrument.native, identity)
         if resting is not None:
             return self._read(resting)
@@ -159,6 +164,20 @@ class Orders:
             if len(page) < PAGE:
                 return False
             offset += len(page)
+
+    async def _check_unnamed(self, order_id: str, instrument: Instrument) -> None:
+        """Ask whether an order without an alias may be resting, once there are aliases that were dropped.
+
+        Raises:
+            VenueUnavailable: Orders rest in its market under numbers that are not known here.
+        """
+        if self._aliases.is_complete:
+            return
+        rows = await self._rest.open_orders(instrument.native)
+        unknown = [row.id for row in rows if row.clientId is not None and not self._aliases.client_id(row.clientId)]
+        if unknown:
+            text = f"one of {', '.join(unknown)} on {instrument.symbol} may be it; cancel those by their venue ids"
+            raise VenueUnavailable(f"backpack: the number of order {order_id} is not known: {text}")
 
     def _identity(self, order_id: str) -> tuple[Params, Alias | None]:
         """Return how the venue knows an order: exactly one of its two ids.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from drivers.backpack.aliases import LARGEST, SEGMENT_PAIRS, SEGMENTS, Aliases
+from drivers.backpack.aliases import LARGEST, SEGMENT_PAIRS, SEGMENTS, SETTLED_MS, Aliases
 from drivers.transport.setup import MemoryStore
 from engine.kernel.clock import NS_PER_S, Rng, VirtualClock
 from engine.kernel.errors import DuplicateClientOrderId, InvalidOrder, StorageError, VenueUnavailable
@@ -98,19 +98,66 @@ async def test_a_number_known_before_is_never_given_again():
     assert [(await aliases.make(name)).number for name in ("one", "two")] == [7, 8]
 
 
-async def test_the_oldest_make_room_and_what_is_stored_stays_bounded():
-    store = MemoryStore()
-    aliases = made(store)
+async def test_the_oldest_make_room_once_their_orders_have_ended_and_what_is_stored_stays_bounded():
+    store, clock = MemoryStore(), VirtualClock(0)
+    aliases = Aliases(store, clock, Rng(1))
     count = SEGMENTS * SEGMENT_PAIRS
-    for n in range(count + SEGMENT_PAIRS // 2):
+    for n in range(count):
+        await aliases.make(f"abcd{n:014d}")
+    resting = [aliases.find(f"abcd{n:014d}") for n in (5, SEGMENT_PAIRS + 1)]
+    clock.advance(SETTLED_MS / 1000)
+    aliases.heard_resting([alias.number for alias in resting] + [None, 1])
+    for n in range(count, count + 3 * SEGMENT_PAIRS // 2):
         await aliases.make(f"abcd{n:014d}")
     for kept in (aliases, made(store)):
         assert kept.find(f"abcd{0:014d}") is None
-        assert kept.find(f"abcd{SEGMENT_PAIRS:014d}") is not None
+        assert kept.find(f"abcd{2 * SEGMENT_PAIRS:014d}") is not None
         assert kept.find(f"abcd{count:014d}") is not None
+        assert [kept.find(alias.client_id) for alias in resting] == resting
+        assert not kept.is_complete
         assert len(kept) <= count
     assert max(len(value) for value in store._values.values()) < 50 * SEGMENT_PAIRS
     assert len(store._values) == SEGMENTS
+
+
+async def test_nothing_is_dropped_while_it_is_not_known_what_rests(monkeypatch):
+    """Neither right after a restart, nor before a list of resting orders is young enough to speak of an order."""
+    monkeypatch.setattr("drivers.backpack.aliases.SEGMENT_PAIRS", 3)
+    monkeypatch.setattr("drivers.backpack.aliases.SEGMENTS", 2)
+    store, clock = MemoryStore(), VirtualClock(0)
+    aliases = Aliases(store, clock, Rng(1))
+    names = [f"abcd{n:014d}" for n in range(60)]
+    for name in names[:30]:
+        await aliases.make(name)
+    aliases.heard_resting([])
+    clock.advance(SETTLED_MS / 1000 - 1)
+    aliases.heard_resting([])
+    again = Aliases(store, clock, Rng(2))
+    for name in names[30:]:
+        await aliases.make(name)
+        await again.make(name)
+    for kept in (aliases, again, Aliases(store, clock, Rng(3))):
+        assert all(kept.find(name) is not None for name in names)
+
+
+async def test_an_order_that_one_list_leaves_out_keeps_its_alias_for_a_while(monkeypatch):
+    monkeypatch.setattr("drivers.backpack.aliases.SEGMENT_PAIRS", 1)
+    monkeypatch.setattr("drivers.backpack.aliases.SEGMENTS", 2)
+    clock = VirtualClock(0)
+    aliases = Aliases(MemoryStore(), clock, Rng(1))
+    alias = await aliases.make("resting")
+    clock.advance(SETTLED_MS / 1000)
+    aliases.heard_resting([alias.number])
+    clock.advance(SETTLED_MS / 1000 - 1)
+    aliases.heard_resting([])
+    await aliases.make("one")
+    await aliases.make("two")
+    assert aliases.find("resting") == alias
+    clock.advance(SETTLED_MS / 1000)
+    aliases.heard_resting([])
+    for name in ("three", "four", "five"):
+        await aliases.make(name)
+    assert aliases.find("resting") is None
 
 
 def test_what_cannot_be_read_is_told():

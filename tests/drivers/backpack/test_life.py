@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 
+from drivers.backpack.aliases import SETTLED_MS
 from engine.kernel.account import AccountStream, Balance, FundingPayment
 from engine.kernel.errors import (
     DuplicateClientOrderId,
@@ -57,6 +58,36 @@ async def test_a_resting_order_is_found_and_cancelled_by_our_id_after_a_restart(
     assert (found.client_id, found.venue_order_id) == (CID, placed.venue_order_id)
     assert (await rig.patiently(driver.revoke_order(CID, rig.perp))).state is OrderState.CANCELED
     await rig.until(lambda: any(isinstance(e, OrderUpdate) and e.client_id == CID for e in rig.events))
+
+
+async def test_a_resting_order_is_found_and_cancelled_however_many_orders_followed(rig: Rig, monkeypatch):
+    monkeypatch.setattr("drivers.backpack.aliases.SEGMENT_PAIRS", 2)
+    monkeypatch.setattr("drivers.backpack.aliases.SEGMENTS", 2)
+    placed = await rest(rig)
+    await rig.driver._aliases.make("never")
+    await rig.wind(SETTLED_MS / 1000)
+    for life in ("first", "second"):
+        driver = rig.driver if life == "first" else await rig.restart()
+        for n in range(10):
+            assert [order.client_id for order in await rig.patiently(driver.get_open_orders())] == [CID]
+            await driver._aliases.make(f"{life}{n}")
+        assert driver._aliases.find("never") is None
+        assert (await rig.patiently(driver.get_order_status(CID, rig.perp))).venue_order_id == placed.venue_order_id
+    assert (await rig.patiently(driver.revoke_order(CID, rig.perp))).state is OrderState.CANCELED
+
+
+async def test_an_order_without_a_number_does_not_count_as_absent_while_an_unknown_one_rests(rig: Rig, monkeypatch):
+    monkeypatch.setattr("drivers.backpack.aliases.SEGMENT_PAIRS", 1)
+    monkeypatch.setattr("drivers.backpack.aliases.SEGMENTS", 1)
+    placed = await rest(rig)
+    aliases = rig.driver._aliases
+    aliases._listed_ms = aliases._clock.now_ms() + SETTLED_MS  # as if a list had left the order out for so long
+    await aliases.make("another")
+    with pytest.raises(VenueUnavailable, match=placed.venue_order_id):
+        await rig.patiently(rig.driver.get_order_status(CID, rig.perp))
+    await rig.patiently(rig.driver.revoke_order(placed.venue_order_id, rig.perp))
+    with pytest.raises(OrderNotFound):
+        await rig.patiently(rig.driver.get_order_status(CID, rig.perp))
 
 
 async def test_without_the_numbers_an_order_is_not_taken_for_ours(rig: Rig):
