@@ -64,6 +64,12 @@ class FillBook:
         """Return the last `count` fills, oldest first."""
         return list(self._fills.values())[-count:]
 
+    def snapshot(self) -> tuple[list[BookedFill], int]:
+        """Return what a checkpoint keeps: the last fills, and the horizon with those that it leaves out."""
+        fills = list(self._fills.values())
+        left_out = fills[:-KEPT_FILLS]
+        return fills[-KEPT_FILLS:], max([self.horizon_ts, *(booked.fill.ts for booked in left_out)])
+
     def of_order(self, client_id: str) -> list[BookedFill]:
         """Return the kept fills of one order, oldest first."""
         return [booked for booked in self._fills.values() if booked.fill.client_id == client_id]

@@ -113,6 +113,7 @@ class LedgerBook:
 
     def snapshot(self) -> SavedLedgers:
         """Return the state for a checkpoint."""
+        fills, horizon_ts = self.fills.snapshot()
         return SavedLedgers(
             ledgers={
                 instance: {symbol: replace(ledger) for symbol, ledger in books.items()}
@@ -124,8 +125,8 @@ class LedgerBook:
             funding_ids=list(self._funding_ids),
             cash=dict(self._cash),
             anchor=self.anchor,
-            fills=self.fills.recent(),
-            fills_horizon_ts=self.fills.horizon_ts,
+            fills=fills,
+            fills_horizon_ts=horizon_ts,
         )
 
     def restore(self, saved: SavedLedgers) -> None:

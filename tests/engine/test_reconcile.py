@@ -10,12 +10,13 @@ import pytest
 
 from drivers.paper.config import QueueModel
 from engine.kernel.account import unreadable
-from engine.kernel.clock import NS_PER_S
+from engine.kernel.clock import NS_PER_S, VirtualClock
 from engine.kernel.errors import VenueUnavailable
 from engine.kernel.market import BookUpdate
 from engine.kernel.orders import OrderRequest, OrderState, OrderType
 from engine.runtime.events import LogLine
 from engine.runtime.shell import ImmediateShell
+from engine.runtime.state_digest import replay, state_digest
 from tests.engine.faults import FaultyDriver
 from tests.engine.floor import BUY, PERP, SELL, Floor, d
 from tests.rig import Rig
@@ -72,6 +73,26 @@ def test_e05_e13_a_fill_that_memory_has_forgotten_is_not_booked_again_under_anot
     again.print(100.0)
     again.order(BUY, 1, type=MARKET)
     assert again.ledger() == 11 and not looked, "what is new costs no look at the disk"
+
+
+def test_e05_a_crash_in_a_storm_of_fills_books_none_of_those_twice_that_the_checkpoint_leaves_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("engine.runtime.fills.KEPT_FILLS", 3)
+    floor = Floor(tmp_path, driver_of=FaultyDriver)
+    floor.print(100.0)
+    for _ in range(8):
+        floor.order(BUY, 1, type=MARKET)
+        floor.run(1.1)
+    floor.run(11)  # until it is known up to when all fills are booked
+    fills = [event.fill for event in floor.fills()]
+    floor.engine.core.state.checkpoint()
+    assert floor.engine.portfolio.fills.get(PERP, fills[0].trade_id) is not None, "memory keeps what is so young"
+    again = floor.restart(tmp_path, driver_of=FaultyDriver, armed=False, start_ns=floor.clock.now_ns())
+    again.engine.booking.on_event(fills[0])
+    assert again.ledger() == again.engine.portfolio.quantity(PERP) == again.venue_quantity() == 8
+    proof = replay(again.journal, again.account.key, VirtualClock())
+    assert proof.digest == state_digest(again.engine.core.state), "the same from the first record and from a checkpoint"
 
 
 def test_a_cancel_by_others_is_found(floor: Floor):
