@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from ctos_tui.command.commands import is_same
 from ctos_tui.command.desk import Desk
 from ctos_tui.command.grammar import parse
 from ctos_tui.command.intents import (
@@ -184,24 +185,33 @@ class Operator:
             if text.strip() != staged.confirm:
                 self.session.say(f"not sent: {text.strip()!r} is not {staged.confirm}", "warn")
                 return
-            again = self._refused_now(staged)
-            if again:
-                self.session.say(again, "danger")
-            else:
-                self._carry_out(staged)
+            now = self._still_passes(staged)
+            if now is not None:
+                self._carry_out(now)
 
         if not isinstance(staged.intent, CancelOrders) and self.ticket is None:
             self.ticket = Ticket(staged.intent)
         self.prompt.confirm(f"type {staged.confirm} to send", answered)
         self.view.question_opened()
 
-    def _refused_now(self, staged: Staged) -> str:
-        """Return why an order that was staged a moment ago may not pass any more."""
+    def _still_passes(self, staged: Staged) -> Staged | None:
+        """Return what the confirmed order is now; None, and says why, where it is refused or not the same any more.
+
+        Its price may have moved with the market, as the preview has shown.
+        """
         try:
             now = resolve(staged.intent, self.desk(fresh=True))
         except CtosError as error:
-            return str(error)
-        return plain_text(now.preview) if now.decision.refused else ""
+            self.session.say(str(error), "danger")
+            return None
+        if now.decision.refused:
+            self.session.say(plain_text(now.preview), "danger")
+            return None
+        alike = len(now.commands) == len(staged.commands) and all(map(is_same, now.commands, staged.commands))
+        if not alike:
+            self.session.say(f"not sent, it has changed while you typed: {plain_text(now.preview)}", "danger")
+            return None
+        return now
 
     def cancel_now(self, intent: CancelOrders) -> None:
         """Cancel orders at once."""

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Final
 
 import msgspec
+from msgspec import structs
 
 from engine.kernel.orders import OrderType, Side
+
+_MOVED: Final = Decimal("0.01")
+"""A size in quote becomes other coins as the price moves; by a larger share it is another order."""
 
 
 class PlaceCommand(msgspec.Struct, frozen=True):
@@ -51,3 +56,19 @@ class TargetCommand(msgspec.Struct, frozen=True):
 
 
 Command = PlaceCommand | AmendCommand | CancelCommand | TargetCommand
+
+
+def is_same(one: Command, other: Command) -> bool:
+    """Return whether two resolutions of an intent ask for the same, but for what the market's price moves."""
+    match one, other:
+        case (PlaceCommand(), PlaceCommand()) | (AmendCommand(), AmendCommand()):
+            alike = structs.replace(one, price=other.price, quantity=other.quantity) == other
+            return alike and _is_near(one.quantity, other.quantity)
+        case _:
+            return one == other
+
+
+def _is_near(one: Decimal | None, other: Decimal | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return abs(one - other) <= _MOVED * one

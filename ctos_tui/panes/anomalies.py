@@ -133,6 +133,10 @@ class Anomalies(Pane):
         self.host.ask(f"#{row.id}: {row.decision}; why?", partial(self._decided, row))
 
     def _decided(self, row: AnomalyRow, reason: str) -> None:
+        now = next((anomaly for anomaly in self.host.port.anomalies() if anomaly.id == row.id), row)
+        if now.decision != row.decision:
+            self.session.say(f"not done: #{row.id} has changed to: {now.decision or 'nothing to decide'}", "warn")
+            return
         try:
             self.host.port.decide(row.id, reason)
         except CtosError as error:

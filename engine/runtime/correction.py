@@ -154,6 +154,9 @@ class Corrector:
         if not reason.strip():
             raise CtosError("a decision needs a reason: it is kept in the journal")
         if self.is_unexplained(symbol):
+            missing = missing_proof(self._engine, symbol, self._cases[symbol].looks)
+            if missing:
+                raise CtosError(f"the drift of {symbol} is being looked at again, {missing}: decide in a moment")
             self._adjust(symbol, who, reason)
         elif symbol in self._state.disarmed:
             del self._state.disarmed[symbol]

@@ -23,6 +23,7 @@ from engine.runtime.anomalies import Reading
 from engine.runtime.data import LateBar
 from engine.runtime.execution import ExecutionEngine
 from engine.runtime.portfolio import PositionRow
+from engine.runtime.position_gap import PositionGap
 from engine.runtime.readings import percent, reading, usd
 from engine.runtime.work.incremental import Incremental
 from engine.runtime.work.soft import SoftOrder
@@ -97,6 +98,7 @@ class Detectors:
         self._prices: dict[str, History] = {}
         self._profit = History()
         self._drifts: dict[str, tuple[int, Decimal]] = {}
+        self._gap = PositionGap(engine.core)
 
     def sample(self) -> bool:
         """Note present prices and profit; return whether one of them moved so far that it must be judged now."""
@@ -152,7 +154,10 @@ class Detectors:
             yield stale
 
     def position_drift(self, row: PositionRow) -> Iterable[Reading]:
-        """Judge the difference between the venue's position and ours, seen twice at least 5 s apart."""
+        """Judge the difference between the venue's position and ours, seen twice at least 5 s apart.
+
+        What the venue told before the last fill is no difference, and no agreement either.
+        """
         engine, symbol = self._engine, row.symbol
         instrument = engine.instruments.get(symbol)
         if row.venue_quantity is None or row.mark_price is None or instrument is None or not instrument.is_perp:
@@ -160,19 +165,21 @@ class Detectors:
         excess = self._facts.excess(symbol)
         apart = row.venue_quantity - row.quantity - self._engine.tracker.in_flight(symbol)
         drift = apart + excess
+        # What nothing but our own orders made is to be mended, and blocks nothing.
+        is_known = abs(apart) < instrument.lot_size
+        is_told = is_known or self._gap.is_told(symbol)
         now_ns = engine.clock.now_ns()
         since_ns, before = self._drifts.get(symbol, (now_ns, ZERO))
-        if not drift or (drift > 0) != (before > 0):
-            since_ns = now_ns
-        self._drifts[symbol] = (since_ns, drift)
+        if is_told:
+            if not drift or (drift > 0) != (before > 0):
+                since_ns = now_ns
+            self._drifts[symbol] = (since_ns, drift)
         lot_usd = instrument.lot_size * row.mark_price
         value = abs(drift) * row.mark_price
         levels = self._levels(AnomalyKind.POSITION_DRIFT, symbol)
         warn = max(levels.warn, lot_usd)
-        # What nothing but our own orders made is to be mended, and blocks nothing.
-        is_known = abs(apart) < instrument.lot_size
         severity: Severity | None = None
-        if now_ns - since_ns >= DRIFT_APART_NS and value >= warn:
+        if is_told and now_ns - since_ns >= DRIFT_APART_NS and value >= warn:
             share = value / (abs(row.venue_quantity) * row.mark_price or value)
             grave = share >= DRIFT_SHARE or (levels.crit is not None and value >= levels.crit)
             grave = grave or self._facts.is_unexplained(symbol)

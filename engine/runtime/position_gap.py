@@ -30,9 +30,13 @@ class PositionGap:
             there = known[symbol].quantity if symbol in known else 0
             if there == self._core.account_quantity(symbol):
                 self._apart.discard(symbol)
-            elif portfolio.venue_position_ns(symbol) > self._filled_ns.get(symbol, 0):
+            elif self.is_told(symbol):
                 self._apart.add(symbol)
         return sorted(self._apart)
+
+    def is_told(self, symbol: str) -> bool:
+        """Return whether the venue has told its position of a symbol since the last fill."""
+        return self._core.portfolio.venue_position_ns(symbol) > self._filled_ns.get(symbol, 0)
 
     def _on_fill(self, event: FillBooked) -> None:
         self._filled_ns[event.fill.symbol] = self._core.clock.now_ns()

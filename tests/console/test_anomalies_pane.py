@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import structs
+
 from engine.kernel.errors import CtosError
 from tests.console.consoles import console, opened, press
 from tests.console.scripted import busy_port, populate
@@ -39,6 +41,13 @@ async def test_a_decision_asks_for_a_reason_and_a_refusal_is_said(monkeypatch):
         await at_the_drift(pilot, app, port)
         await press(pilot, "e", *"settled", "enter")
         assert ("decide", "a2", "settled") in port.calls
+
+        await press(pilot, "e")
+        rows = port.anomaly_rows
+        port.anomaly_rows = [structs.replace(row, decision="book +0.9") if row.id == "a2" else row for row in rows]
+        await press(pilot, *"settled", "enter")
+        assert [call[0] for call in port.calls].count("decide") == 1
+        assert "not done: #a2 has changed to: book +0.9" in app.session.note.text
 
         def refuse(anomaly: str, reason: str) -> None:
             raise CtosError("a decision needs a reason")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 from ctos_tui.app import ConsoleApp
+from engine.kernel.orders import OrderType, Side
+from engine.runtime.accounts import MANUAL
 from tests.console.consoles import enter_line, press, running_console, screen_text, until
 
 BTC = "BTC-USDT-PERP"
@@ -72,6 +74,25 @@ async def test_a_day_of_trading_by_keyboard(tmp_path):
         await press(pilot, "5", "f")
         await send_staged(pilot, app)
         await until(pilot, lambda: held(system) == 0, "the closed position")
+
+
+async def test_a_reversal_that_became_another_while_it_was_confirmed_is_not_sent(tmp_path):
+    async with running_console(tmp_path) as (pilot, system):
+        app = pilot.app
+        await press(pilot, "A")
+        await enter_line(pilot, "buy 500$ btc @ mkt")
+        await type_confirmation(pilot, app)
+        await until(pilot, lambda: held(system) > 0, "the position")
+        before = held(system)
+        await enter_line(pilot, "rev btc @ mkt")
+        assert app.prompt.mode == "confirm"
+        lot = system.engine.instrument(BTC).lot_size
+        half = before / 2 // lot * lot
+        system.engine.submit(MANUAL, BTC, Side.SELL, OrderType.MARKET, half, None, None, True)
+        await until(pilot, lambda: held(system) == before - half, "the half that somebody else closed")
+        await type_confirmation(pilot, app)
+        assert "not sent, it has changed while you typed" in app.session.note.text
+        assert held(system) == before - half and not system.engine.tracker.working()
 
 
 async def test_an_oversized_order_is_refused_with_rule_limit_and_value(tmp_path):

@@ -269,9 +269,14 @@ def test_e17_a_quantity_without_a_trade_blocks_entries_until_a_person_decides(tm
     with pytest.raises(CtosError, match="reason"):
         yard.monitor.decide(drift.id, "ann", "")
     assert yard.monitor.decision(drift) == "book the venue's quantity: -0.5 goes to the ledger 'manual'"
+    portfolio = yard.floor.engine.portfolio
+    shown = portfolio.venue_positions()[PERP]
+    portfolio.set_venue_position(replace(shown, quantity=d("9.2")), yard.floor.clock.now_ns())
+    with pytest.raises(CtosError, match=r"moved on to 9\.2: decide in a moment"):
+        yard.monitor.decide(drift.id, "ann", "the venue settled it")
+    portfolio.set_venue_position(shown, yard.floor.clock.now_ns())
     yard.monitor.decide(drift.id, "ann", "the venue settled it")
     yard.pass_by(30)
-    portfolio = yard.floor.engine.portfolio
     assert (yard.floor.ledger(MANUAL), portfolio.adjusted(PERP)) == (d("-0.5"), d("-0.5"))
     assert not drift.is_active and "ann decided" in drift.action and drift.acked_by == "ann"
     repairs = [fields["det"] for op, fields in yard.floor.operations if op == "LedgerRepair"]

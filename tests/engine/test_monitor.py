@@ -201,6 +201,21 @@ def test_drift_is_raised_when_seen_twice_and_clears_when_the_quantities_agree(de
     assert "Position Value" not in desk.monitor.entry_block(MANUAL, PERP)
 
 
+def test_what_the_venue_told_before_the_last_fill_is_no_drift(desk: Desk):
+    desk.floor.hold(10, 100.0, "g1")
+    engine = desk.floor.engine
+    engine.reconciler.stop()
+    before_ns = engine.clock.now_ns()
+    desk.wait(3, 100.0)
+    desk.floor.order(SELL, 4, type=OrderType.MARKET, instance="g1")
+    engine.portfolio.set_venue_position(_position("10"), before_ns)
+    desk.wait(40, 100.0)
+    assert desk.kinds() == []
+    engine.booking.on_event(_position("10"))
+    desk.wait(20, 100.0)
+    assert desk.active() == ["position_drift"]
+
+
 def test_what_is_reported_but_not_booked_yet_is_no_drift(desk: Desk):
     desk.wait(2, 100.0)
     order = desk.floor.order(BUY, 1, 90)
