@@ -119,7 +119,7 @@ class Amendments:
             if order.reduce_only:
                 done = max(order.filled, order.reported_filled)
                 args = (order.instance, order.symbol, order.side, is_stop, quantity - done, order.client_id)
-                quantity = done + self._reductions.cap(*args)
+                quantity = done + self._reductions.cap(*args, shrinks=_only_shrinks(order, price, quantity))
             else:
                 at = price or order.price
                 assert at is not None

@@ -37,8 +37,8 @@ class Booking:
 
     Args:
         core: The engine's shared parts.
-        on_reduced: Called with (instance, symbol) after each fill, before anybody hears of it: what working reductions
-            may still do has changed.
+        on_reduced: Called with (instance, symbol) after each fill and each change of a reduction, before anybody hears
+            of it: what working reductions may still do has changed.
         on_behind: Called with an order of which the venue reported more filled than is booked.
         on_liquidation: Called with the fill when the venue closed a position by force.
         on_stream: Called when the account's stream broke or is back.
@@ -102,7 +102,7 @@ class Booking:
             )
         if order.reported_filled > order.filled:
             self._on_behind(order)
-        if order.reduce_only and order.is_open:
+        if order.reduce_only:
             self._on_reduced(order.instance, order.symbol)
         core.publish_order(order)
         if is_unasked and not order.is_open:

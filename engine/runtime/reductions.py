@@ -35,7 +35,14 @@ class Reductions:
         self._cancel = cancel
 
     def cap(
-        self, instance: str, symbol: str, side: Side, is_stop: bool, quantity: Decimal, without: str = ""
+        self,
+        instance: str,
+        symbol: str,
+        side: Side,
+        is_stop: bool,
+        quantity: Decimal,
+        without: str = "",
+        shrinks: bool = False,
     ) -> Decimal:
         """Return how much of a reduction is possible beside the working ones.
 
@@ -46,12 +53,15 @@ class Reductions:
             is_stop: Whether it is a stop.
             quantity: What is asked.
             without: Client id of an order to leave out.
+            shrinks: Whether that order only becomes smaller: what is being cancelled beside it does not hold that up.
 
         Raises:
             ReduceOnlyRejected: Nothing is left to reduce.
         """
         reducible = self._core.reducible(instance, symbol, side)
         working = self._group(instance, symbol, side, is_stop)
+        if shrinks:
+            working = _staying(working)
         taken = sum((order.working_quantity for order in working if order.client_id != without), ZERO)
         if reducible - taken <= ZERO:
             whose = "the account" if instance == MANUAL else instance
@@ -79,7 +89,7 @@ class Reductions:
         if not orders:
             return
         reducible = self._core.reducible(instance, symbol, side)
-        ours = [order for order in orders if not order.external and order.pending is not Pending.CANCEL]
+        ours = _staying(orders)
         excess = sum((order.working_quantity for order in ours), ZERO) - reducible
         for order in reversed(ours):
             if excess <= ZERO:
@@ -97,3 +107,8 @@ class Reductions:
             for order in self._core.working(symbol, instance)
             if order.side is side and order.reduce_only and (order.type is OrderType.STOP) is is_stop
         ]
+
+
+def _staying(orders: list[Order]) -> list[Order]:
+    """Return the orders that are ours and not being cancelled."""
+    return [order for order in orders if not order.external and order.pending is not Pending.CANCEL]

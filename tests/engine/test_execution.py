@@ -471,6 +471,36 @@ def test_a_reduction_that_turns_up_late_is_fitted_to_what_is_left(floor: Floor):
     assert reduction.is_open and reduction.quantity == 1
 
 
+def test_a_reduction_shrinks_while_a_newer_one_is_still_being_cancelled(floor: Floor):
+    floor.admit("trend")
+    floor.hold(12, instance="grid")
+    floor.order(SELL, 20, type=MARKET, instance="trend")  # so that the venue lets reductions be as large as they are
+    older = floor.order(SELL, 6, 101, instance="grid", reduce_only=True)
+    newer = floor.order(SELL, 6, 102, instance="grid", reduce_only=True)
+    floor.driver.gateway.refuse_cancels = [VenueUnavailable("busy")] * 2
+    floor.order(SELL, 7, 100, type=MARKET, instance="grid")
+    floor.run(0.1)
+    assert newer.is_open and newer.pending is Pending.CANCEL and older.quantity == 5
+    floor.run(2)
+    assert not newer.is_open and "reduction" not in floor.alarms()
+    floor.print(101)
+    assert older.state is OrderState.FILLED and floor.ledger("grid") == 0
+    floor.check_books()
+
+
+def test_a_reduction_that_could_not_shrink_does_so_when_the_next_one_ends(floor: Floor):
+    floor.admit("trend")
+    floor.hold(12, instance="grid")
+    floor.order(SELL, 20, type=MARKET, instance="trend")
+    older = floor.order(SELL, 6, 101, instance="grid", reduce_only=True)
+    newer = floor.order(SELL, 6, 102, instance="grid", reduce_only=True)
+    floor.driver.gateway.refuse_amends = [VenueUnavailable("busy")]
+    floor.driver.gateway.refuse_cancels = [VenueUnavailable("busy")] * 2
+    floor.order(SELL, 7, 100, type=MARKET, instance="grid")
+    floor.run(3)
+    assert not newer.is_open and older.quantity == 5
+
+
 def test_where_the_venue_cannot_amend_a_reduction_that_is_too_large_is_cancelled(tmp_path: Path):
     floor = Floor(tmp_path, features=VenueFeatures(amends=False))
     floor.print(100.0)

@@ -318,7 +318,7 @@ ORDERS = (
         "a-late-reduction-is-not-refitted",
         "a position that is turned round by its own take-profit",
         f"{_RUN}/booking.py",
-        ("if order.reduce_only and order.is_open:", "if order.reduce_only and order.state.is_final:"),
+        ("if order.reduce_only:\n", "if order.reduce_only and order.state.is_final:\n"),
         tests=("tests/engine/test_execution.py::test_a_reduction_that_turns_up_late_is_fitted_to_what_is_left",),
     ),
     bug(
