@@ -199,6 +199,11 @@ class ConsoleApp(TerminalApp[None]):
         super().on_app_blur()
         self._disarm_for(Trigger.FOCUS_LOST)
 
+    def terminal_resumed(self) -> None:
+        """Draw all anew after the front was stopped, and disarm where the account asks for it."""
+        super().terminal_resumed()
+        self._disarm_for(Trigger.RESUMED)
+
     def on_pane_error(self, name: str, error: Exception) -> None:
         """Say that a pane cannot be painted, once for each reason; the others go on."""
         if self._strict:

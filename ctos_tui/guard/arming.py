@@ -30,7 +30,6 @@ class Trigger(StrEnum):
     FOCUS_LOST = "the terminal lost the focus"
     SLOW_TERMINAL = "the terminal answers too slowly"
     RESUMED = "the program was stopped and went on"
-    RECONNECTED = "the market feed was interrupted"
 
 
 class ArmingPolicy(msgspec.Struct, frozen=True):

@@ -41,10 +41,10 @@ class Ballast:
             os.close(descriptor)
 
     def give_up(self) -> bool:
-        """Delete the file; return whether there was one."""
+        """Delete the file; return whether that gave room: a full file system may refuse even that."""
         try:
             self._path.unlink()
-        except FileNotFoundError:
+        except OSError:
             return False
         return True
 

@@ -21,6 +21,8 @@ from ctos_tui.guard.levels import (
 )
 from engine.kernel.orders import Side
 from engine.runtime.accounts import AccountLimits
+from tests.console.consoles import console, opened
+from tests.console.scripted import busy_port
 
 D = Decimal
 S = 1_000_000_000
@@ -176,7 +178,7 @@ def test_paper_is_armed_by_one_key_and_stays_armed() -> None:
     arming.arm(NOW)
     assert arming.is_armed(BTC, NOW + 10**6 * S) and arming.everything(NOW)
     assert arming.label(NOW, BTC) == "ARMED"
-    for trigger in (Trigger.SLOW_TERMINAL, Trigger.RESUMED, Trigger.RECONNECTED, Trigger.FOCUS_LOST):
+    for trigger in (Trigger.SLOW_TERMINAL, Trigger.RESUMED, Trigger.FOCUS_LOST):
         assert arming.trigger(trigger) == "" and arming.is_armed(BTC, NOW)
     arming.disarm()
     assert not arming.is_armed(BTC, NOW)
@@ -295,3 +297,14 @@ def test_a_question_that_just_appeared_is_not_answered() -> None:
 def test_nothing_is_sent_while_the_screen_is_behind() -> None:
     assert "behind" in press(KeyGuard(), "enter", 0, output_behind=True)
     assert press(KeyGuard(), "x", 0, guarded=False, output_behind=True) == ""
+
+
+async def test_a_front_that_was_stopped_and_goes_on_finds_orders_by_hand_locked() -> None:
+    port = busy_port()
+    app = console(port)
+    async with opened(app):
+        app.session.arming = Arming(ArmingPolicy.live("main"))
+        app.session.arming.arm(app.session.now(), typed="main")
+        app.terminal_resumed()
+        assert ("lock_hand",) in port.calls and not app.session.arming.everything(app.session.now())
+        assert "the program was stopped and went on" in app.session.note.text
