@@ -172,6 +172,7 @@ class Order:
         parent: Handle of the work that sent it, if any.
         external: Whether somebody else placed it on this account.
         held: Whether the engine holds it until its trigger price is met; the venue does not know it yet.
+        fired: Whether the engine held it and has sent it since its trigger was met.
         reference_price: Middle of the touch when it was decided, for judging slippage.
         venue_ts: Venue time (ms) of the newest status.
     """
@@ -206,6 +207,7 @@ class Order:
     asked_by: str = ""
     sent_ns: int = 0
     asked_ns: int = 0
+    fired: bool = False
 
     @classmethod
     def from_request(cls, request: OrderRequest, now_ns: int, label: int = 0) -> Order:

@@ -33,6 +33,7 @@ from engine.kernel.permit import under
 from engine.runtime.amendments import Amendments
 from engine.runtime.booking import Booking, about
 from engine.runtime.core import EngineCore
+from engine.runtime.fired_stops import FiredStops
 from engine.runtime.records import Asked, Declined, Intent, Outcome, Sent
 from engine.runtime.reductions import LESS_HELD, Reductions
 from engine.runtime.resolver import Resolver
@@ -53,22 +54,29 @@ class OrderCommands:
 
     Args:
         core: The engine's shared parts.
+        booking: Takes in the account's stream.
+        resolver: Looks for orders whose outcome is not known.
+        new_stop_id: Makes a client id of a stop, for an instance.
 
     Attributes:
         booking: Takes in the account's stream.
         resolver: Looks for orders whose outcome is not known.
         reductions: Caps reduce-only orders.
         stops: Stops that the venue does not keep.
+        fired: Those of them that were sent.
         amendments: Changes of working orders.
         on_refusal: Called with an order that the venue refused.
     """
 
-    def __init__(self, core: EngineCore, booking: Booking, resolver: Resolver) -> None:
+    def __init__(
+        self, core: EngineCore, booking: Booking, resolver: Resolver, new_stop_id: Callable[[str], str]
+    ) -> None:
         self._core = core
         self.booking = booking
         self.resolver = resolver
         self.reductions = Reductions(core, self._resize, self.cancel)
         self.stops = HeldStops(core, self._fire)
+        self.fired = FiredStops(core, new_stop_id, self.reductions.cap, self.stops.keep, self._fire)
         self.on_refusal: Callable[[Order], None] = lambda order: None
         self.amendments = Amendments(core, booking, resolver, self.reductions, self.cancel, self.permit)
         self._deadlines: deque[tuple[int, str]] = deque()

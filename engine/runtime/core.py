@@ -36,6 +36,7 @@ class EngineCore:
     Attributes:
         obstacles: What forbids to arm, each with its remedy.
         check_account: Asks for the obstacles.
+        on_change: Called with an order that changed, before anybody hears of it.
         on_order: Called with an order after its change is published; the work that it may belong to.
         on_ended_outside: Called with an order of ours that ended without being asked to, and the venue's reason.
         risk: The gate; set once by the engine, which gives it this core as its view.
@@ -66,6 +67,7 @@ class EngineCore:
         self.trading = TradingState(clock, self._trading_changed, account.mode is Mode.LIVE)
         self.obstacles: list[str] = []
         self.check_account: Callable[[], Coroutine[Any, Any, list[str]]] = driver.check_account
+        self.on_change: Callable[[Order], None] = _ignore
         self.on_order: Callable[[Order], None] = _ignore
         self.on_ended_outside: Callable[[Order, str], None] = _ignore_end
 
@@ -88,6 +90,7 @@ class EngineCore:
 
     def publish_order(self, order: Order) -> None:
         """Tell the bus, then the work in progress, that an order changed."""
+        self.on_change(order)
         self.bus.publish(OrderChanged(order))
         self.on_order(order)
 
@@ -219,7 +222,7 @@ class EngineCore:
 
 
 def _ignore(order: Order) -> None:
-    """Stand in while no work is attached."""
+    """Stand in while nobody is attached."""
 
 
 def _ignore_end(order: Order, reason: str) -> None:

@@ -104,7 +104,9 @@ class ExecutionEngine:
         self.outside = OutsideEnds(core)
         self.booking = Booking(core, self._reduced, self._behind, self._liquidated, self._stream_changed)
         self.resolver = Resolver(core, self.booking.on_update, self._resolved)
-        self.commands = OrderCommands(core, self.booking, self.resolver)
+        self.commands = OrderCommands(
+            core, self.booking, self.resolver, lambda instance: self._ids.new(instance, Purpose.STOP)
+        )
         self.reconciler = Reconciler(core, self.booking, self.resolver, shell)
         self.commands.on_refusal = self.reconciler.on_refusal
         self.stream = StreamWatch(driver, self.reconciler, clock)
@@ -155,6 +157,7 @@ class ExecutionEngine:
             self.risk.restore(core.state.trading)
         core.save_trading()
         self.works.restore(core.state.works)
+        self.commands.fired.resume()
         self.reconciler.doubt_in_flight()
         self._watch_held()
         early: list[AccountEvent] = []
@@ -193,6 +196,7 @@ class ExecutionEngine:
         self.risk.stop()
         self.reconciler.stop()
         self.resolver.stop()
+        self.commands.fired.stop()
         self._tripwires.stop()
         self.conditions.stop()
         self._flattener.stop()

@@ -131,6 +131,8 @@ class OutsideEnds:
 
     def _how(self, order: Order, reason: str) -> str:
         """Return how an order ended; under a halt, or while nothing ran, another program of ours may have cancelled."""
+        if order.state is OrderState.REJECTED:
+            return f"was met and is refused by the venue ({reason})"
         ended = "cancelled" if order.state is OrderState.CANCELED else "expired"
         may_be_ours = order.client_id in self.missing or self._core.trading.mode is TradingMode.HALTED
         why = f" ({reason})" if reason else "" if may_be_ours else ", nobody here asked for it"

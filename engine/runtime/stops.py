@@ -72,7 +72,7 @@ class HeldStops:
 
 
 def _is_met(order: Order, price: float) -> bool:
-    trigger = order.trigger_price
-    if trigger is None:
+    if order.trigger_price is None:
         return False
+    trigger = float(order.trigger_price)  # as the price is: 91.18 is a little more than Decimal("91.18")
     return price <= trigger if order.side is Side.SELL else price >= trigger

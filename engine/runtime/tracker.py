@@ -260,6 +260,7 @@ def _state_of(update: OrderUpdate) -> OrderState:
 def _change(order: Order, record: Sent | Outcome | Asked | Declined, ts_ns: int) -> bool:
     """Apply what the engine itself decided or found out."""
     if isinstance(record, Sent):
+        order.fired |= order.held
         order.held = False
         order.sent_ns = ts_ns
         return order.advance(OrderState.SENT, ts_ns)

@@ -124,7 +124,9 @@ class MeanReversion(Strategy[MeanReversionParams]):
             elif order.state is OrderState.CANCELED:
                 self._stop_cancelled(order.symbol, trade)
             else:
-                self._stop_refused(order, trade)
+                self._adopt_stop(order.symbol, trade)  # the engine may hold another in its place
+                if not trade.stop_id:
+                    self._stop_refused(order, trade)
         self._save()
 
     def on_done(self, done: Done) -> None:

@@ -18,6 +18,7 @@ class FaultyGateway:
     Attributes:
         lose_requests: The next so many placements never arrive; the answer is an unknown outcome.
         lose_answers: The next so many placements arrive, but the answer is an unknown outcome.
+        refuse_places: Errors with which the next placements are answered instead of being passed on.
         refuse_cancels: Errors with which the next cancels are answered instead of being passed on.
         refuse_amends: Likewise for amendments.
         hide: The next so many queries do not find the order.
@@ -30,6 +31,7 @@ class FaultyGateway:
         self.lose_requests = 0
         self.lose_answers = 0
         self.hide = 0
+        self.refuse_places: list[CtosError] = []
         self.refuse_cancels: list[CtosError] = []
         self.refuse_amends: list[CtosError] = []
         self.refuse_queries: list[CtosError] = []
@@ -38,7 +40,9 @@ class FaultyGateway:
 
     def place(self, request: OrderRequest, reply: Reply) -> None:
         self.placed.append(request)
-        if self.lose_requests:
+        if self.refuse_places:
+            self._later(reply, self.refuse_places.pop(0))
+        elif self.lose_requests:
             self.lose_requests -= 1
             self._later(reply, UnknownOutcome("no answer in time"))
         elif self.lose_answers:

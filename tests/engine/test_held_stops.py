@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from engine.kernel.orders import OrderState, OrderType
+from engine.kernel.errors import ClockSkew, CtosError, InsufficientFunds, RateLimited, UnknownOutcome, VenueUnavailable
+from engine.kernel.orders import Order, OrderState, OrderType
+from engine.kernel.strategy import Purpose
 from engine.kernel.syscalls import VenueFeatures
+from engine.runtime.client_ids import purpose_of
+from engine.runtime.events import EngineAlarm
 from tests.engine.faults import FaultyDriver
-from tests.engine.floor import MANUAL, SELL, Floor, d
+from tests.engine.floor import MANUAL, PERP, SELL, Floor, d
 
 STOP = OrderType.STOP
 
@@ -34,3 +38,125 @@ def test_a_held_stop_is_made_larger_and_smaller_and_fires_its_new_size(floor: Fl
     floor.print(94)
     assert stop.state is OrderState.FILLED and stop.filled == 2 and floor.ledger(instance) == 1
     floor.check_books()
+
+
+def met(floor: Floor, instance: str = MANUAL, *refusals: CtosError, answers_lost: int = 0) -> Order:
+    """Return a stop of all that an instance holds which has just been met, and refused so often."""
+    floor.hold(2, instance=instance)
+    stop = floor.order(SELL, 2, None, STOP, instance, trigger=95)
+    floor.driver.gateway.placed.clear()
+    floor.driver.gateway.refuse_places += refusals
+    floor.driver.gateway.lose_answers = answers_lost
+    floor.print(94)
+    assert stop.fired and stop.client_id == floor.driver.gateway.placed[0].client_id
+    return stop
+
+
+def sent(floor: Floor) -> list[str]:
+    return [request.client_id for request in floor.driver.gateway.placed]
+
+
+@pytest.mark.parametrize("instance", [MANUAL, "grid"])
+@pytest.mark.parametrize(
+    "error",
+    [RateLimited("slow down"), VenueUnavailable("busy"), ClockSkew("late"), VenueUnavailable("down", unsent=True)],
+)
+def test_a_stop_that_the_venue_did_not_take_is_sent_anew_until_it_does(floor: Floor, error: CtosError, instance: str):
+    stop = met(floor, instance, error, error, error)
+    (again,) = floor.engine.tracker.working()
+    assert not stop.is_open and (again.held, again.type, again.quantity, again.trigger_price) == (True, STOP, 2, 95)
+    assert again.instance == instance and purpose_of(again.client_id) is Purpose.STOP
+    floor.run(10)
+    assert floor.ledger(instance) == 0 and floor.engine.tracker.working() == []
+    assert len(sent(floor)) == len(set(sent(floor))) == 4 and "stop_lost" not in floor.alarms()
+    floor.check_books()
+
+
+def test_n01_a_stop_that_never_arrived_is_sent_anew_only_when_that_is_proved(floor: Floor):
+    stop = met(floor, MANUAL, UnknownOutcome("no answer"))
+    floor.run(15)
+    assert stop.state is OrderState.UNKNOWN and len(sent(floor)) == 1
+    floor.run(15)
+    assert stop.state is OrderState.NEVER_ACCEPTED and len(sent(floor)) == 2 and floor.ledger() == 0
+
+
+def test_n02_a_stop_whose_answer_is_lost_is_not_sent_anew(floor: Floor):
+    stop = met(floor, MANUAL, answers_lost=1)
+    floor.run(60)
+    assert stop.state is OrderState.FILLED and len(sent(floor)) == 1 and floor.ledger() == 0
+
+
+def test_a_stop_that_is_taken_back_on_its_way_is_not_sent_anew(floor: Floor):
+    floor.hold(2)
+    stop = floor.order(SELL, 2, None, STOP, trigger=95)
+    floor.driver.gateway.lose_requests = 1
+    floor.print(94)
+    floor.engine.cancel(stop.client_id)
+    floor.run(60)
+    assert stop.state is OrderState.NEVER_ACCEPTED and floor.ledger() == 2 and floor.engine.tracker.working() == []
+
+
+def test_a_stop_that_waits_to_be_sent_anew_can_be_cancelled_or_moved(floor: Floor):
+    met(floor, MANUAL, RateLimited("slow down"))
+    (again,) = floor.engine.tracker.working()
+    floor.engine.amend(again.client_id, price=d(90))
+    floor.run(60)
+    assert again.held and again.is_open and floor.ledger() == 2
+    floor.driver.gateway.refuse_places.append(RateLimited("slow down"))
+    floor.print(90)
+    (third,) = floor.engine.tracker.working()
+    floor.engine.cancel(third.client_id)
+    floor.run(60)
+    assert floor.ledger() == 2 and floor.engine.tracker.working() == []
+
+
+def test_a_stop_is_not_sent_anew_beside_a_close_nor_when_nothing_is_left(floor: Floor):
+    met(floor, MANUAL, RateLimited("slow down"))
+    (again,) = floor.engine.tracker.working()
+    floor.driver.gateway.lose_answers = 1
+    floor.driver.deaf = True
+    close = floor.order(SELL, 2, type=OrderType.MARKET, reduce_only=True)
+    assert close.state is OrderState.UNKNOWN and floor.ledger() == 2
+    floor.run(0.9)
+    assert again.held and again.is_open
+    floor.driver.deaf = False
+    floor.run(10)
+    assert close.state is OrderState.FILLED and not again.is_open and not again.fired and floor.ledger() == 0
+    assert len(sent(floor)) == 2
+
+
+@pytest.mark.parametrize("instance", [MANUAL, "grid"])
+def test_a_stop_that_is_refused_for_good_leaves_an_alarm(floor: Floor, instance: str):
+    met(floor, instance, InsufficientFunds("no margin"))
+    floor.run(10)
+    (alarm,) = [event for event in floor.events if isinstance(event, EngineAlarm)]
+    assert (alarm.kind, alarm.symbol, alarm.severity) == ("stop_lost", PERP, "CRIT")
+    assert f"{PERP}: 2" in alarm.text and "UNPROTECTED" in alarm.text and "no margin" in alarm.text
+    assert len(sent(floor)) == 1
+
+
+def test_a_person_is_called_when_a_stop_does_not_leave_and_it_is_tried_on(floor: Floor):
+    met(floor, MANUAL, *[VenueUnavailable("busy")] * 8)
+    floor.run(5)
+    assert floor.alarms() == ["stop_lost"]
+    floor.run(40)
+    assert floor.alarms() == ["stop_lost"] and floor.ledger() == 0 and len(sent(floor)) == 9
+
+
+@pytest.mark.parametrize("at", ["on its way", "while it waits"])
+def test_a_stop_that_was_not_taken_outlives_a_crash(floor: Floor, tmp_path: Path, at: str):
+    error = UnknownOutcome("no answer") if at == "on its way" else RateLimited("slow down")
+    stop = met(floor, MANUAL, error)
+    second = floor.restart(tmp_path, driver_of=FaultyDriver, features=VenueFeatures(stops=False), armed=False)
+    second.print(94)
+    second.run(60)
+    assert second.ledger() == 0 and second.engine.tracker.working() == []
+    assert stop.client_id not in sent(second) and len(sent(second)) == 1
+    second.check_books()
+
+
+def test_a_stop_does_not_leave_after_the_end_of_the_program(floor: Floor):
+    met(floor, MANUAL, RateLimited("slow down"))
+    floor.engine.stop()
+    floor.run(60)
+    assert len(sent(floor)) == 1

@@ -182,11 +182,13 @@ def cut_journal(source: Floor, path: Path, last_seq: int) -> None:
 
 def check_recovered(floor: Floor) -> None:
     """After a crash everything agrees with the venue, and nothing was sent or booked twice."""
+    begun_ns = floor.clock.now_ns()
     floor.run(70)
     floor.check_books()
     assert not floor.engine.tracker.unknown() and floor.engine.desk.closed() == ""
-    placed = [request.client_id for request in floor.driver.gateway.placed]
-    assert placed == []
+    for request in floor.driver.gateway.placed:  # in the place of a stop that proved never to have arrived
+        order = floor.engine.tracker.get(request.client_id)
+        assert order is not None and order.fired and order.created_ns > begun_ns
     keys = [(event.fill.symbol, event.fill.trade_id) for event in floor.fills()]
     assert len(keys) == len(set(keys))
     for order in floor.engine.tracker.recent():
@@ -233,12 +235,12 @@ def test_missed_fills_are_delivered_once_by_the_normal_way(tmp_path: Path):
     assert [event.fill.client_id for event in after.fills()] == [order.client_id]
     assert after.ledger("grid") == 1
     missed = list(after.engine.missed("grid", seen))
-    assert [type(event) for event in missed] == [FillBooked, OrderChanged]
-    assert missed[1].order.state is OrderState.FILLED
+    assert [type(event) for _, event in missed] == [FillBooked, OrderChanged]
+    assert missed[1][1].order.state is OrderState.FILLED
     assert list(after.engine.missed("grid", after.engine.event_seq("grid"))) == []
     again = after.restart(tmp_path)
     assert again.fills() == [] and again.ledger("grid") == 1
-    assert [type(event) for event in again.engine.missed("grid", seen)] == [FillBooked, OrderChanged]
+    assert [type(event) for _, event in again.engine.missed("grid", seen)] == [FillBooked, OrderChanged]
 
 
 def test_trading_stays_closed_while_an_order_of_the_last_run_is_in_doubt(tmp_path: Path):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from drivers.paper.config import QueueModel
-from engine.kernel.errors import ConfigError, InvalidOrder
+from engine.kernel.errors import ConfigError, InvalidOrder, VenueUnavailable
 from engine.kernel.orders import OrderType
 from engine.kernel.syscalls import VenueFeatures
+from tests.engine.faults import FaultyDriver
 from tests.engine.floor import d
 from tests.paper.venue import PERP, SPOT
 from tests.rig import Rig
@@ -219,6 +220,17 @@ def test_a_refused_stop_closes_the_position(rig):
     rig.print(94)
     assert rig.ledger_of("mr1").quantity == 0
     assert ("stop_refused", PERP, "mr1", "CRIT") in rig.anomalies
+
+
+def test_a_stop_that_the_venue_did_not_take_is_left_to_the_engine(tmp_path):
+    rig = Rig(tmp_path, features=VenueFeatures(stops=False), driver_of=FaultyDriver)
+    entered(rig)
+    rig.driver.gateway.refuse_places.append(VenueUnavailable("busy"))
+    rig.print(91.18)
+    assert stops(rig) == [("1.063", "91.18")]
+    rig.run(1)
+    assert rig.ledger_of("mr1").quantity == 0 and rig.working("mr1") == [] and rig.anomalies == []
+    assert any("stopped out" in line for line in rig.log_of("mr1"))
 
 
 def test_a_lost_memory_finds_its_stop_again(rig):

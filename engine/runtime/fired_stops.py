@@ -1,0 +1,170 @@
+"""Stops that the engine held and sent: one that the venue certainly did not take is held and sent anew.
+
+The order that takes the place of a lost one is a held stop in the journal before anybody hears of the loss, so that a
+crash, too, leaves the position with its stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+from engine.kernel.clock import TimerHandle
+from engine.kernel.errors import (
+    ClockSkew,
+    JournalError,
+    OrderNotFound,
+    RateLimited,
+    ReduceOnlyRejected,
+    VenueUnavailable,
+)
+from engine.kernel.orders import Order, OrderState, OrderType
+from engine.runtime.accounts import MANUAL
+from engine.runtime.booking import about
+from engine.runtime.core import EngineCore
+from engine.runtime.outside import STOP_LOST
+from engine.runtime.records import Intent
+
+WAITS_S = (0.25, 0.5, 1.0, 2.0, 5.0)
+"""Before each further try; the last is repeated until the venue takes it or nothing is left to reduce."""
+LOUD_AFTER = 5
+"""So many times in a row a stop may fail to leave before a person is called."""
+BESIDE_S = 0.25
+"""Until the next look while another order that reduces the same is on its way."""
+
+_TRANSIENT = frozenset(kind.__name__ for kind in (RateLimited, VenueUnavailable, ClockSkew))
+_UNTAKEN = (OrderState.NEVER_SENT, OrderState.NEVER_ACCEPTED)
+_TOLD_BY_OTHERS = ("", OrderNotFound.__name__)
+"""Errors of an end that is no refusal."""
+
+
+class FiredStops:
+    """Follows the stops that were met from the moment they are sent until the venue has taken them.
+
+    Args:
+        core: The engine's shared parts.
+        new_client_id: Makes a client id of a stop, for an instance.
+        cap: Returns how much of a reduction is possible beside the working ones, as `Reductions.cap`.
+        keep: Watches a held stop's trigger.
+        fire: Sends a held stop.
+    """
+
+    def __init__(
+        self,
+        core: EngineCore,
+        new_client_id: Callable[[str], str],
+        cap: Callable[..., Decimal],
+        keep: Callable[[Order], None],
+        fire: Callable[[Order], None],
+    ) -> None:
+        self._core = core
+        self._new_client_id = new_client_id
+        self._cap = cap
+        self._keep = keep
+        self._fire = fire
+        self._tries: dict[str, int] = {}
+        self._timers: dict[str, TimerHandle] = {}
+        self._is_stopped = False
+        core.on_change = self.on_change
+
+    def resume(self) -> None:
+        """Follow those that were on their way when the last run ended."""
+        for order in self._core.tracker.working():
+            self.on_change(order)
+
+    def stop(self) -> None:
+        """Send nothing any more; what waits is held again at the next start."""
+        self._is_stopped = True
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    def on_change(self, order: Order) -> None:
+        """Take in a change of an order, before anybody else hears of it."""
+        if not order.fired:
+            return
+        if order.is_open:
+            self._tries.setdefault(order.client_id, 0)
+            return
+        tries = self._tries.pop(order.client_id, None)
+        if tries is None or order.filled or order.reported_filled or order.asked_by:
+            return
+        if order.state in _UNTAKEN or (order.state is OrderState.REJECTED and order.error in _TRANSIENT):
+            self._hold_again(order, tries + 1)
+        elif order.state is OrderState.REJECTED or order.error not in _TOLD_BY_OTHERS:
+            self._core.on_ended_outside(order, order.reason)
+
+    def _hold_again(self, lost: Order, tries: int) -> None:
+        """Put a new held stop in the place of a lost one."""
+        core = self._core
+        try:
+            quantity = self._cap(lost.instance, lost.symbol, lost.side, True, lost.quantity)
+        except ReduceOnlyRejected:
+            return  # nothing is left to reduce, or another stop stands for it
+        intent = Intent(
+            client_id=self._new_client_id(lost.instance),
+            label=core.tracker.next_label,
+            instance=lost.instance,
+            symbol=lost.symbol,
+            side=lost.side,
+            type=OrderType.STOP,
+            quantity=quantity,
+            trigger_price=lost.trigger_price,
+            reduce_only=True,
+            parent=lost.parent,
+            held=True,
+            reference_price=core.market.middle(lost.symbol),
+        )
+        try:
+            order = core.write(intent).order
+        except JournalError as error:
+            self._call_for_help(lost, f"cannot be kept: {error}")
+            return
+        assert order is not None
+        wait_s = WAITS_S[min(tries, len(WAITS_S)) - 1]
+        core.oplog("OrderPlaced", **about(order), type="stop", det=f"for #{lost.label}: {lost.reason}")
+        core.say(
+            f"{_name(lost)} was met and did not reach the book: {lost.reason}; sent anew as #{order.label}", "warn"
+        )
+        if tries == LOUD_AFTER:
+            self._call_for_help(lost, f"did not leave {tries} times ({lost.reason}); it is tried every {wait_s:g} s")
+        self._tries[order.client_id] = tries
+        self._later(wait_s, order.client_id, order.trigger_price)
+        core.publish_order(order)
+
+    def _later(self, wait_s: float, client_id: str, trigger: Decimal | None) -> None:
+        if not self._is_stopped:
+            self._timers[client_id] = self._core.clock.call_later(wait_s, self._send_again, client_id, trigger)
+
+    def _send_again(self, client_id: str, trigger: Decimal | None) -> None:
+        """Send a stop whose trigger `trigger` was met; one that was moved meanwhile waits for its new trigger."""
+        del self._timers[client_id]
+        order = self._core.tracker.get(client_id)
+        if order is None or not order.is_open:
+            self._tries.pop(client_id, None)
+        elif order.trigger_price != trigger:
+            self._keep(order)
+        elif self._is_being_reduced(order):
+            self._later(BESIDE_S, client_id, trigger)
+        else:
+            self._fire(order)
+
+    def _is_being_reduced(self, order: Order) -> bool:
+        """Return whether another order that takes is on its way, so that both together may do too much."""
+        owner = None if order.instance == MANUAL else order.instance
+        return any(
+            other.side is order.side and not other.held and not other.external and (other.fired or not other.type.rests)
+            for other in self._core.tracker.working(order.symbol, owner)
+        )
+
+    def _call_for_help(self, order: Order, why: str) -> None:
+        whose = "" if order.instance == MANUAL else f" of {order.instance}"
+        text = (
+            f"{order.symbol}: a position{whose} is UNPROTECTED now: {_name(order)} was met and {why}; close it by hand"
+        )
+        self._core.alarm(STOP_LOST, text, order.symbol, order.instance, "CRIT")
+
+
+def _name(order: Order) -> str:
+    quantity, trigger = order.quantity.normalize(), (order.trigger_price or Decimal(0)).normalize()
+    return f"the stop #{order.label}, {order.side.value} {quantity:f} {order.symbol} at the trigger {trigger:f},"
