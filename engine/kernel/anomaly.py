@@ -37,6 +37,7 @@ class AnomalyKind(StrEnum):
     MARGIN = "margin"
     EQUITY_GAP = "equity_gap"
     STALE_DATA = "stale_data"
+    UNPRICED = "unpriced"
     ORDER_STUCK = "order_stuck"
     FEE_SURPRISE = "fee_surprise"
     FUNDING_SURPRISE = "funding_surprise"
@@ -58,6 +59,7 @@ TITLES: dict[str, str] = {
     AnomalyKind.MARGIN: "Margin Used",
     AnomalyKind.EQUITY_GAP: "Equity Gap",
     AnomalyKind.STALE_DATA: "Stale Data",
+    AnomalyKind.UNPRICED: "Worth Not Known",
     AnomalyKind.ORDER_STUCK: "Order Stuck",
     AnomalyKind.FEE_SURPRISE: "Fee Surprise",
     AnomalyKind.FUNDING_SURPRISE: "Funding Surprise",
@@ -116,6 +118,7 @@ UNITS: dict[str, str] = {
     AnomalyKind.MARGIN: "%",
     AnomalyKind.EQUITY_GAP: "%",
     AnomalyKind.STALE_DATA: "s",
+    AnomalyKind.UNPRICED: "s",
     AnomalyKind.ORDER_STUCK: "s",
     AnomalyKind.FEE_SURPRISE: "bp",
     AnomalyKind.FUNDING_SURPRISE: "%",

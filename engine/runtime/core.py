@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from engine.kernel.clock import NS_PER_MS, NS_PER_S, Clock
-from engine.kernel.errors import CtosError, OrderNotFound, TradingHalted
+from engine.kernel.errors import CtosError, OrderNotFound, RiskReject, TradingHalted
 from engine.kernel.event_bus import EventBus
 from engine.kernel.instruments import Instrument
 from engine.kernel.market import Quote
@@ -217,8 +217,15 @@ class EngineCore:
         return self.portfolio.instance_profit(instance) if self.portfolio.is_priced(instance) else None
 
     def fx(self, currency: str) -> Decimal:
-        """Return USD per unit of a currency; raises when it is not known."""
-        return self.portfolio.fx(currency)
+        """Return USD per unit of a currency.
+
+        Raises:
+            RiskReject: It is not known: without it no limit can be held.
+        """
+        try:
+            return self.portfolio.fx(currency)
+        except CtosError as error:
+            raise RiskReject("market_data", "", str(error)) from error
 
 
 def _ignore(order: Order) -> None:

@@ -32,6 +32,7 @@ from engine.runtime.flatten import Flattener
 from engine.runtime.missed import missed_events
 from engine.runtime.outside import OutsideEnds
 from engine.runtime.panic import PanicReport, PanicSwitch, is_protective
+from engine.runtime.price_watch import PriceWatch
 from engine.runtime.rearming import why_not_rearm
 from engine.runtime.reconcile import Reconciler
 from engine.runtime.resolver import Resolver
@@ -133,6 +134,7 @@ class ExecutionEngine:
         self.active_work = work.active_work
         self._flattener = Flattener(core, self._reduce_by_hand, self.commands.cancel, shell)
         self._day = DayRoller(core)
+        self._prices = PriceWatch(core)
         self._tripwires = Tripwires(core, lambda reason: self.panic_switch.halt("engine", reason))
         self.conditions = Conditions(core, self.reconciler, lambda reason: self.panic_switch.halt("engine", reason))
         self._account_stream: Unsubscribe | None = None
@@ -159,7 +161,7 @@ class ExecutionEngine:
         self.works.restore(core.state.works)
         self.commands.fired.resume()
         self.reconciler.doubt_in_flight()
-        self._watch_held()
+        self._prices.look()
         early: list[AccountEvent] = []
         listening = self.driver.subscribe_account(early.append)
         try:
@@ -178,7 +180,7 @@ class ExecutionEngine:
         for order in self.tracker.working():
             if order.held:
                 self.commands.stops.keep(order)
-        self._watch_held()
+        self._prices.start()
         self._open_doubts = set(self.resolver.in_doubt)
         self.outside.missing = frozenset(self._open_doubts)
         self._started = True
@@ -206,6 +208,7 @@ class ExecutionEngine:
             self._account_stream = None
         self.market.close()
         self.outside.stop()
+        self._prices.stop()
         if self._started:
             self.commands.drop_unsent("not sent: the program ended")
             self.core.save_trading()
@@ -403,18 +406,6 @@ class ExecutionEngine:
             labels = ", ".join(f"#{order.label}" for order in orders if order is not None)
             return f"{labels} of the last run has no known outcome yet; trading opens when the venue has answered"
         return ""
-
-    def _watch_held(self) -> None:
-        """Stream prices of everything that is held or worked."""
-        symbols = {row.symbol for row in self.portfolio.positions()}
-        symbols.update(order.symbol for order in self.tracker.working())
-        symbols.update(
-            symbol
-            for balance in self.portfolio.balances()
-            if balance.total and (symbol := self.portfolio.spot_market(balance.currency)) is not None
-        )
-        for symbol in sorted(symbols & self.instruments.keys()):
-            self.market.watch(symbol, depth=False)
 
     def _reduced(self, instance: str, symbol: str) -> None:
         self.commands.reductions.fit(instance, symbol)

@@ -48,6 +48,7 @@ from engine.runtime.reports import (
     position_backup,
     position_summary,
 )
+from engine.runtime.unpriced_watch import UnpricedWatch
 
 TICK_S = 1.0
 BACKUP_S = 60.0
@@ -84,6 +85,7 @@ class SystemMonitor:
         self._fees = FeeWatch(engine, config)
         self._funding = FundingWatch(engine, config)
         self._rejects = RejectWatch(engine.clock, config)
+        self._unpriced = UnpricedWatch(engine)
         self.anomalies = AnomalyBook(
             engine.clock, config, self._changed, lambda symbol: bool(engine.portfolio.quantity(symbol))
         )
@@ -147,7 +149,7 @@ class SystemMonitor:
         """Judge everything now."""
         self._dirty = False
         self._evaluated_ns = self._engine.clock.now_ns()
-        watches = (self._detectors, self._account, self._fees, self._funding, self._rejects)
+        watches = (self._detectors, self._account, self._fees, self._funding, self._rejects, self._unpriced)
         self.anomalies.evaluate([reading for watch in watches for reading in watch.evaluate()])
         self._act()
 

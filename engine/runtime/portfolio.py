@@ -11,17 +11,15 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from engine.kernel.account import Balance, Ledger, Position
-from engine.kernel.errors import CtosError
-from engine.kernel.instruments import Instrument, InstrumentKind, canonical_symbol
+from engine.kernel.instruments import Instrument
 from engine.kernel.orders import Fill
+from engine.runtime.dollar_rates import DOLLARS, DollarRates
 from engine.runtime.fills import FillBook
 from engine.runtime.ledgers import LedgerBook
 from engine.runtime.market import MarketData
 from engine.runtime.records import DayAnchor
 
 ZERO = Decimal(0)
-ONE = Decimal(1)
-DOLLARS = ("USDT", "USDC", "USD")
 
 
 @dataclass(slots=True, frozen=True)
@@ -70,6 +68,7 @@ class Portfolio:
         self._told_ns: dict[str, int] = {}
         self._listed_ns = 0
         self._marks: dict[str, tuple[float, Decimal]] = {}
+        self._rates = DollarRates(market, self.mark)
 
     @property
     def fills(self) -> FillBook:
@@ -147,15 +146,15 @@ class Portfolio:
             known = self._marks[symbol] = (price, Decimal(f"{price:.12g}"))
         return known[1]
 
-    def unpriced(self) -> list[str]:
-        """Return the symbols that are held and have no price, so that what they are worth is not known."""
-        totals = self._books.totals.items()
-        return sorted(symbol for symbol, total in totals if total.quantity and self.mark(symbol) is None)
+    def unpriced(self) -> dict[str, str]:
+        """Return what keeps the worth of a symbol's ledgers in USD from being known, in words, by symbol."""
+        lacks = ((symbol, self._lack(symbol, total)) for symbol, total in self._books.totals.items())
+        return {symbol: lack for symbol, lack in sorted(lacks) if lack}
 
     def is_priced(self, instance: str) -> bool:
-        """Return whether everything that an instance holds has a price."""
+        """Return whether the worth in USD of everything that an instance holds or has earned is known."""
         books = self._books.by_instance.get(instance, {})
-        return all(self.mark(symbol) is not None for symbol, ledger in books.items() if ledger.quantity)
+        return all(self._in_usd(symbol, ledger, _worth) is not None for symbol, ledger in books.items())
 
     def fx(self, currency: str) -> Decimal:
         """Return USD per unit of a currency; the dollar and its coins count as one.
@@ -163,13 +162,13 @@ class Portfolio:
         Raises:
             CtosError: No market gives a price for it now.
         """
-        if currency in DOLLARS:
-            return ONE
-        for symbol in self._dollar_markets(currency):
-            price = self.mark(symbol)
-            if price is not None:
-                return price
-        raise CtosError(f"no price of {currency} in USD is known; watch {currency}-USDT")
+        return self._rates.known(currency)
+
+    def rate_markets(self) -> set[str]:
+        """Return the markets without whose prices wallets and ledgers cannot be valued in USD."""
+        currencies = {balance.currency for balance in self._balances.values() if balance.total}
+        currencies.update(self._quote(symbol) for symbol, total in self._books.totals.items() if _counts(total))
+        return {market for currency in currencies if (market := self._rates.market(currency)) is not None}
 
     def fee_in_quote(self, fill: Fill, instrument: Instrument) -> Decimal:
         """Return a fill's fee in the instrument's quote currency, by present prices where it was charged in another.
@@ -207,16 +206,10 @@ class Portfolio:
         if not self._balances:
             return None
         if currency is not None:
-            balance = self.balance(currency)
-            return balance.free * self.fx(currency) if balance.free else ZERO
-        total = ZERO
-        for balance in self._balances.values():
-            if balance.free and (balance.currency in DOLLARS or self._dollar_markets(balance.currency)):
-                try:
-                    total += balance.free * self.fx(balance.currency)
-                except CtosError:
-                    continue
-        return total
+            free, rate = self.balance(currency).free, self._rates.rate(currency)
+            return ZERO if not free else None if rate is None else free * rate
+        wallets = [balance for balance in self._balances.values() if balance.free]
+        return sum((balance.free * (self._rates.rate(balance.currency) or ZERO) for balance in wallets), ZERO)
 
     def equity(self) -> Decimal | None:
         """Return what the account is worth: wallets and open profit; None while that cannot be told.
@@ -228,11 +221,8 @@ class Portfolio:
             return None
         total = unrealised
         for balance in self._balances.values():
-            if not balance.total or (balance.currency not in DOLLARS and not self._dollar_markets(balance.currency)):
-                continue
-            try:
-                total += balance.total * self.fx(balance.currency)
-            except CtosError:
+            rate = self._rates.rate(balance.currency) if balance.total else ZERO
+            if rate is None and self._rates.market(balance.currency) is not None:
                 return None
         return total
 
@@ -241,8 +231,11 @@ class Portfolio:
         return self._sum(lambda ledger, mark: ledger.unrealised(mark), perps_only)
 
     def profit(self) -> Decimal | None:
-        """Return realised + unrealised + funding - fees of everything in the journal; None when unknown."""
-        return self._sum(lambda ledger, mark: ledger.net_profit(mark))
+        """Return realised + unrealised + funding - fees of everything in the journal; None when unknown.
+
+        As in the equity, what was earned in a currency that no market of the venue prices in dollars counts as nothing.
+        """
+        return self._sum(_worth)
 
     def day_profit(self) -> Decimal | None:
         """Return the profit since 00:00 UTC; None while it cannot be told."""
@@ -250,7 +243,8 @@ class Portfolio:
         return None if profit is None or anchor is None else profit - anchor.profit
 
     def coin_values(self) -> list[tuple[str, Decimal]]:
-        """Return (coin, signed USD) of every position; what has no price counts at its entry price."""
+            total += balance.total * (rate or ZERO)
+        """Return (coin, signed USD) of every position, with prices as in `gross_notional`."""
         found = []
         for symbol, total in self._books.totals.items():
             instrument = self._market.instruments.get(symbol)
@@ -260,7 +254,10 @@ class Portfolio:
         return found
 
     def gross_notional(self) -> Decimal:
-        """Return the sum of the sizes of all positions; what has no price counts at its entry price."""
+        """Return the sum of the sizes of all positions; what has no price counts at its entry price.
+
+        A position whose quote currency has no price in dollars counts as nothing: `profit` is not known then.
+        """
         return sum((abs(value) for value in self._signed_notionals()), ZERO)
 
     def net_notional(self) -> Decimal:
@@ -273,11 +270,15 @@ class Portfolio:
         return None if equity is None or equity <= 0 else self.gross_notional() / equity
 
     def instance_profit(self, instance: str) -> Decimal:
-        """Return realised + unrealised + funding - fees of an instance; what has no price stands at its cost."""
+        """Return realised + unrealised + funding - fees of an instance; what has no price stands at its cost.
+
+        What has no price in dollars for its quote currency counts as nothing.
+        """
         total = ZERO
         for symbol, ledger in self._books.by_instance.get(instance, {}).items():
             mark = self.mark(symbol) if ledger.quantity else ZERO
-            total += ledger.net_profit(ledger.entry_price if mark is None else mark) * self._quote_fx(symbol)
+            worth = ledger.net_profit(ledger.entry_price if mark is None else mark)
+            total += worth * (self._rates.rate(self._quote(symbol)) or ZERO)
         return total
 
     def instance_notional(self, instance: str) -> Decimal:
@@ -326,40 +327,70 @@ class Portfolio:
 
     def spot_market(self, coin: str) -> str | None:
         """Return the spot market in dollars of a coin, None for the dollar itself and for what is not listed."""
-        if coin in DOLLARS:
-            return None
-        symbols = (canonical_symbol(coin, quote, InstrumentKind.SPOT) for quote in DOLLARS)
-        return next((symbol for symbol in symbols if symbol in self._market.instruments), None)
+        return self._rates.spot_market(coin)
 
-    def _dollar_markets(self, currency: str) -> list[str]:
-        """Return the listed markets that price a currency in dollars, spot first."""
-        symbols = [canonical_symbol(currency, quote, kind) for kind in _KINDS for quote in DOLLARS]
-        return [symbol for symbol in symbols if symbol in self._market.instruments]
-
-    def _quote_fx(self, symbol: str) -> Decimal:
-        """Return USD per unit of a symbol's quote currency."""
+    def _quote(self, symbol: str) -> str:
+        """Return a symbol's quote currency; the dollar for one that the venue does not list."""
         instrument = self._market.instruments.get(symbol)
-        return ONE if instrument is None or instrument.quote in DOLLARS else self.fx(instrument.quote)
+        return DOLLARS[0] if instrument is None else instrument.quote
 
     def _value(self, symbol: str, ledger: Ledger) -> Decimal:
         mark = self.mark(symbol)
-        return ledger.quantity * (ledger.entry_price if mark is None else mark) * self._quote_fx(symbol)
+        value = ledger.quantity * (ledger.entry_price if mark is None else mark)
+        return value * (self._rates.rate(self._quote(symbol)) or ZERO)
 
     def _signed_notionals(self) -> list[Decimal]:
         return [self._value(symbol, total) for symbol, total in self._books.totals.items() if total.quantity]
 
-    def _sum(self, figure: Callable[[Ledger, Decimal], Decimal], perps_only: bool = False) -> Decimal | None:
-        """Return a figure summed over the account's ledgers in USD, None while something held has no price."""
+    def _sum(self, figure: _Figure, perps_only: bool = False) -> Decimal | None:
+        """Return a figure summed over the account's ledgers in USD, None while that of one is not known."""
         total = ZERO
         for symbol, ledger in self._books.totals.items():
             instrument = self._market.instruments.get(symbol)
             if perps_only and (instrument is None or not instrument.is_perp):
                 continue
-            mark = self.mark(symbol) if ledger.quantity else ZERO
-            if mark is None:
+            value = self._in_usd(symbol, ledger, figure)
+            if value is None:
                 return None
-            total += figure(ledger, mark) * self._quote_fx(symbol)
+            total += value
         return total
 
 
-_KINDS = (InstrumentKind.SPOT, InstrumentKind.PERP)
+def _counts(ledger: Ledger) -> bool:
+    """Return whether anything of a ledger has a worth: what it holds, or what it has earned or lost."""
+    return bool(ledger.quantity or ledger.net_profit(ZERO))
+    def _in_usd(self, symbol: str, ledger: Ledger, figure: _Figure) -> Decimal | None:
+        """Return a figure of a ledger in USD, None while it is not known.
+
+        A flat ledger needs no price of its symbol. One whose quote currency no market prices counts as nothing then:
+        nothing that is still at stake hangs on it, and no price will ever come.
+        """
+        mark = self.mark(symbol) if ledger.quantity else ZERO
+        if mark is None:
+            return None
+        amount = figure(ledger, mark)
+        quote = self._quote(symbol)
+        if quote in DOLLARS or not (amount or ledger.quantity):
+            return amount
+        rate = self._rates.rate(quote)
+        if rate is not None:
+            return amount * rate
+        return None if ledger.quantity or self._rates.market(quote) is not None else ZERO
+
+    def _lack(self, symbol: str, ledger: Ledger) -> str:
+        """Return what lacks to tell what a ledger is worth in USD, in words; empty when nothing does."""
+        if ledger.quantity and self.mark(symbol) is None:
+            return f"{symbol} has no price"
+        quote = self._quote(symbol)
+        if not _counts(ledger) or self._rates.rate(quote) is not None:
+            return ""
+        left_out = not ledger.quantity and self._rates.market(quote) is None
+        return f"{self._rates.lack(quote)}{'; what it earned counts as nothing' if left_out else ''}"
+
+
+_Figure = Callable[[Ledger, Decimal], Decimal]
+
+
+def _worth(ledger: Ledger, mark: Decimal) -> Decimal:
+    return ledger.net_profit(mark)
+

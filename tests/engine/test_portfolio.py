@@ -172,7 +172,7 @@ def test_what_has_no_price_is_not_guessed(tmp_path: Path):
     silent.set_instruments(list(floor.engine.instruments.values()))
     portfolio = Portfolio(floor.engine.core.state.books, silent)
     portfolio.set_balance(floor.engine.portfolio.balance("USD"))
-    assert portfolio.unpriced() == [PERP] and not portfolio.is_priced("manual")
+    assert portfolio.unpriced() == {PERP: f"{PERP} has no price"} and not portfolio.is_priced("manual")
     assert portfolio.equity() is None and portfolio.profit() is None and portfolio.unrealised() is None
     row = portfolio.position(PERP)
     assert row.mark_price is None and row.notional == 100 and row.unrealised == 0
