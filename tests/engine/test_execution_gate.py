@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.kernel.errors import InvalidOrder, JournalError, TradingHalted, VenueUnavailable
+from engine.kernel.errors import InvalidOrder, JournalError, RiskReject, TradingHalted, VenueUnavailable
 from engine.kernel.orders import OrderState, OrderType, Pending
 from tests.engine.faults import FaultyDriver
 from tests.engine.floor import BUY, SELL, Floor, d
@@ -145,3 +145,19 @@ def test_an_order_that_is_being_cancelled_cannot_be_amended(floor: Floor):
         floor.engine.amend(order.client_id, price=d(98))
     floor.run(2)
     assert order.state is OrderState.CANCELED and not floor.venue_orders()
+
+
+def test_an_amendment_that_is_followed_by_a_cancel_counts_until_the_order_is_gone(floor: Floor):
+    floor.admit("grid", max_notional_usd=d(900))
+    order = floor.order(BUY, 1, 99, instance="grid")
+    floor.driver.gateway.refuse_cancels = [VenueUnavailable("no answer")]
+    floor.engine.amend(order.client_id, quantity=d(8))
+    floor.engine.cancel(order.client_id)
+    assert order.quantity == 1 and order.pending is Pending.CANCEL
+    with pytest.raises(RiskReject, match="max_notional_usd"):
+        floor.submit(BUY, 4, 99, instance="grid")
+    floor.run(0.01)
+    assert order.quantity == 8 and order.is_open
+    floor.run(2)
+    assert order.state is OrderState.CANCELED
+    floor.order(BUY, 4, 99, instance="grid")

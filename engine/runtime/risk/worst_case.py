@@ -92,7 +92,7 @@ class WorstCase:
         """Return quantity and price that an order may still bring."""
         quantity, price = order.exposed_quantity, order.price
         if self._amended and (amended := self._amended.get(order.client_id)) is not None:
-            if order.pending is not Pending.AMEND:
+            if order.pending is Pending.NONE:  # a cancel that came after it does not say that it was not carried out
                 del self._amended[order.client_id]
             else:
                 quantity = max(quantity, amended[0])
