@@ -68,6 +68,8 @@ _CANCEL_REASONS = {
     "32": "cancelled by the venue: it would have traded with the account's own order",
     "33": "cancelled by the venue: too many matches",
 }
+_NO_TRADE = ("", "0")
+"""Trade ids that are none: an order's message of a liquidation or deleveraging has "0", the query's row a number."""
 _FORCED = frozenset({"adl", "full_liquidation", "partial_liquidation"})
 _FORCED_SUBTYPES = frozenset(str(code) for code in (*range(100, 108), *range(125, 129)))
 """Sub-types of fills by liquidation (100-107) and auto-deleveraging (125-128)."""
@@ -289,8 +291,11 @@ def _state(row: OrderRow, filled: Decimal) -> tuple[OrderState, str, str]:
 
 
 def stream_fill(row: OrderRow, contract: Contract) -> Fill | None:
-    """Return the execution that an order's message tells, None when it tells none."""
-    if not row.tradeId or not row.fillSz:
+    """Return the execution that an order's message tells, None when it tells none.
+
+    Of a liquidation or deleveraging it tells no trade id; only the query's row has one, and is booked.
+    """
+    if row.tradeId in _NO_TRADE or not row.fillSz:
         return None
     size = decimal(row.fillSz, "fillSz")
     if not size:
@@ -314,7 +319,7 @@ def stream_fill(row: OrderRow, contract: Contract) -> Fill | None:
 def fill(row: FillRow, contract: Contract) -> Fill:
     """Return the execution of a query's row; the same as the stream told of it."""
     return Fill(
-        trade_id=row.tradeId or f"{row.ordId}/{row.fillTime or row.ts}/{row.fillPx}/{row.fillSz}",  # it may have none
+        trade_id=trade_id(row),
         symbol=contract.symbol,
         client_id=row.clOrdId,
         venue_order_id=row.ordId,
@@ -327,6 +332,12 @@ def fill(row: FillRow, contract: Contract) -> Fill:
         ts=time_ms(row.fillTime or row.ts),
         liquidation=row.subType in _FORCED_SUBTYPES,
     )
+
+
+def trade_id(row: FillRow) -> str:
+    """Return what tells an execution from the others of its instrument; the venue may not have numbered it."""
+    is_numbered = row.tradeId not in _NO_TRADE
+    return row.tradeId if is_numbered else f"{row.ordId}/{row.fillTime or row.ts}/{row.fillPx}/{row.fillSz}"
 
 
 def _side(text: str) -> Side:

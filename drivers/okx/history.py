@@ -23,6 +23,8 @@ PAGE = 100
 HISTORY_PAGES = 10
 """How many pages of done orders are looked through for one that the venue's own query does not find."""
 _SAFETY_MS = 3_600_000
+_NO_INSTRUMENT = "51001"
+"""The venue's code for an instrument that does not exist, or no longer."""
 FUNDING_BILLS = "8"
 TRANSFER_BILLS = "1"
 RowT = TypeVar("RowT")
@@ -56,9 +58,11 @@ class History:
 
     async def open_orders(self, contract: Contract | None) -> list[OrderUpdate]:
         """Return the working orders, of one instrument or all, oldest first."""
+        return await self._open_orders(self._types(contract), contract.native if contract else None)
+
+    async def _open_orders(self, inst_types: tuple[str, ...], native: str | None) -> list[OrderUpdate]:
         found: list[OrderUpdate] = []
-        for inst_type in self._types(contract):
-            native = contract.native if contract else None
+        for inst_type in inst_types:
             query = {"instType": inst_type, "instId": native}
             async for rows in self._pages("/trade/orders-pending", OrderRow, "orders_pending", "ordId", **query):
                 found += self._updates(rows)
@@ -69,25 +73,31 @@ class History:
         """Return an order, open or done, by client or venue id.
 
         The venue's own query is asked first. What it does not know may be a lagging copy's fault: working orders, the
-        history and the executions are looked through before the order counts as not found.
+        history and the executions are looked through before the order counts as not found. An instrument that is gone
+        cannot be asked for: those of all instruments are looked through then.
 
         Raises:
             OrderNotFound: None of them knows it.
             CtosError: One of them could not be asked.
         """
         venue_id = order_id if is_venue_id(order_id) else None
+        native: str | None = contract.native
         try:
             return await self._ask_order(contract, venue_id, order_id)
         except OrderNotFound:
             pass  # looked for elsewhere before that is believed
-        for order in await self.open_orders(contract):
+        except InvalidOrder as error:
+            if error.code != _NO_INSTRUMENT:
+                raise
+            native = None
+        for order in await self._open_orders(self._types(contract), native):
             if order_id in (order.client_id, order.venue_order_id):
                 return order
-        row = await self._in_history(order_id, contract)
+        row = await self._in_history(order_id, contract, native)
         if row is not None:
             with understanding(f"okx: order {order_id}"):
                 return codec.order_update(row, contract)
-        filled = await self._in_fills(order_id, contract)
+        filled = await self._in_fills(order_id, contract, native)
         if filled is not None:
             return await self._ask_order(contract, filled, order_id)
         raise OrderNotFound(f"okx: {contract.symbol}: no order {order_id}", request=f"query {order_id}")
@@ -99,13 +109,14 @@ class History:
         recent_from = now_ms - limits["fills_days"] * DAY_MS + _SAFETY_MS
         begin = since if since is not None else recent_from
         rows: dict[tuple[str, str], FillRow] = {}
+        native = contract.native if contract else None
         for inst_type in self._types(contract):
             ways = [("/trade/fills", "fills")]
             if begin < recent_from:
                 ways.insert(0, ("/trade/fills-history", "fills_history"))
             for path, bucket in ways:
-                for row in await self._fill_pages(path, bucket, inst_type, contract, begin):
-                    rows[row.instId, row.tradeId] = row
+                for row in await self._fill_pages(path, bucket, inst_type, native, begin):
+                    rows[row.instId, codec.trade_id(row)] = row
         with understanding("okx: fills"):
             found = [(row.billId, codec.fill(row, known)) for row in rows.values() if (known := self.known(row.instId))]
         ordered = sorted(found, key=lambda each: (each[1].ts, len(each[0]), each[0]))
@@ -212,9 +223,9 @@ class History:
         with understanding(f"okx: order {order_id}"):
             return codec.order_update(rows[0], contract)
 
-    async def _in_history(self, order_id: str, contract: Contract) -> OrderRow | None:
+    async def _in_history(self, order_id: str, contract: Contract, native: str | None) -> OrderRow | None:
         for inst_type in self._types(contract):
-            query, looked = {"instType": inst_type, "instId": contract.native}, 0
+            query, looked = {"instType": inst_type, "instId": native}, 0
             async for rows in self._pages("/trade/orders-history", OrderRow, "orders_history", "ordId", **query):
                 for row in rows:
                     if order_id in (row.clOrdId, row.ordId):
@@ -224,20 +235,20 @@ class History:
                     break
         return None
 
-    async def _in_fills(self, order_id: str, contract: Contract) -> str | None:
+    async def _in_fills(self, order_id: str, contract: Contract, native: str | None) -> str | None:
         """Return the venue id of an order that was executed, None when no execution names it."""
         for inst_type in self._types(contract):
             begin = self._now_ms() - DAY_MS
-            for row in await self._fill_pages("/trade/fills", "fills", inst_type, contract, begin):
+            for row in await self._fill_pages("/trade/fills", "fills", inst_type, native, begin):
                 if order_id in (row.clOrdId, row.ordId):
                     return row.ordId
         return None
 
     async def _fill_pages(
-        self, path: str, bucket: str, inst_type: str, contract: Contract | None, begin: int
+        self, path: str, bucket: str, inst_type: str, native: str | None, begin: int
     ) -> list[FillRow]:
         found: list[FillRow] = []
-        query = {"instType": inst_type, "instId": contract.native if contract else None, "begin": begin}
+        query = {"instType": inst_type, "instId": native, "begin": begin}
         async for rows in self._pages(path, FillRow, bucket, "billId", **query):
             found += rows
             with understanding("okx: fills"):

@@ -601,5 +601,7 @@ async def test_a_liquidation_shows_in_orders_and_fills(venue, client):
     while forced["side"] == "buy" or forced["state"] != "filled":
         forced = await socket.row("orders")
     assert (forced["category"], forced["clOrdId"], forced["accFillSz"]) == ("full_liquidation", "", "350")
-    assert [row["subType"] for row in await client.get("trade/fills?instType=SWAP")] == ["104", "1"]
+    rows = await client.get("trade/fills?instType=SWAP")
+    assert [row["subType"] for row in rows] == ["104", "1"]
+    assert forced["tradeId"] == "0" and int(rows[0]["tradeId"]) < 0 < int(rows[1]["tradeId"])
     assert await client.get("account/positions") == []

@@ -171,6 +171,7 @@ def test_stream_and_query_tell_the_same_fill():
     )
     assert codec.stream_fill(order_row(), BTC) is None
     assert codec.stream_fill(order_row(tradeId="9", fillSz="0"), BTC) is None
+    assert codec.stream_fill(order_row(**{**told, "tradeId": "0"}), BTC) is None, "the query's row has the number"
     rebate = codec.stream_fill(order_row(**{**told, "fillFee": "0.1", "category": "normal"}), BTC)
     assert rebate is not None and rebate.fee == D("-0.1") and not rebate.liquidation
 

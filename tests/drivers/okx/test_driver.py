@@ -17,6 +17,7 @@ from engine.kernel.market import BookInvalid, BookSynced
 from engine.kernel.orders import OrderState, OrderType, OrderUpdate, Side
 from tests.venues.conformance.rig import Rig
 from tests.venues.emulators.okx import OkxEmulator
+from tests.venues.emulators.okx_order import OkxOrder
 
 BUY, SELL = Side.BUY, Side.SELL
 
@@ -224,3 +225,43 @@ async def test_funding_is_read_from_the_bills_once(rig: Rig):
 
 def _reply(*rows: dict[str, str]) -> str:
     return msgspec.json.encode({"code": "0", "msg": "", "data": list(rows)}).decode()
+
+
+async def test_an_order_is_found_though_its_instrument_is_gone(rig: Rig):
+    """Code 51001 says nothing about an order: it is looked for among those of all instruments."""
+    emulator = emulator_of(rig)
+    working, canceled, filled = rig.new_id(), rig.new_id(), rig.new_id()
+    for client_id, price in ((working, "59000"), (canceled, "59000"), (filled, "60100")):
+        await rig.patiently(
+            rig.driver.place_order(rig.perp, BUY, OrderType.LIMIT, Decimal("0.02"), Decimal(price), client_id=client_id)
+        )
+    await rig.cancel(canceled)
+    gone = '{"code":"51001","data":[],"msg":"Instrument ID does not exist."}'
+    emulator.faults.answer(lambda m, path, b: (m, path) == ("GET", "/api/v5/trade/order"), 200, gone, times=None)
+    before = len(emulator.requests)
+    for client_id, state in (
+        (working, OrderState.OPEN),
+        (canceled, OrderState.CANCELED),
+        (filled, OrderState.FILLED),
+    ):
+        found = await rig.patiently(rig.driver.get_order_status(client_id, rig.perp))
+        assert (found.client_id, found.state) == (client_id, state)
+    with pytest.raises(OrderNotFound):
+        await rig.patiently(rig.driver.get_order_status(rig.new_id(), rig.perp))
+    lists = [
+        seen
+        for seen in emulator.requests[before:]
+        if seen.path.startswith(("/api/v5/trade/orders", "/api/v5/trade/fills"))
+    ]
+    assert len(lists) >= 6 and not any("instId" in seen.query for seen in lists)
+
+
+@pytest.mark.parametrize("number", ["", "0"])
+async def test_executions_without_a_number_are_told_apart(rig: Rig, monkeypatch: pytest.MonkeyPatch, number: str):
+    numbered = OkxOrder.fill_row
+    monkeypatch.setattr(OkxOrder, "fill_row", lambda *given: {**numbered(*given), "tradeId": number})
+    for quantity in ("0.02", "0.03"):
+        await rig.placed(BUY, quantity, None, OrderType.MARKET)
+    asked = await rig.patiently(rig.driver.get_fills(rig.perp, rig.clock.now_ms() - 60_000))
+    assert [fill.quantity for fill in asked] == [Decimal("0.02"), Decimal("0.03")]
+    assert len({fill.trade_id for fill in asked}) == 2

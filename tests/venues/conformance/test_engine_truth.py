@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from drivers.transport.http import HttpClient
-from engine.kernel.orders import Order, OrderState, Pending, Side
+from engine.kernel.orders import Order, OrderState, OrderType, Pending, Side
+from engine.runtime.trading_state import TradingMode
 from tests.venues.conformance.engine_rig import EngineRig
 from tests.venues.conformance.rig import Rig
 from tests.venues.conformance.wire import Wire
@@ -64,6 +65,23 @@ async def test_n14_an_answer_that_comes_after_our_time_limit_still_ends_in_one_o
     await rig.wind(60.0)
     await settled(desk)
     assert sent(desk) == 1 and len(rig.exchange.open_orders()) == 1
+
+
+async def test_a_liquidation_is_booked_once_and_halts(desk: EngineRig):
+    rig = desk.rig
+    rig.stage.book(rig.perp, [(60_000.0, 50.0)], [(60_010.0, 50.0)])
+    wallet = rig.exchange.instruments[rig.perp].settle
+    most = rig.exchange.margin.available(wallet) * Decimal("0.9") * rig.config.leverage / 60_010
+    await rig.placed(BUY, str(round(most, 1)), None, OrderType.MARKET)
+    await settled(desk)
+    rig.stage.book(rig.perp, [(56_800.0, 50.0)], [(56_810.0, 50.0)])
+    rig.stage.mark(rig.perp, 56_805.0)
+    await rig.until(lambda: not rig.exchange.positions())
+    await rig.until(lambda: desk.engine.trading.mode is TradingMode.HALTED, 8.0, alive=True)
+    await settled(desk, 8.0)
+    await rig.wind(30.0)
+    assert desk.agrees() and [event.fill.liquidation for event in desk.booked] == [False, True]
+    assert "fill_conflict" not in desk.alarms
 
 
 @pytest.mark.parametrize("fault", ["e05_duplicate", "e06_reorder", "e07_drop_message"])

@@ -144,12 +144,14 @@ async def test_a_forced_trade_is_marked(rig: Rig):
     rig.stage.book(rig.perp, [(56_800.0, 50.0)], [(56_810.0, 50.0)])
     rig.stage.mark(rig.perp, 56_805.0)
     await rig.until(lambda: not rig.exchange.positions())
-    await rig.until(lambda: [fill for fill in rig.fills() if fill.side is SELL])
-    forced = [fill for fill in rig.fills() if fill.side is SELL]
-    assert all(fill.liquidation for fill in forced) and sum(fill.quantity for fill in forced) == quantity
+    if rig.venue != "okx":  # which numbers such trades in its query only
+        await rig.until(lambda: [fill for fill in rig.fills() if fill.side is SELL])
+    told = [fill for fill in rig.fills() if fill.side is SELL]
     assert not any(fill.liquidation for fill in rig.fills() if fill.side is BUY)
     asked = await rig.patiently(rig.driver.get_fills(rig.perp, rig.clock.now_ms() - 60_000))
     assert {(fill.side, fill.liquidation) for fill in asked} == {(BUY, False), (SELL, True)}
+    forced = [fill for fill in asked if fill.side is SELL]
+    assert sum(fill.quantity for fill in forced) == quantity and told == ([] if rig.venue == "okx" else forced)
 
 
 @pytest.mark.parametrize("fault", ["duplicate", "reorder", "drop_message"])

@@ -131,7 +131,7 @@ class OkxOrder:
             "tdMode": self.td_mode,
             "accFillSz": units.size(self.filled),
             "fillPx": fmt(fill.price) if fill else "",
-            "tradeId": str(self.trade_number) if fill else "",
+            "tradeId": "" if fill is None else "0" if fill.liquidation else str(self.trade_number),
             "fillSz": units.size(fill.quantity) if fill else "0",
             "fillTime": str(fill.ts) if fill else "",
             "avgPx": fmt(self.notional / self.filled) if self.filled else "",
@@ -197,7 +197,7 @@ class OkxOrder:
         return {
             "instType": units.inst_type,
             "instId": units.native,
-            "tradeId": str(trade_number),
+            "tradeId": str(-trade_number if fill.liquidation else trade_number),
             "ordId": str(self.ord_id),
             "clOrdId": self.cl_ord_id,
             "billId": str(bill_id),
