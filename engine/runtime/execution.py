@@ -133,7 +133,6 @@ class ExecutionEngine:
         self.work_of = work.work_of
         self.active_work = work.active_work
         self._flattener = Flattener(core, self._reduce_by_hand, self.commands.cancel, shell)
-        self._day = DayRoller(core)
         self._prices = PriceWatch(core)
         self._tripwires = Tripwires(core, lambda reason: self.panic_switch.halt("engine", reason))
         self.conditions = Conditions(core, self.reconciler, lambda reason: self.panic_switch.halt("engine", reason))
@@ -202,13 +201,13 @@ class ExecutionEngine:
         self._tripwires.stop()
         self.conditions.stop()
         self._flattener.stop()
+        self._prices.stop()
         self._day.stop()
         if self._account_stream is not None:
             self._account_stream()
             self._account_stream = None
         self.market.close()
         self.outside.stop()
-        self._prices.stop()
         if self._started:
             self.commands.drop_unsent("not sent: the program ended")
             self.core.save_trading()

@@ -224,6 +224,7 @@ class Portfolio:
             rate = self._rates.rate(balance.currency) if balance.total else ZERO
             if rate is None and self._rates.market(balance.currency) is not None:
                 return None
+            total += balance.total * (rate or ZERO)
         return total
 
     def unrealised(self, perps_only: bool = False) -> Decimal | None:
@@ -243,7 +244,6 @@ class Portfolio:
         return None if profit is None or anchor is None else profit - anchor.profit
 
     def coin_values(self) -> list[tuple[str, Decimal]]:
-            total += balance.total * (rate or ZERO)
         """Return (coin, signed USD) of every position, with prices as in `gross_notional`."""
         found = []
         for symbol, total in self._books.totals.items():
@@ -355,10 +355,6 @@ class Portfolio:
             total += value
         return total
 
-
-def _counts(ledger: Ledger) -> bool:
-    """Return whether anything of a ledger has a worth: what it holds, or what it has earned or lost."""
-    return bool(ledger.quantity or ledger.net_profit(ZERO))
     def _in_usd(self, symbol: str, ledger: Ledger, figure: _Figure) -> Decimal | None:
         """Return a figure of a ledger in USD, None while it is not known.
 
@@ -394,3 +390,7 @@ _Figure = Callable[[Ledger, Decimal], Decimal]
 def _worth(ledger: Ledger, mark: Decimal) -> Decimal:
     return ledger.net_profit(mark)
 
+
+def _counts(ledger: Ledger) -> bool:
+    """Return whether anything of a ledger has a worth: what it holds, or what it has earned or lost."""
+    return bool(ledger.quantity or ledger.net_profit(ZERO))
