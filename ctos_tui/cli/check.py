@@ -27,7 +27,7 @@ _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("–", "yellow")
 @click.option("--json", "as_json", is_flag=True, help="JSON lines for scripts.")
 def command(live: bool, notify: bool, as_json: bool, **options: Any) -> None:
     """Print what was found, line by line."""
-    chosen = SystemOptions(**options, tells_life=False)
+    chosen = SystemOptions(**options, tells_life=False, guards=False)
     target = find_target(chosen)
     trade = not target.is_live or (live and _is_confirmed(target))
     if not asyncio.run(_run(target, chosen, trade, notify, as_json)):

@@ -42,7 +42,8 @@ class CrashCover:
         account = choice.account
         self._log = watchdog_log_path(choice.paths.logs, account.venue, account.index)
         self._pid_file = choice.paths.state / f"watchdog_{account.venue}_{account.index}.pid"
-        if not choice.is_live or system.loop is None:
+        self._stands_guard = choice.is_live and system.loop is not None and system.options.guards
+        if not self._stands_guard:
             return
         self._settings = venue_config(choice.config, account.venue)
         self._is_wanted = self._settings.dead_man
@@ -57,7 +58,7 @@ class CrashCover:
         """Begin; to be called once the engine has started."""
         if self.dead_man is not None:
             self.dead_man.start()
-        if self._system.choice.is_live:
+        if self._stands_guard:
             self.report()
         if self.watchdog is not None:
             self.watchdog.start()
@@ -80,9 +81,9 @@ class CrashCover:
     def describe(self) -> tuple[str, bool]:
         """Return what becomes of resting orders when this program dies, and whether that is as it should be.
 
-        Nothing for paper, which dies with this program.
+        Nothing for paper, which dies with this program, and for a short command, which leaves none.
         """
-        if not self._system.choice.is_live:
+        if not self._stands_guard:
             return "", True
         if not self._is_wanted:
             return "our orders stay: dead_man is switched off", True

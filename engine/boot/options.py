@@ -23,6 +23,8 @@ class SystemOptions:
         speed: `1`, a number, or `max`.
         seed: Seed of all randomness.
         tells_life: Whether start and end of the engine are news for the targets of notifications.
+        guards: Whether resting orders are this program's to cancel when it crashes or ends. A short command leaves them
+            to whoever has them in care: the watchdog of an engine that has crashed goes on with its work.
     """
 
     account: str = "0"
@@ -33,6 +35,7 @@ class SystemOptions:
     speed: str | None = None
     seed: int | None = None
     tells_life: bool = True
+    guards: bool = True
 
     def __post_init__(self) -> None:
         """Refuse a speed that means nothing.

@@ -98,8 +98,16 @@ class _Orphans:
                 await self._driver.stop()
         self._log.write("warn", f"{self._so_far()}; the venue shows none of its orders, looked at twice")
 
+    def _is_minded(self) -> bool:
+        """Return whether another engine of this account is there: it takes the orders over unless its start fails."""
+        return another_engine(self._charge) is not None
+
     async def _round(self) -> float:
         """Do what can be done now; return after how many seconds to go on."""
+        if self._is_minded():
+            self._log.write("info", "another engine of this account starts; waiting for it to take the orders over")
+            self._clear_looks = 0
+            return LOOK_GAP_S
         try:
             if self._driver is None:
                 self._driver = await _reach(self._charge, self._clock, self._log)
@@ -118,7 +126,7 @@ class _Orphans:
         return LOOK_GAP_S if self._clear_looks < LOOKS else 0.0
 
     async def _withdraw(self, driver: VenueDriver, client_id: str, symbol: str, order_id: str) -> None:
-        if self._why_stop():
+        if self._why_stop() or self._is_minded():
             return
         try:
             update = await driver.withdraw(order_id, symbol)
@@ -144,8 +152,8 @@ class _Orphans:
             return "the engine has ended in good order after all"
         if feed.beats > self._beats:
             return "the engine lives again"
-        if is_relieved(self._charge) or another_engine(self._charge) is not None:
-            return "another engine runs by now"
+        if is_relieved(self._charge):
+            return "the watchdog of another engine is on duty by now"
         return ""
 
     def _so_far(self) -> str:

@@ -417,7 +417,7 @@ def build_system(options: SystemOptions, loop: asyncio.AbstractEventLoop | None,
     choice = choose(options)
     make_private_dir(choice.paths.state)
     check_state_folder(choice.paths.state)
-    lock = StateLock(choice.paths.state)
+    lock = StateLock(choice.paths.state, choice.account.key if options.guards else "")
     try:
         return System(choice, lock, loop, program)
     except BaseException:

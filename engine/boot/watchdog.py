@@ -22,7 +22,7 @@ BEAT, END, CHARGE, ORDER, GONE, ACTED = "beat", "end", "charge", "order", "gone"
 """First words of lines. BEAT is answered by the same; ACTED is told once the engine, which stood still, lives again."""
 TICK_S = 0.5
 HANDOVER_S = 600.0
-"""How long another engine may hold the state folder without having a watchdog of its own before this one gives up."""
+"""How long another engine of this account may run without having a watchdog of its own before this one gives up."""
 _DEAF_TO = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 """It ends with the engine's word, not with the terminal's or the service's."""
 
@@ -146,12 +146,15 @@ def is_relieved(charge: dict[str, Any]) -> bool:
 
 
 def another_engine(charge: dict[str, Any]) -> int | None:
-    """Return the process of another engine that holds the state folder by now, None without one."""
-    from engine.io.lock import holder
+    """Return the process of another engine that has the account's orders in its care by now, None without one.
+
+    Neither a short command nor the engine of another account has: the orders of the one that is gone are left.
+    """
+    from engine.io.lock import guard
     from engine.kernel.errors import StorageError
 
     try:
-        found = holder(Path(charge["state"]))
+        found = guard(Path(charge["state"]), charge["owner"])
     except StorageError:
         return None  # the disk is gone as well: the orders are not
     return None if found == charge["engine"] else found

@@ -13,22 +13,22 @@ from engine.kernel.errors import StateLocked, StorageError
 LOCK_NAME = "ctos.lock"
 
 
-def holder(directory: Path) -> int | None:
-    """Return the process that holds a state directory, as its lock file says; None when nobody living does.
+def guard(directory: Path, account: str) -> int | None:
+    """Return the process that holds a state directory and has the orders of an account in its care; None without one.
 
-    It only reads: to try the lock would keep it, for a moment, from a program that starts just then.
+    It only reads the lock file: to try the lock would keep it, for a moment, from a program that starts just then.
 
     Raises:
         StorageError: The lock file cannot be read.
     """
     path = directory / LOCK_NAME
     try:
-        pid = path.read_text("ascii", "replace").partition("\n")[0]
+        pid, _, guarded = _read(path.read_bytes())
     except FileNotFoundError:
         return None
     except OSError as error:
         raise StorageError(f"cannot read the lock file {path}: {error.strerror}") from error
-    if not pid.isdecimal():
+    if not pid.isdecimal() or guarded != account:
         return None
     try:
         os.kill(int(pid), 0)
@@ -39,19 +39,27 @@ def holder(directory: Path) -> int | None:
     return int(pid)
 
 
+def _read(content: bytes) -> tuple[str, str, str]:
+    """Return the process, the one in front of its terminal, and the account whose orders it guards; "" for none."""
+    pid, front, guarded, *_ = [*content.decode("utf-8", "replace").split("\n"), "", "", ""]
+    return pid, front, guarded
+
+
 class StateLock:
     """Holds a state directory for this process; the system releases it when the process dies, however it dies.
 
     Args:
         directory: The state directory, made when it is missing.
+        account: Key of the account whose resting orders are in this process's care; nothing where it only looks.
 
     Raises:
         StateLocked: Another process holds it; the message names the process.
         StorageError: The lock file cannot be made.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, account: str = "") -> None:
         make_private_dir(directory)
+        self._account = account
         self.path = directory / LOCK_NAME
         try:
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
@@ -60,7 +68,7 @@ class StateLock:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            pid, _, front = os.pread(self._descriptor, 64, 0).decode("ascii", "replace").strip().partition("\n")
+            pid, front, _ = _read(os.pread(self._descriptor, 4096, 0))
             holder = f"{pid or 'unknown'} with its terminal in process {front}" if front else pid or "unknown"
             os.close(self._descriptor)
             raise StateLocked(
@@ -75,7 +83,7 @@ class StateLock:
     def name_front(self, front: int | None) -> None:
         """Write down who holds the directory: this process, and the one in front of its terminal if that is another."""
         os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n{front or ''}".encode(), 0)
+        os.pwrite(self._descriptor, f"{os.getpid()}\n{front or ''}\n{self._account}".encode(), 0)
 
     def release(self) -> None:
         """Let the directory go; harmless when it is released already."""

@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from ctos_tui.__main__ import cli
 from drivers.paper.markets.synthetic import SyntheticMarket
 from engine.boot import watchdog, watchdog_keeper
 from engine.boot.options import SystemOptions
-from engine.boot.system import running
+from engine.boot.system import build_system, running
 from engine.io.lock import StateLock
 from engine.io.watchdog_log import take_notes
 from engine.kernel.clock import LoopClock
@@ -183,6 +185,50 @@ async def test_what_a_killed_engine_left_is_cancelled_and_nothing_else(
     assert not path.exists() and path.with_suffix(".log.1").read_text() == log
 
 
+async def test_a_short_command_after_a_crash_leaves_the_watchdog_at_its_work(
+    home: Path, emulator: Emulator, engines: Engines
+) -> None:
+    engine = await engines.start()
+    others = by_somebody_else(emulator)
+    await engine.kill()
+    asked = ("call", "--config", str(home), "--exchange", VENUE, "get_open_orders")
+    result = await asyncio.to_thread(CliRunner().invoke, cli, asked)
+    assert result.exit_code == 0 and all(client_id in result.output for client_id in engine.ours)
+    await until(lambda: resting(emulator) == {others}, 20)
+    await until(lambda: not is_watching(engine.watchdog), 20)
+    log = watchdog_log(home).read_text()
+    assert "cancelled 2 of 2 orders" in log and "looked at twice" in log
+
+
+async def test_while_another_account_runs_in_the_folder_the_watchdog_goes_on(
+    home: Path, emulator: Emulator, engines: Engines
+) -> None:
+    engine = await engines.start()
+    emulator.faults.answer("DELETE /api/v1/order", 503, "{}", times=None)
+    await engine.kill()
+    await until(lambda: any(seen.method == "DELETE" for seen in emulator.requests), 20)
+    async with running(SystemOptions(config=str(home), exchange="paper", market="synthetic:1")):
+        emulator.faults.clear()
+        await until(lambda: not resting(emulator), 30)
+        await until(lambda: not is_watching(engine.watchdog), 20)
+    assert "cancelled 2 of 2 orders" in watchdog_log(home).read_text()
+
+
+async def test_an_engine_whose_start_fails_leaves_the_watchdog_at_its_work(
+    home: Path, emulator: Emulator, engines: Engines
+) -> None:
+    engine = await engines.start()
+    emulator.faults.answer("DELETE /api/v1/order", 503, "{}", times=None)
+    await engine.kill()
+    await until(lambda: any(seen.method == "DELETE" for seen in emulator.requests), 20)
+    system = build_system(SystemOptions(config=str(home), exchange=VENUE), asyncio.get_running_loop())
+    await until(lambda: "waiting for it to take the orders over" in watchdog_log(home).read_text(), 20)
+    emulator.faults.clear()
+    system.close()
+    await until(lambda: not resting(emulator), 20)
+    await until(lambda: not is_watching(engine.watchdog), 20)
+
+
 async def test_a_frozen_engine_keeps_what_is_left_when_it_thaws_and_learns_what_is_gone(
     home: Path, emulator: Emulator, engines: Engines
 ) -> None:
@@ -284,12 +330,13 @@ def test_orders_of_a_crashed_engine_are_left_to_another_that_runs_for_long(
     charge = {
         "engine": 1,
         "patience_s": 0.01,
+        "owner": "backpack:main",
         "state": str(tmp_path),
         "pid_file": str(tmp_path / "pid"),
         "log": str(log),
     }
     ours, theirs = os.pipe()
-    with StateLock(tmp_path):
+    with StateLock(tmp_path, "backpack:main"):
         os.write(theirs, f"charge {json.dumps(charge)}\norder x1 {SYMBOL} \n".encode())
         os.close(theirs)
         watchdog.stand_guard(watchdog.Feed(ours, ours))
