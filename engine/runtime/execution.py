@@ -134,6 +134,7 @@ class ExecutionEngine:
         self.active_work = work.active_work
         self._flattener = Flattener(core, self._reduce_by_hand, self.commands.cancel, shell)
         self._prices = PriceWatch(core)
+        self._day = DayRoller(core)
         self._tripwires = Tripwires(core, lambda reason: self.panic_switch.halt("engine", reason))
         self.conditions = Conditions(core, self.reconciler, lambda reason: self.panic_switch.halt("engine", reason))
         self._account_stream: Unsubscribe | None = None
