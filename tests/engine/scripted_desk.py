@@ -204,7 +204,7 @@ class ScriptedDesk:
         if order is None:
             raise OrderNotFound(client_id)
         if order.is_open and order.pending is not Pending.CANCEL:
-            order.pending = Pending.CANCEL
+            order.pending, order.asked_by = Pending.CANCEL, by
             self.log.append(f"cancel {order.side.value} {order.remaining}")
             self.clock.call_later(LATENCY_S, self._canceled, order)
 

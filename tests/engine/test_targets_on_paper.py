@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from engine.kernel.errors import RiskReject, TradingHalted
-from engine.kernel.orders import OrderState, OrderType
+from engine.kernel.market import Trade
+from engine.kernel.orders import OrderState, OrderType, Pending
 from engine.kernel.strategy import DeadlinePolicy, Done, DoneStatus
 from engine.kernel.syscalls import VenueFeatures
 from engine.runtime.accounts import AccountLimits
@@ -259,3 +260,27 @@ def test_the_budget_of_an_amount_is_kept_under_account_limits(tmp_path: Path):
     floor.run(1)
     assert done(floor).status is DoneStatus.PARTIAL and done(floor).reason.startswith("RiskReject: ")
     assert floor.ledger() * 100 <= 500
+
+
+@pytest.mark.parametrize("at", ["the answer is not here", "the order is gone"])
+def test_a_crash_in_the_middle_of_a_repeg_does_not_abandon_a_close(tmp_path: Path, at: str):
+    features = VenueFeatures(amends=False)
+    floor = open_floor(tmp_path, features=features)
+    floor.order(BUY, 1, type=OrderType.MARKET, instance=GRID)
+    floor.engine.close(GRID, PERP, soft=True, deadline_s=120, policy=DeadlinePolicy.CROSS)
+    floor.run(1.5)
+    (order,) = floor.engine.tracker.working(PERP)
+    floor.play(Trade(PERP, floor.clock.now_ms(), 99.0, 1.0, SELL, "1"))
+    assert order.pending is Pending.CANCEL
+    if at == "the order is gone":
+        floor.engine.works.sleep()
+        floor.run(1)
+        assert order.state is OrderState.CANCELED
+    again = floor.restart(tmp_path, features=features)
+    again.admit(GRID)
+    again.print(99.0)
+    again.run(10)
+    assert [o.side for o in again.engine.tracker.working(PERP)] == [SELL] and not dones(again)
+    again.run(120)
+    assert again.ledger(GRID) == 0
+    again.check_books()

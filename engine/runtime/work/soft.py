@@ -81,7 +81,6 @@ class SoftOrder:
         self._price: Decimal | None = None
         self._ending = ""
         self._crossing = False
-        self._repegging = False
         self._retries_ns: list[int] = []
         self._seen_touch = 0.0
         self._evaluated_ns = 0
@@ -234,7 +233,6 @@ class SoftOrder:
 
     def _repeg(self, order: Order, target: Decimal) -> None:
         if not self._desk.can_amend(self.symbol):
-            self._repegging = True
             self._desk.cancel(order.client_id, self.handle)
             return
         quantity = None
@@ -292,8 +290,7 @@ class SoftOrder:
             failed = order.state in _ABSENT
             reason = refusal(order) if failed else order.reason or "no more within the slippage cap"
             self._finish(end_status(self._tally.quantity, failed), reason)
-        elif self._ending or self._repegging or order.state is OrderState.FILLED:
-            self._repegging = False
+        elif self._ending or order.state is OrderState.FILLED or self._is_repegged(order):
             self._on_change()
             self._after_order()
         elif order.error == PostOnlyWouldTake.__name__:
@@ -304,6 +301,10 @@ class SoftOrder:
             self._finish(end_status(self._tally.quantity, True), refusal(order))
         else:
             self._finish(end_status(self._tally.quantity, False), CANCELED_OUTSIDE)
+
+    def _is_repegged(self, order: Order) -> bool:
+        """Return whether it was taken back to be placed at another price: the journal says so, over a restart too."""
+        return order.asked_by == self.handle and not self._desk.can_amend(self.symbol)
 
     def _after_order(self) -> None:
         """Go on without a working order: cross or report when ending, else place the rest."""
@@ -350,10 +351,10 @@ class SoftOrder:
 
     def _leave(self) -> None:
         """Let go of the order: it rests as a plain limit that the instance owns."""
-        if self._repegging:
+        order = self._desk.order(self._working) if self._working else None
+        if order is not None and (order.pending is Pending.CANCEL or not order.is_open):
             self._alarms.set("deadline", self._desk.clock.now_ns() + RETRY_NS, self._on_deadline)
             return
-        order = self._desk.order(self._working) if self._working else None
         if order is None:
             self._try(lambda: self._place(self._target(), OrderType.LIMIT))
             order = self._desk.order(self._working) if self._working else None
