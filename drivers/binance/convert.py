@@ -169,7 +169,8 @@ def futures_news(instrument: Named, message: OrderTradeUpdate) -> list[OrderUpda
         reason=reason,
         error=error,
     )
-    return [update, _futures_fill(instrument, o)] if o.x in ("TRADE", "CALCULATED") and o.l else [update]
+    is_trade = o.x in ("TRADE", "CALCULATED") and o.l and o.t > 0  # without a number only the trade list can tell it
+    return [update, _futures_fill(instrument, o)] if is_trade else [update]
 
 
 def _futures_fill(instrument: Named, o: FuturesOrder) -> Fill:
@@ -211,7 +212,7 @@ def spot_news(instrument: Named, o: ExecutionReport) -> list[OrderUpdate | Fill]
         reason=reason,
         error=error,
     )
-    if o.x != "TRADE" or not o.l:
+    if o.x != "TRADE" or not o.l or o.t < 0:
         return [update]
     fill = Fill(
         trade_id=str(o.t),

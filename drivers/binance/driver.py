@@ -30,7 +30,7 @@ from drivers.transport.setup import VenueSetup
 from drivers.transport.venue_driver import Topic, VenueDriver
 from engine.kernel.account import Balance, KeyRights, Position
 from engine.kernel.clock import NS_PER_S
-from engine.kernel.errors import InvalidOrder, Unsupported
+from engine.kernel.errors import CtosError, InvalidOrder, Unsupported
 from engine.kernel.instruments import Instrument, InstrumentKind
 from engine.kernel.links import LinkStatus
 from engine.kernel.market import Bar
@@ -71,7 +71,7 @@ class BinanceDriver(VenueDriver):
         self._fills = AccountFills(self._pages_of, TradedSymbols(setup.store), self._notes, setup.clock)
         self._pages = {kind: FillPages(rest, self._notes) for kind, rest in self._rests.items()}
         self._orders: dict[InstrumentKind, Orders] = {}
-        self._timed: set[str] = set()
+        self._timed_until_ns: dict[str, int] = {}
         self._coins_asked_ns: int | None = None
         self._public = PublicData(
             self._rests,
@@ -273,17 +273,37 @@ class BinanceDriver(VenueDriver):
         """Let the venue cancel futures orders unless called again within `seconds`; 0 switches it off.
 
         The timer is a symbol's own: it is set for those with working orders, so that an order in a new symbol is
-        covered from the next call on. Spot has no such timer.
+        covered from the next call on, and switched off for those that have none any more: else it would cancel the
+        next order there. Spot has no such timer.
+
+        Raises:
+            CtosError: A symbol's timer could not be set or switched off; all symbols were tried.
         """
         if seconds < 0:
             raise InvalidOrder(f"cancel_all_after: {seconds} must not be negative")
         rest = self._account.rest(PERP)
-        working = {symbol for symbol in self._notes.working_symbols() if self.instrument(symbol).is_perp}
-        wanted = sorted(working | self._timed) if seconds == 0 else sorted(working)
-        for symbol in wanted:
-            params: Params = {"symbol": self.instruments[symbol].native, "countdownTime": seconds * 1000}
-            await rest.signed("POST", "countdownCancelAll", params, dict[str, Any], weight=10)
-        self._timed = set() if seconds == 0 else self._timed | set(wanted)
+        now_ns = self.clock.now_ns()
+        running = {symbol for symbol, until_ns in self._timed_until_ns.items() if until_ns > now_ns}
+        self._timed_until_ns = {symbol: self._timed_until_ns[symbol] for symbol in running}
+        working = self._notes.working_symbols()
+        failures: list[CtosError] = []
+        for symbol in sorted(working) + sorted(running - working):
+            try:
+                instrument = self.instrument(symbol)
+                if instrument.is_perp:
+                    await self._set_timer(rest, instrument, seconds if symbol in working else 0)
+            except CtosError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+    async def _set_timer(self, rest: Rest, instrument: Instrument, seconds: int) -> None:
+        if seconds:  # noted first, for longer than it can run: it may be set though no answer comes
+            self._timed_until_ns[instrument.symbol] = self.clock.now_ns() + 2 * seconds * NS_PER_S
+        params: Params = {"symbol": instrument.native, "countdownTime": seconds * 1000}
+        await rest.signed("POST", "countdownCancelAll", params, dict[str, Any], weight=10)
+        if not seconds:
+            self._timed_until_ns.pop(instrument.symbol, None)
 
     # The account.
 

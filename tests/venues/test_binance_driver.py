@@ -10,7 +10,7 @@ import pytest
 
 from drivers.binance.driver import BinanceDriver
 from engine.kernel.account import AccountStream, Balance
-from engine.kernel.errors import AuthError, UnknownOutcome, Unsupported
+from engine.kernel.errors import AuthError, CtosError, UnknownOutcome, Unsupported
 from engine.kernel.links import LinkState
 from engine.kernel.orders import OrderState, OrderType, OrderUpdate, Side
 from tests.venues.conformance.rig import Rig
@@ -151,6 +151,39 @@ async def test_the_timer_cancels_futures_orders_unless_it_is_set_anew(rig: Rig):
     await rig.patiently(rig.driver.cancel_all_after(0))
     await rig.wind(90)
     assert rig.told(second)[-1].state is OrderState.OPEN
+
+
+async def test_the_timer_of_a_symbol_without_orders_does_not_cancel_the_next_one(rig: Rig):
+    first = await rig.placed(BUY, "0.02", "59000")
+    await rig.patiently(rig.driver.cancel_all_after(60))
+    await rig.cancel(first)
+    await rig.until(lambda: rig.told(first)[-1:] and rig.told(first)[-1].state is OrderState.CANCELED)
+    await rig.wind(45)
+    await rig.patiently(rig.driver.cancel_all_after(60))
+    next_one = await rig.placed(BUY, "0.02", "59000")
+    await rig.wind(20)
+    assert rig.told(next_one)[-1].state is OrderState.OPEN
+
+
+async def test_one_symbols_failure_leaves_no_other_timer_as_it_was(rig: Rig):
+    """Its failure is told after all others were set, or switched off; a timer that ran out is not switched off."""
+    faults, countdowns = emulator_of(rig).faults, emulator_of(rig).account.countdowns
+    orders = [await rig.placed(BUY, "0.02", "59000"), await rig.placed(BUY, "0.02", "2900", symbol=rig.other)]
+    await rig.patiently(rig.driver.cancel_all_after(60))
+    assert set(countdowns) == {rig.perp, rig.other}
+    refusal = b'{"code":-1121,"msg":"Invalid symbol."}'
+    for seconds in (60, 0):
+        before = dict(countdowns)
+        await rig.wind(1)
+        faults.answer("countdownCancelAll", 400, refusal)
+        with pytest.raises(CtosError):
+            await rig.patiently(rig.driver.cancel_all_after(seconds))
+        assert countdowns.get(rig.other) != before[rig.other] and countdowns[rig.perp] == before[rig.perp]
+    for order, symbol in zip(orders, (rig.perp, rig.other), strict=True):
+        await rig.patiently(rig.driver.revoke_order(order, symbol))
+    await rig.wind(150)
+    faults.answer("countdownCancelAll", 400, refusal, times=None)
+    await rig.patiently(rig.driver.cancel_all_after(60))
 
 
 async def test_executions_of_a_closed_symbol_are_found_after_a_restart(rig: Rig):

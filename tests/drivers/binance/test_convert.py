@@ -201,6 +201,8 @@ def test_forced_trades_and_events_of_coin_margined_futures():
     _, fill = told(futures_report(c="autoclose-1", x="CALCULATED", X="FILLED", l="250", z="250", L="0.0083", t=4))
     assert fill.liquidation and (fill.fee, fill.fee_currency) == (0, "USDT")
     assert told(futures_report(st=2)) == []
+    unnumbered = told(futures_report(c="autoclose-1", x="CALCULATED", X="FILLED", l="250", z="250", L="0.0083", t=0))
+    assert [type(event) for event in unnumbered] == [OrderUpdate], "the trade list has its number"
 
 
 def test_a_post_only_order_that_expired_at_once_says_why():
