@@ -8,18 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from engine.kernel.account import Ledger
 from engine.kernel.clock import NS_PER_S, Rng
-from engine.kernel.errors import BelowMinimum, InvalidOrder, Paused, TradingHalted
+from engine.kernel.errors import BelowMinimum, CtosError, InvalidOrder, Paused, TradingHalted
 from engine.kernel.instruments import Instrument
 from engine.kernel.market import Bar, FundingRate, Quote
 from engine.kernel.orderbook import OrderBook
 from engine.kernel.orders import Order, OrderType, Side
 from engine.kernel.scheduler import InstanceState
 from engine.kernel.strategy import DeadlinePolicy, Purpose
-from engine.runtime.given import given_choice, given_number, given_seconds, given_symbol
+from engine.runtime.given import (
+    LEVELS,
+    given_choice,
+    given_number,
+    given_seconds,
+    given_symbol,
+    given_text,
+    plain_text,
+)
 from engine.runtime.timers import InstanceTimers
 
 if TYPE_CHECKING:
@@ -96,6 +105,7 @@ class StrategyContext:
         given_symbol(symbol)
         given_choice(symbol, "type", type, OrderType)
         given_choice(symbol, "purpose", purpose, Purpose)
+        reduce_only = bool(reduce_only)
         numbers = {"quantity": quantity, "amount": amount, "price": price, "trigger price": trigger_price}
         for what, value in numbers.items():
             if value is not None:
@@ -181,7 +191,9 @@ class StrategyContext:
         given_symbol(symbol)
         given_choice(symbol, "side", side, Side)
         given_number(symbol, "quantity", quantity)
+        given_choice(symbol, "purpose", purpose, Purpose)
         self._check_work(symbol, deadline_s, policy)
+        deadline_s, reduce_only = float(deadline_s), bool(reduce_only)
         if not reduce_only:
             self._check_entries(symbol)
         return self._work(
@@ -213,6 +225,7 @@ class StrategyContext:
             raise InvalidOrder(f"{coin}: n_children {n_children!r} must be a whole number of at least 1")
         given_seconds(coin, "interval_s", interval_s)
         self._check_work(coin, deadline_s, DeadlinePolicy.CANCEL)
+        soft, interval_s, deadline_s = bool(soft), float(interval_s), float(deadline_s)
         self._check_entries(coin)
         return self._work(
             coin,
@@ -234,6 +247,7 @@ class StrategyContext:
         """Move the ledger to a signed target notional."""
         self._check_work(symbol, deadline_s, policy)
         self._check_target(symbol, usd)
+        soft, deadline_s = bool(soft), float(deadline_s)
         return self._work(
             symbol,
             "target",
@@ -262,19 +276,30 @@ class StrategyContext:
         deadline_s: float = 10800,
         policy: DeadlinePolicy = DeadlinePolicy.CANCEL,
     ) -> dict[str, str]:
-        """Move several ledgers: all reductions first, then increases."""
+        """Move several ledgers: all reductions first, then increases; a target that is refused ends alone."""
+        good: dict[str, Decimal] = {}
+        handles: dict[str, str] = {}
         for symbol, usd in targets.items():
             self._check_work(symbol, deadline_s, policy)
-            self._check_target(symbol, usd)
-        handles = {symbol: self._engine.new_handle(self.instance) for symbol in targets}
-        self._command(
-            lambda: self._owner.carry_out(
-                lambda: self._engine.set_positions(
-                    self.instance, dict(targets), soft=soft, deadline_s=deadline_s, policy=policy, handles=handles
-                ),
-                "set_positions",
+            given_number(symbol, "usd", usd, signed=True)
+            try:
+                self._check_target(symbol, usd)
+                self.fx(self._engine.resolve(symbol).quote)
+            except CtosError as error:
+                handles[symbol] = self._work(symbol, "target", partial(_refuse, error))
+            else:
+                handles[symbol] = self._engine.new_handle(self.instance)
+                good[symbol] = usd
+        soft, deadline_s = bool(soft), float(deadline_s)
+        if good:
+            self._command(
+                lambda: self._owner.carry_out(
+                    lambda: self._engine.set_positions(
+                        self.instance, good, soft=soft, deadline_s=deadline_s, policy=policy, handles=handles
+                    ),
+                    "set_positions",
+                )
             )
-        )
         return handles
 
     def close(
@@ -289,6 +314,7 @@ class StrategyContext:
         """Close a fraction of the ledger, reduce-only."""
         self._check_work(symbol, deadline_s, policy)
         given_number(symbol, "fraction", fraction)
+        soft, deadline_s = bool(soft), float(deadline_s)
         return self._work(
             symbol,
             "target",
@@ -304,6 +330,7 @@ class StrategyContext:
 
     def cancel(self, client_id: str) -> None:
         """Cancel an own order or end a piece of work by its handle."""
+        given_text("cancel: id", client_id)
 
         def send() -> None:
             if self._engine.tracker.get(client_id) is not None:
@@ -315,6 +342,7 @@ class StrategyContext:
 
     def amend(self, client_id: str, *, price: Decimal | None = None, quantity: Decimal | None = None) -> None:
         """Change price and/or total quantity of an own order."""
+        given_text("amend: id", client_id)
         for what, value in (("price", price), ("quantity", quantity)):
             if value is not None:
                 given_number(client_id, what, value, signed=what == "quantity")
@@ -329,19 +357,24 @@ class StrategyContext:
         return handle in self._engine.work_of(self.instance)
 
     def log(self, text: str, level: str = "info", **fields: object) -> None:
-        """Write to the instance's log."""
+        """Write to the instance's log; a level that there is not counts as a warning."""
         suffix = " ".join(f"{key}={value}" for key, value in fields.items())
-        self._owner.say(f"{text} {suffix}".rstrip(), level)
+        self._owner.say(f"{text} {suffix}".rstrip(), level if level in LEVELS else "warn")
 
     def why(self, text: str) -> None:
         """Say why the instance is not trading now; empty when it is."""
-        self._owner.set_why(text)
+        self._owner.set_why(given_text("why", text))
 
     def anomaly(
         self, kind: str, symbol: str, value: object, threshold: object, text: str, severity: str = "WARN"
     ) -> None:
         """Raise an anomaly for the operator."""
-        self._owner.raise_anomaly(kind, symbol, value, threshold, text, severity)
+        kind, symbol, severity = (
+            given_text(f"anomaly: {what}", given)
+            for what, given in (("kind", kind), ("symbol", symbol), ("severity", severity))
+        )
+        text = given_text(f"anomaly {kind}: text", text)
+        self._owner.raise_anomaly(kind, symbol, plain_text(str(value)), plain_text(str(threshold)), text, severity)
 
     def pause_symbol(self, symbol: str, seconds: float, reason: str) -> None:
         """Refuse new entries on one symbol for a while."""
@@ -405,3 +438,8 @@ class StrategyContext:
     def is_stale(self, symbol: str) -> bool:
         """Return whether the market data of a symbol is too old for entries."""
         return self._engine.market.is_stale(symbol)
+
+
+def _refuse(error: CtosError, handle: str) -> None:
+    """Refuse to start a piece of work, for a reason that is known already."""
+    raise error

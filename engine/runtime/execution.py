@@ -393,8 +393,8 @@ class ExecutionEngine:
         """Return the number of the newest record about an instance's orders and fills, to be kept with its memory."""
         return self.core.state.event_seq.get(instance, 0)
 
-    def missed(self, instance: str, after_seq: int) -> Iterator[object]:
-        """Yield what happened to an instance after a record: `FillBooked`, `OrderChanged`, `WorkDone`, in order."""
+    def missed(self, instance: str, after_seq: int) -> Iterator[tuple[int, object]]:
+        """Yield the number of each later record about an instance with its `FillBooked`, `OrderChanged`, `WorkDone`."""
         return missed_events(self.core, instance, after_seq)
 
     def _why_closed(self) -> str:

@@ -11,6 +11,8 @@ from engine.kernel.errors import InvalidOrder, UnknownSymbol
 LARGEST = Decimal("1e15")
 """Far more than any price, quantity or amount."""
 
+LEVELS = ("debug", "info", "warn", "error")
+
 LONGEST_S = 1e9
 """Thirty years."""
 
@@ -18,12 +20,12 @@ E = TypeVar("E", bound=Enum)
 
 
 def given_symbol(symbol: object) -> None:
-    """Refuse what is no text; whether the venue lists it is asked elsewhere.
+    """Refuse what is no plain text; whether the venue lists it is asked elsewhere.
 
     Raises:
-        UnknownSymbol: It is no text.
+        UnknownSymbol: It is no text, or of a type derived from one, which no journal takes.
     """
-    if not isinstance(symbol, str):
+    if type(symbol) is not str:
         raise UnknownSymbol(f"{symbol!r} is no symbol; names look like BTC-USDT-PERP")
 
 
@@ -60,3 +62,27 @@ def given_seconds(symbol: str, what: str, value: object) -> None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not 0 <= value <= LONGEST_S:  # type: ignore[operator]
         raise InvalidOrder(f"{symbol}: {what} {value!r} must be a number of seconds from 0 to {LONGEST_S:.0e}")
+
+
+def given_text(what: str, value: object) -> str:
+    """Return a text as it can be kept; refuse what is none.
+
+    Raises:
+        InvalidOrder: Names the value.
+    """
+    if not isinstance(value, str):
+        raise InvalidOrder(f"{what} {value!r} must be a text, not a {type(value).__name__}")
+    return plain_text(value)
+
+
+def plain_text(text: str) -> str:
+    """Return a text as it can be kept: half characters, which no file takes, become `?`."""
+    return str(text).encode("utf-8", "replace").decode("utf-8")
+
+
+def in_words(error: BaseException) -> str:
+    """Return what an error of a strategy says, even when that fails, too."""
+    try:
+        return plain_text(str(error))
+    except Exception as broken:
+        return f"its text cannot be made: {type(broken).__name__}"

@@ -15,7 +15,7 @@ import msgspec
 
 from engine.kernel.account import FundingPayment
 from engine.kernel.clock import NS_PER_MS, Rng, TimerHandle
-from engine.kernel.errors import CtosError
+from engine.kernel.errors import CtosError, Paused
 from engine.kernel.market import Bar, Quote, Trade
 from engine.kernel.orderbook import OrderBook
 from engine.kernel.orders import Fill, Order, OrderState, OrderType, Side
@@ -24,6 +24,7 @@ from engine.kernel.strategy import Done, DoneStatus, Params, PauseMode, Strategy
 from engine.runtime.context import StrategyContext
 from engine.runtime.data import BarFeed
 from engine.runtime.events import FillBooked, InstanceChanged, LogLine, OrderChanged, WorkDone
+from engine.runtime.given import in_words, plain_text
 from engine.runtime.supervisor import Supervisor
 from engine.runtime.watchdog import SLOW_NS, HandlerTimeout, HandlerWatch
 
@@ -36,6 +37,9 @@ FAULTS = (Exception, HandlerTimeout, SystemExit, GeneratorExit)
 _MARKET_DATA = frozenset({"on_quote", "on_book", "on_trade"})
 MAX_EVENTS = 10_000
 """More in one go, and the instance is answering its own refusals without end."""
+
+_Event = tuple[str, tuple[Any, ...], int]
+"""Handler, its arguments, and the journal record that tells it again after a restart; 0 for none."""
 
 _OWN_EVENTS = frozenset({"on_order", "on_fill", "on_done", "on_funding"})
 _encode = msgspec.json.Encoder().encode
@@ -65,10 +69,13 @@ class StrategyInstance:
         last_word: Its last log line.
         last_event_ms: When it last handled an event.
         pause_mode: What a paused instance still sees.
+        pause_reason: Why it was paused when it faulted, to be paused again when it restarts; empty when it was not.
         was_started: Whether `on_start` was ever called.
+        is_begun: Whether `on_start` was called on this strategy object: before that it sees no market and no timers.
         to_flatten: Whether its position is being closed because it stops or was halted.
         memory: Its memory as it was after the last handler that went well, encoded.
-        event_seq: Number of the newest journal record about its orders that this memory knows of.
+        event_seq: Number of the newest journal record about its orders that this memory knows of; what is held back
+            while it is faulted lies behind it.
         restart_timer: The automatic restart after a fault.
     """
 
@@ -101,7 +108,9 @@ class StrategyInstance:
         self.last_word = ""
         self.last_event_ms = 0
         self.pause_mode = PauseMode.EXITS
+        self.pause_reason = ""
         self.was_started = False
+        self.is_begun = False
         self.to_flatten = False
         self.restart_timer: TimerHandle | None = None
         self.context = StrategyContext(self, rng, memory or {})
@@ -110,8 +119,8 @@ class StrategyInstance:
         self._watch = watch
         self._supervisor = supervisor
         self._asleep = asleep
-        self._queue: deque[tuple[str, tuple[Any, ...]]] = deque()
-        self._held: deque[tuple[str, tuple[Any, ...]]] = deque()
+        self._queue: deque[_Event] = deque()
+        self._held: deque[_Event] = deque()
         self._newest: dict[tuple[str, str], Quote | OrderBook] = {}
         self._busy = False
         self.strategy: Strategy[Any] = self._create()
@@ -131,7 +140,7 @@ class StrategyInstance:
         """Return whether market handlers and timers are called now."""
         state = self.life.state
         awake = state is InstanceState.RUNNING or (state is InstanceState.PAUSED and self.pause_mode is PauseMode.EXITS)
-        return awake and not self._asleep
+        return awake and self.is_begun and not self._asleep
 
     def profit(self) -> Decimal:
         """Return realised + unrealised + funding - fees over the instance's ledgers, USD."""
@@ -141,22 +150,22 @@ class StrategyInstance:
         """Return whether the strategy overrides a handler of the base class."""
         return getattr(self.strategy_class, handler) is not getattr(Strategy, handler)
 
-    def wake(self, missed: Iterable[object]) -> None:
+    def wake(self, missed: Iterable[tuple[int, object]]) -> None:
         """Begin to take orders, fills and reports of work, first those that it missed, in order."""
         self._asleep = False
-        events: list[tuple[str, tuple[Any, ...]]] = []
-        for event in missed:
+        events: list[_Event] = []
+        for seq, event in missed:
             if isinstance(event, FillBooked):
-                events.append(("on_fill", (event.fill,)))
+                events.append(("on_fill", (event.fill,), seq))
             elif isinstance(event, OrderChanged):
-                events.append(("on_order", (event.order,)))
+                events.append(("on_order", (event.order,), seq))
             elif isinstance(event, WorkDone):
-                events.append(("on_done", (event.done,)))
+                events.append(("on_done", (event.done,), seq))
         self._held.extendleft(reversed(events))
-        self.event_seq = self.engine.event_seq(self.name)
         if self.life.state is not InstanceState.FAULTED:
             self._queue, self._held = self._held, self._queue
             self._work_off()
+            self._note_heard()
 
     @property
     def is_asleep(self) -> bool:
@@ -176,27 +185,35 @@ class StrategyInstance:
         self.context.timer.cancel_all()
         self.context.commands.clear()
         self._queue.clear()
+        self.is_begun = False
         try:
             self.strategy = self._create()
         except FAULTS as error:
-            raise CtosError(f"{self.name} cannot be made: {type(error).__name__}: {error}") from error
+            raise CtosError(f"{self.name} cannot be made: {type(error).__name__}: {in_words(error)}") from error
 
     def set_params(self, params: Params) -> None:
-        """Put new parameters in force and tell the strategy."""
+        """Put new parameters in force and tell the strategy; one that was never started is made anew with them."""
         old, self.params = self.params, params
-        self.strategy.params = params
-        self._deliver("on_params", old, params)
+        if self.was_started:
+            self.strategy.params = params
+            self._deliver("on_params", old, params)
+            return
+        try:
+            self.strategy = self._create()
+        except FAULTS as error:
+            self._fail("its making", error)
 
     def start(self, reason: str) -> None:
-        """Deliver what was held back, then call `on_start`; the life cycle is RUNNING already."""
-        self.was_started = True
+        """Deliver what was held back, then call `on_start`; the life cycle is RUNNING already, or PAUSED."""
+        self.was_started = self.is_begun = True
         self._queue.extend(self._held)
         self._held.clear()
         self._deliver("on_start", reason)
 
     def stopping(self, reason: str) -> None:
-        """Call `on_stop`."""
-        self._deliver("on_stop", reason)
+        """Call `on_stop`, if it was ever started."""
+        if self.was_started:
+            self._deliver("on_stop", reason)
 
     def on_quote(self, quote: Quote) -> None:
         """Hand over the touch, newest only while busy."""
@@ -262,17 +279,18 @@ class StrategyInstance:
             raise
         except FAULTS as error:
             self._fail(f"action {name}", error)
-            raise CtosError(f"{self.name}: {name} failed: {type(error).__name__}: {error}") from error
+            raise CtosError(f"{self.name}: {name} failed: {type(error).__name__}: {in_words(error)}") from error
         finally:
             self._busy = False
         self._work_off()
         return done
 
     def _own_event(self, handler: str, event: object) -> None:
-        if self._asleep or self.life.state is InstanceState.FAULTED:
-            self._held.append((handler, (event,)))
+        entry = (handler, (event,), self.engine.event_seq(self.name))
+        if self._asleep or self._held or self.life.state is InstanceState.FAULTED:
+            self._held.append(entry)
         elif self.life.state.is_alive:
-            self._deliver(handler, event)
+            self._enqueue(entry)
 
     def _deliver_newest(self, handler: str, event: Quote | OrderBook) -> None:
         if not self._busy:
@@ -280,11 +298,14 @@ class StrategyInstance:
             return
         key = (handler, event.symbol)
         if key not in self._newest:
-            self._queue.append((handler, (key,)))
+            self._queue.append((handler, (key,), 0))
         self._newest[key] = event
 
     def _deliver(self, handler: str, *arguments: Any) -> None:
-        self._queue.append((handler, arguments))
+        self._enqueue((handler, arguments, 0))
+
+    def _enqueue(self, event: _Event) -> None:
+        self._queue.append(event)
         if not self._busy:
             self._work_off()
 
@@ -299,7 +320,7 @@ class StrategyInstance:
                 if left < 0:
                     self._fail("its own commands", CtosError(f"{MAX_EVENTS} events in one go: it never comes to rest"))
                     return
-                name, arguments = self._queue.popleft()
+                name, arguments, seq = self._queue.popleft()
                 if name in _MARKET_DATA:
                     key = arguments[0]
                     if isinstance(key, tuple):
@@ -309,12 +330,18 @@ class StrategyInstance:
                 commanded = self._handle(name, arguments)
                 if commanded is None:
                     return
+                self.event_seq = max(self.event_seq, seq)
                 is_news = is_news or commanded
         finally:
             self._busy = False
         if is_news:
-            self.event_seq = self.engine.event_seq(self.name)
+            self._note_heard()
             self._supervisor.handled(self)
+
+    def _note_heard(self) -> None:
+        """Note that the memory knows of every record so far, unless something is held back or slept through."""
+        if not (self._held or self._asleep):
+            self.event_seq = self.engine.event_seq(self.name)
 
     def _handle(self, name: str, arguments: tuple[Any, ...]) -> bool | None:
         """Call one handler and carry out its commands; returns whether it gave any, None when it faulted."""
@@ -329,11 +356,21 @@ class StrategyInstance:
             if commands or name not in _MARKET_DATA:
                 self.memory = _encode(self.context.state)
         except FAULTS as error:
+            if name == "on_start" and isinstance(error, Paused) and self.life.state is InstanceState.PAUSED:
+                return self._wait_for_resume(error)
             self._fail(name, error)
             return None
         if watch.last_ns > SLOW_NS:
             self.say(f"{name} took {watch.last_ns / 1e6:.0f} ms; it must stay below 50 ms", "warn")
         return self._carry_out_commands()
+
+    def _wait_for_resume(self, error: Paused) -> bool:
+        """Take back a start that wants to enter while paused: it begins when it is resumed."""
+        self._undo()
+        self.context.timer.cancel_all()
+        self.is_begun = False
+        self.say(f"paused, and its on_start wants to enter: it sees no market until it is resumed ({error})", "warn")
+        return False
 
     def _undo(self) -> None:
         """Take back what a handler that raised has commanded and remembered."""
@@ -346,7 +383,7 @@ class StrategyInstance:
         self._held.extend(event for event in self._queue if event[0] in _OWN_EVENTS)
         self._queue.clear()
         self._newest.clear()
-        self._supervisor.faulted(self, f"{what}: {type(error).__name__}: {error}")
+        self._supervisor.faulted(self, f"{what}: {type(error).__name__}: {in_words(error)}")
 
     def _carry_out_commands(self) -> bool:
         commands = self.context.commands
@@ -392,7 +429,7 @@ class StrategyInstance:
 
     def say(self, text: str, level: str = "info") -> None:
         """Publish a log line of this instance."""
-        self.last_word = text
+        self.last_word = text = plain_text(text)
         self.engine.bus.publish(LogLine(self.engine.clock.now_ns(), level, self.name, text))
 
     def set_why(self, text: str) -> None:

@@ -32,6 +32,7 @@ class SavedInstance(msgspec.Struct):
         to_flatten: Whether its position was being closed.
         event_seq: Number of the newest journal record about its orders that the memory knows of.
         memory: `Context.state`.
+        pause_reason: Why it was paused when it faulted; empty when it was not.
     """
 
     strategy: str
@@ -47,6 +48,7 @@ class SavedInstance(msgspec.Struct):
     to_flatten: bool
     event_seq: int
     memory: dict[str, Any]
+    pause_reason: str = ""
 
     def apply_to(self, instance: StrategyInstance) -> None:
         """Give a new instance what is not an argument of its making."""
@@ -55,6 +57,7 @@ class SavedInstance(msgspec.Struct):
         instance.was_started = self.was_started
         instance.to_flatten = self.to_flatten
         instance.event_seq = self.event_seq
+        instance.pause_reason = self.pause_reason
 
 
 class _Record(msgspec.Struct):
@@ -73,6 +76,7 @@ class _Record(msgspec.Struct):
     to_flatten: bool
     event_seq: int
     memory: msgspec.Raw
+    pause_reason: str
 
 
 _encode = msgspec.json.Encoder().encode
@@ -131,6 +135,7 @@ class InstanceStore:
             to_flatten=instance.to_flatten,
             event_seq=instance.event_seq,
             memory=msgspec.Raw(instance.memory),
+            pause_reason=instance.pause_reason,
         )
         raw = _encode(record)
         if self._saved.get(instance.name) != raw:

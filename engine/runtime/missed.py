@@ -10,8 +10,12 @@ from engine.runtime.events import FillBooked, OrderChanged, WorkDone
 from engine.runtime.records import Execution, Finished, Outcome, Status
 
 
-def missed_events(core: EngineCore, instance: str, after_seq: int) -> Iterator[FillBooked | OrderChanged | WorkDone]:
+def missed_events(
+    core: EngineCore, instance: str, after_seq: int
+) -> Iterator[tuple[int, FillBooked | OrderChanged | WorkDone]]:
     """Yield an instance's fills, reports of work and changed orders after a record, in the order of the journal.
+
+    Each comes with the number of the record that tells it.
 
     An order comes once and stands where it changed last, so that its fills come before its end. Orders of work in
     progress are left out: their work reports for them.
@@ -42,6 +46,6 @@ def missed_events(core: EngineCore, instance: str, after_seq: int) -> Iterator[F
             last[order.client_id] = seq
     for seq, event in found:
         if not isinstance(event, Order):
-            yield event
+            yield seq, event
         elif last[event.client_id] == seq:
-            yield OrderChanged(event)
+            yield seq, OrderChanged(event)

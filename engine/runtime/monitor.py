@@ -308,7 +308,7 @@ class SystemMonitor:
         self._funding.on_payment(event.payment)
 
     def _on_instance(self, event: InstanceChanged) -> None:
-        if event.state not in (InstanceState.RUNNING, InstanceState.STOPPED):
+        if event.state not in (InstanceState.RUNNING, InstanceState.PAUSED, InstanceState.STOPPED):
             return
         for anomaly in self.anomalies.active():
             if anomaly.kind == AnomalyKind.STRATEGY_FAULT and anomaly.instance == event.instance:

@@ -8,7 +8,8 @@ from decimal import Decimal
 from engine.kernel.clock import TimerHandle
 from engine.kernel.errors import CtosError
 from engine.kernel.scheduler import InstanceState
-from engine.kernel.strategy import StopPolicy
+from engine.kernel.strategy import DoneStatus, StopPolicy
+from engine.runtime.events import WorkDone
 from engine.runtime.execution import ExecutionEngine
 from engine.runtime.instance import StrategyInstance
 from engine.runtime.panic import is_protective
@@ -44,6 +45,8 @@ class Stopping:
         self._on_stopped = on_stopped
         self._tries: dict[str, int] = {}
         self._timers: dict[str, TimerHandle] = {}
+        self._dust: dict[tuple[str, str], Decimal] = {}
+        engine.bus.subscribe(WorkDone, self._on_done)
 
     def stop(self, instance: StrategyInstance, policy: StopPolicy, reason: str) -> None:
         """Stop an instance.
@@ -60,7 +63,7 @@ class Stopping:
         instance.to_flatten = policy is StopPolicy.FLATTEN
         self._engine.oplog("StrategyExit", instance=instance.name, policy=policy.value, reason=reason)
         self._on_change(instance)
-        self.end_work(instance)
+        self.end_work(instance.name)
         if policy is StopPolicy.KEEP:
             self._finish(instance)
             return
@@ -77,14 +80,14 @@ class Stopping:
         instance.context.timer.cancel_all()
         instance.to_flatten = flatten
         self._on_change(instance)
-        self.end_work(instance)
+        self.end_work(instance.name)
         self._engine.cancel_all(instance=instance.name, keep_protective=True, by=f"halt of {instance.name}: {reason}")
         self.progress(instance)
 
     def progress(self, instance: StrategyInstance) -> None:
         """Take the next step of a stop or halt, as soon as nothing stands in its way."""
         state = instance.life.state
-        if state not in (InstanceState.STOPPING, InstanceState.HALTED):
+        if state not in (InstanceState.STOPPING, InstanceState.HALTED) or instance.is_asleep:
             return
         holds = self.holds(instance)
         working = self._engine.tracker.working(instance=instance.name)
@@ -93,25 +96,25 @@ class Stopping:
                 self._engine.cancel(order.client_id, f"{instance.name} holds nothing any more")
         if any(not (holds and is_protective(order)) for order in working):
             return
-        if instance.to_flatten and holds:
+        if instance.to_flatten and any(not self._is_dust(instance.name, symbol) for symbol in self._held(instance)):
             self._flatten(instance)
             return
         self._forget(instance)
         if state is InstanceState.STOPPING:
             self._finish(instance)
 
-    def end_work(self, instance: StrategyInstance, keep_exits: bool = False) -> None:
+    def end_work(self, name: str, keep_exits: bool = False) -> None:
         """End soft orders, incremental orders and targets, but not those that only reduce when `keep_exits`."""
-        for item in self._engine.active_work(instance.name):
+        for item in self._engine.active_work(name):
             if not (keep_exits and self._is_exit(item)):
                 self._engine.end(item.handle)
 
-    def cancel_entries(self, instance: StrategyInstance) -> None:
-        """Take back everything that would enlarge the position."""
-        self.end_work(instance, keep_exits=True)
-        for order in self._engine.tracker.working(instance=instance.name):
+    def cancel_entries(self, name: str) -> None:
+        """Take back everything that would enlarge the position of an instance."""
+        self.end_work(name, keep_exits=True)
+        for order in self._engine.tracker.working(instance=name):
             if not order.reduce_only and not order.parent:
-                self._engine.cancel(order.client_id, f"entries of {instance.name} are taken back")
+                self._engine.cancel(order.client_id, f"entries of {name} are taken back")
 
     def holds(self, instance: StrategyInstance) -> bool:
         """Return whether any ledger of an instance is not flat."""
@@ -119,6 +122,17 @@ class Stopping:
 
     def _held(self, instance: StrategyInstance) -> list[str]:
         return [symbol for owner, symbol, _ in self._engine.portfolio.ledgers() if owner == instance.name]
+
+    def _on_done(self, event: WorkDone) -> None:
+        """Remember what the venue does not close because it is too small: it ends a flatten."""
+        name, done = event.instance, event.done
+        if done.status is DoneStatus.DUST and name in self._tries:
+            self._dust[name, done.symbol] = self._engine.portfolio.ledger(name, done.symbol).quantity
+            self._engine.say(f"{name} {done.symbol}: {done.reason}; it is left", "warn")
+
+    def _is_dust(self, name: str, symbol: str) -> bool:
+        """Return whether what is held was found too small to be closed."""
+        return self._dust.get((name, symbol)) == self._engine.portfolio.ledger(name, symbol).quantity
 
     def _is_exit(self, item: WorkItem) -> bool:
         if isinstance(item, Target):
@@ -151,6 +165,8 @@ class Stopping:
         if timer is not None:
             timer.cancel()
         self._tries.pop(instance.name, None)
+        for key in [key for key in self._dust if key[0] == instance.name]:
+            del self._dust[key]
         if instance.to_flatten:
             instance.to_flatten = False
             self._on_change(instance)

@@ -15,8 +15,10 @@ from engine.kernel.scheduler import InstanceState
 from engine.kernel.strategy import Params, PauseMode, StopPolicy, Strategy
 from engine.runtime.data import BarFeed
 from engine.runtime.execution import ExecutionEngine
+from engine.runtime.given import in_words
 from engine.runtime.instance import StrategyInstance
 from engine.runtime.launching import check_name, drop_unlisted, free_name, vetted, wanted_symbols
+from engine.runtime.left_out import LeftOut
 from engine.runtime.memory import InstanceStore, SavedInstance
 from engine.runtime.params import ParamChange, amended, parse_params
 from engine.runtime.routing import AccountRouter, MarketRouter
@@ -72,6 +74,11 @@ class StrategyManager:
         self._router = MarketRouter(engine, bars)
         self._stopping = Stopping(engine, self, self._changed, self._dismiss)
         self._warmup = WarmUp(engine, bars, self._changed)
+        self._left_out = LeftOut(
+            engine,
+            self._stopping.cancel_entries,
+            lambda name, text: self.anomaly("strategy_fault", "", name, "NOT RESTORED", "", text, "CRIT"),
+        )
         AccountRouter(engine, self.instances, self._stopping.progress)
         engine.on_halt.append(self.halt_all)
         engine.risk.on_instance_halt = self.halt
@@ -96,6 +103,9 @@ class StrategyManager:
         try:
             return self.instances[name]
         except KeyError:
+            left_out = self._left_out.refusal(name)
+            if left_out:
+                raise UnknownStrategy(left_out) from None
             known = f"there are {', '.join(sorted(self.instances))}" if self.instances else "none is running"
             raise UnknownStrategy(f"no strategy instance {name!r}; {known}") from None
 
@@ -104,7 +114,8 @@ class StrategyManager:
     ) -> StrategyInstance:
         """Validate everything, then create and start an instance.
 
-        Under the name of an instance that was stopped with `keep` it goes on from that one's memory.
+        Under the name of an instance that was stopped with `keep` it goes on from that one's memory; a loss limit that
+        had halted that one is measured anew.
 
         Args:
             strategy: Name of the strategy class.
@@ -130,11 +141,15 @@ class StrategyManager:
         saved = self._kept(name, strategy)
         instance = self._create(name, strategy_class, validated, resolved, saved)
         self.engine.risk.admit(name, limits, validated.capital_usd)
+        self.engine.risk.release_instance(name)
         self._shelf.pop(name, None)
+        self._left_out.forget(name)
         self._add(instance)
         self.engine.oplog("StrategyStart", instance=name, strategy=strategy, symbols=list(resolved), params=values)
         instance.wake(self.engine.missed(name, saved.event_seq) if saved is not None else ())
-        self._warm_up(instance, "new" if saved is None else "restart")
+        if instance.life.state is InstanceState.CREATED:
+            instance.life.move(InstanceState.WARMUP)
+        self._begin(instance, "new" if saved is None else "restart")
         return instance
 
     def restore(self) -> list[StrategyInstance]:
@@ -142,7 +157,7 @@ class StrategyManager:
         restored = []
         for name, saved in self._store.load().items():
             if isinstance(saved, ConfigError):
-                self.engine.say(str(saved), "error")
+                self._left_out.add(name, str(saved))
                 continue
             self._shelf[name] = saved
             if saved.state == InstanceState.STOPPED:
@@ -152,15 +167,20 @@ class StrategyManager:
                 params = parse_params(strategy_class, saved.params)
                 instance = self._create(name, strategy_class, params, saved.symbols, saved, asleep=True)
             except CtosError as error:
-                self.engine.say(f"strategy {name} was not restored: {error}", "error")
+                self._left_out.add(name, str(error))
                 continue
+            if saved.state in (InstanceState.STOPPING, InstanceState.HALTED):
+                instance.life.move(InstanceState(saved.state), saved.reason)
             self.instances[name] = instance
             restored.append(instance)
         return restored
 
     def start_restored(self) -> None:
-        """Let the restored instances hear what they missed and go on, when the engine agrees with the venue."""
-        for instance in [one for one in self.instances.values() if one.life.state is InstanceState.CREATED]:
+        """Let the restored instances hear what they missed and go on, when the engine agrees with the venue.
+
+        A halt of the account since `restore` has halted them already; they hear and have limits all the same.
+        """
+        for instance in [one for one in self.instances.values() if one.is_asleep]:
             saved = self._shelf.pop(instance.name)
             try:
                 drop_unlisted(self.engine, instance)
@@ -169,10 +189,11 @@ class StrategyManager:
             except CtosError as error:
                 del self.instances[instance.name]
                 self._shelf[instance.name] = saved
-                self.engine.say(f"strategy {instance.name} was not restored: {error}", "error")
+                self._left_out.add(instance.name, str(error))
                 continue
             self._add(instance)
             self._go_on(instance, saved)
+        self._left_out.make_safe()
 
     def pause(
         self, name: str, mode: PauseMode = PauseMode.EXITS, keep_orders: bool = False, reason: str = "by the operator"
@@ -184,7 +205,9 @@ class StrategyManager:
         self.engine.oplog("StrategyPause", instance=name, mode=mode.value, reason=reason)
         self._changed(instance)
         if not keep_orders:
-            self._stopping.cancel_entries(instance)
+            self._stopping.cancel_entries(name)
+        if not instance.is_begun:
+            self._warmup.begin(instance, "restart")
 
     def resume(self, name: str) -> None:
         """Resume a paused, halted or faulted instance from its memory.
@@ -204,10 +227,12 @@ class StrategyManager:
             self._cancel_restart(instance)
             instance.life.fault_times_ns.clear()
             instance.to_flatten = False
+            instance.pause_reason = ""
             instance.renew()
             self.engine.risk.release_instance(name)
         self.engine.oplog("StrategyResume", instance=name)
-        self._warm_up(instance, "resume" if instance.was_started else "new")
+        instance.life.move(InstanceState.WARMUP)
+        self._begin(instance, "resume" if instance.was_started else "new")
 
     def amend(self, name: str, changes: Mapping[str, Any], who: str = "operator") -> list[ParamChange]:
         """Validate the whole model with `changes`, then put it in force at once.
@@ -251,13 +276,25 @@ class StrategyManager:
     def halt(self, name: str, reason: str) -> None:
         """Halt an instance for a risk limit: cancel everything, then flatten or hold as its parameters say."""
         instance = self.instances.get(name)
-        if instance is None or instance.life.state in (InstanceState.HALTED, *_ENDED):
+        if instance is None or instance.life.state in (InstanceState.HALTED, InstanceState.STOPPING):
+            return
+        if instance.life.state is InstanceState.STOPPED:
+            self._halt_stopped(instance, reason)
             return
         flatten = instance.params.on_halt == "flatten"
         self._cancel_restart(instance)
         self.engine.oplog("RiskHalt", instance=name, reason=reason, flatten=flatten)
         self.anomaly("strategy_fault", "", name, "HALTED", "", f"{name} halted: {reason}", "CRIT")
         self._stopping.halt(instance, reason, flatten)
+
+    def _halt_stopped(self, instance: StrategyInstance, reason: str) -> None:
+        """Take back the entries that a stopped instance was to keep, and leave what it holds to a person."""
+        name = instance.name
+        self.engine.oplog("RiskHalt", instance=name, reason=reason, flatten=False)
+        text = f"{name} is stopped; what it left reached a limit: {reason}; its entries go, close the rest by hand"
+        instance.say(text, "error")
+        self.anomaly("strategy_fault", "", name, "HALTED", "", text, "CRIT")
+        self._stopping.cancel_entries(name)
 
     def halt_all(self, reason: str) -> None:
         """Halt every instance with the account; an account halt never flattens by itself."""
@@ -271,6 +308,8 @@ class StrategyManager:
         instance = self.get(name)
         if instance.life.state not in (InstanceState.RUNNING, InstanceState.PAUSED):
             raise CtosError(f"{name} is {instance.life.state.value}: {action} needs it running or paused")
+        if not instance.was_started:
+            raise CtosError(f"{name} was paused before it had started: resume it before {action}")
         done = instance.act(action, dict(arguments))
         self.engine.oplog("ParamsChanged", instance=name, action=action, arguments=dict(arguments), det=done)
         self._changed(instance)
@@ -301,6 +340,9 @@ class StrategyManager:
             instance.say(f"error while halted: {reason}", "error")
             return
         self._cancel_restart(instance)
+        if instance.life.state is not InstanceState.FAULTED:
+            is_paused = instance.life.state is InstanceState.PAUSED
+            instance.pause_reason = (instance.life.reason or "paused") if is_paused else ""
         delay = instance.life.fault(self._clock.now_ns(), reason)
         instance.context.timer.cancel_all()
         instance.say(f"FAULTED: {reason}", "error")
@@ -310,7 +352,7 @@ class StrategyManager:
         self.engine.oplog("StrategyException", instance=instance.name, error=reason, restart_s=delay)
         self.anomaly("strategy_fault", "", instance.name, "FAULTED", "", f"{instance.name}: {reason}", "CRIT")
         self._changed(instance)
-        self._stopping.cancel_entries(instance)
+        self._stopping.cancel_entries(instance.name)
 
     def _restart(self, instance: StrategyInstance) -> None:
         if instance.is_asleep:
@@ -321,33 +363,41 @@ class StrategyManager:
         except CtosError as error:
             self.faulted(instance, str(error))
             return
-        self._warm_up(instance, "restart")
+        self._leave_fault(instance)
+        self._begin(instance, "restart" if instance.was_started else "new")
+
+    @staticmethod
+    def _leave_fault(instance: StrategyInstance) -> None:
+        """Go back to what it was before the fault: one that a person has paused stays paused."""
+        instance.life.move(InstanceState.WARMUP)
+        if instance.pause_reason:
+            instance.life.move(InstanceState.PAUSED, instance.pause_reason)
+            instance.pause_reason = ""
 
     def _cancel_restart(self, instance: StrategyInstance) -> None:
         if instance.restart_timer is not None:
             instance.restart_timer.cancel()
             instance.restart_timer = None
 
-    def _warm_up(self, instance: StrategyInstance, reason: str) -> None:
+    def _begin(self, instance: StrategyInstance, reason: str) -> None:
         self._warmup.begin(instance, reason)
         self._store.save(instance)
 
     def _go_on(self, instance: StrategyInstance, saved: SavedInstance) -> None:
         """Put a restored instance where it was: running ones start again, others wait as they did."""
-        state = InstanceState(saved.state)
-        life = instance.life
-        if state in (InstanceState.PAUSED, InstanceState.HALTED, InstanceState.FAULTED):
-            life.move(InstanceState.WARMUP)
-            if state is not InstanceState.FAULTED or not saved.restarts:
-                life.move(state, saved.reason)
-        elif state is InstanceState.STOPPING:
-            life.move(state, saved.reason)
+        state, life = InstanceState(saved.state), instance.life
+        if life.state is InstanceState.CREATED:
+            if state is InstanceState.FAULTED and saved.restarts:
+                self._leave_fault(instance)
+            else:
+                life.move(InstanceState.WARMUP)
+                if state in (InstanceState.PAUSED, InstanceState.FAULTED):
+                    life.move(state, saved.reason)
         instance.wake(self.engine.missed(instance.name, saved.event_seq))
-        if life.state in (InstanceState.CREATED, InstanceState.WARMUP):
-            self._warm_up(instance, "restart" if saved.was_started else "new")
-        else:
+        if life.state is not InstanceState.WARMUP:
             self._changed(instance)
             self._stopping.progress(instance)
+        self._begin(instance, "restart" if saved.was_started else "new")
 
     def _create(
         self,
@@ -376,7 +426,8 @@ class StrategyManager:
         except CtosError:
             raise
         except (Exception, SystemExit) as error:
-            raise ConfigError(f"{strategy_class.name} cannot be made: {type(error).__name__}: {error}") from error
+            words = f"{type(error).__name__}: {in_words(error)}"
+            raise ConfigError(f"{strategy_class.name} cannot be made: {words}") from error
         if saved is not None:
             saved.apply_to(instance)
         return instance

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from engine.kernel.clock import NS_PER_S
 from engine.kernel.scheduler import InstanceState
+from engine.kernel.strategy import PauseMode
 from engine.runtime.data import BarFeed
 from engine.runtime.execution import ExecutionEngine
 from engine.runtime.instance import StrategyInstance
@@ -33,12 +34,14 @@ class WarmUp:
         self._on_change = on_change
 
     def begin(self, instance: StrategyInstance, reason: str) -> None:
-        """Start an instance with `on_start(reason)` as soon as it can."""
-        instance.life.move(InstanceState.WARMUP)
+        """Start an instance in WARMUP with `on_start(reason)` as soon as it can.
+
+        One that is paused and was started before stays paused: it starts to look after what it has.
+        """
         self._look(instance, reason, self._engine.clock.now_ns())
 
     def _look(self, instance: StrategyInstance, reason: str, since_ns: int) -> None:
-        if instance.life.state is not InstanceState.WARMUP:
+        if not (instance.life.state is InstanceState.WARMUP or _starts_paused(instance)):
             return
         waited_ns = self._engine.clock.now_ns() - since_ns
         missing = self._missing_quotes(instance, waited_ns)
@@ -49,7 +52,8 @@ class WarmUp:
             self._engine.clock.call_later(LOOK_S, self._look, instance, reason, since_ns)
             return
         instance.why = ""
-        instance.life.move(InstanceState.RUNNING)
+        if instance.life.state is InstanceState.WARMUP:
+            instance.life.move(InstanceState.RUNNING)
         self._on_change(instance)
         instance.start(reason)
 
@@ -73,3 +77,9 @@ class WarmUp:
                 if have < need:
                     return f"warming up: {have} of {need} closed {timeframe} bars of {symbol}"
         return ""
+
+
+def _starts_paused(instance: StrategyInstance) -> bool:
+    """Return whether a paused instance has handlers to call that wait for its `on_start`."""
+    is_paused = instance.life.state is InstanceState.PAUSED and instance.pause_mode is PauseMode.EXITS
+    return is_paused and instance.was_started and not instance.is_begun

@@ -27,10 +27,10 @@ def test_a_soft_order_goes_on_and_its_end_is_reported_once(tmp_path: Path):
     reports = [event for event in after.events if isinstance(event, WorkDone)]
     assert [report.done.status for report in reports] == [DoneStatus.FILLED]
     missed = list(after.engine.missed("grid", seen))
-    assert [type(event) for event in missed] == [FillBooked, WorkDone] and missed[-1] == reports[0]
+    assert [type(event) for _, event in missed] == [FillBooked, WorkDone] and missed[-1][1] == reports[0]
     again = after.restart(tmp_path)
     assert again.engine.work_of("grid") == []
-    assert [type(event) for event in again.engine.missed("grid", seen)] == [FillBooked, WorkDone]
+    assert [type(event) for _, event in again.engine.missed("grid", seen)] == [FillBooked, WorkDone]
     assert list(again.engine.missed("grid", again.engine.event_seq("grid"))) == []
 
 
