@@ -1,7 +1,7 @@
 """The venue's own kill switch: it cancels our orders when this program is gone.
 
-While the account is armed or orders work, the venue is told again and again to cancel everything a minute from now.
-It is off while a protective stop is kept at the venue: that must outlive this program.
+While the account is armed or orders of ours work, the venue is told again and again to cancel everything a minute from
+now. It is off while a protective stop is kept at the venue: that must outlive this program.
 """
 
 from __future__ import annotations
@@ -91,8 +91,9 @@ class DeadMan:
             self._shell.run(call, partial(self._was_set, wanted), self._failed)
 
     def _is_needed(self) -> bool:
+        """Return whether orders of ours work or may follow; what others leave working is theirs."""
         armed = self._engine.trading.mode is TradingMode.ARMED
-        return armed or any(not order.held for order in self._engine.tracker.working())
+        return armed or any(not (order.held or order.external) for order in self._engine.tracker.working())
 
     def _was_set(self, is_set: bool, _: None) -> None:
         self.is_set = is_set

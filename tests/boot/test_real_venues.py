@@ -318,6 +318,29 @@ class TestLive:
             await until(lambda: not system.monitor.anomalies.active())
         assert driver.timers == [60, 0, 60, 0]
 
+    async def test_the_timer_is_not_kept_for_orders_of_others(self, live: Behaviour, home: Path) -> None:
+        async with running(options(home)) as system:
+            driver, dead_man = driver_of(system), system.cover.dead_man
+            assert dead_man is not None
+            await quoted(system)
+            quote = system.engine.market.quote(PERP)
+            assert quote is not None
+            low = system.instruments[PERP].price_from_float(quote.bid * 0.9)
+            await driver.place_order(PERP, Side.BUY, OrderType.LIMIT, d("0.01"), low, client_id="byhand")
+            await until(lambda: [order.external for order in system.engine.tracker.working()] == [True])
+            dead_man._beat()
+            system.engine.arm("operator", 60)
+            await until(lambda: dead_man.is_set)
+            own = system.engine.submit(MANUAL, PERP, Side.BUY, OrderType.LIMIT, d("0.01"), low)
+            await until(lambda: (order := system.engine.tracker.get(own)) and order.state is OrderState.OPEN)
+            system.engine.disarm("operator")
+            dead_man._beat()
+            await until(lambda: driver.timers == [60, 60])
+            system.engine.cancel(own)
+            await until(lambda: len(system.engine.tracker.working()) == 1)
+            dead_man._beat()
+            await until(lambda: driver.timers == [60, 60, 0] and not dead_man.is_set)
+
     async def test_the_timer_can_be_switched_off(self, live: Behaviour, home: Path) -> None:
         (home / "ctos.yaml").write_text("venues: {okx: {dead_man: false}}\n")
         async with running(options(home)) as system:
