@@ -98,7 +98,7 @@ class PaperAccount:
         return [symbol for symbol in self.held() if self._instruments[symbol].settle == currency]
 
     def book_fill(self, fill: Fill, instrument: Instrument) -> None:
-        """Book an execution and its fee, which is charged in quote."""
+        """Book an execution and its fee."""
         flow = -fill.signed_quantity * fill.price
         if instrument.is_perp:
             ledger = self.ledgers.setdefault(instrument.symbol, Ledger())

@@ -32,6 +32,7 @@ class Clearing:
         margin: Margin over both.
         registry: Orders and executions.
         touch_mode: Whether taking leaves the book as it is.
+        coin_fees: Whether a spot buy pays its fee in the coins that it buys.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Clearing:
         margin: Margin,
         registry: Registry,
         touch_mode: bool,
+        coin_fees: bool,
     ) -> None:
         self._clock = clock
         self._markets = markets
@@ -49,6 +51,7 @@ class Clearing:
         self._margin = margin
         self._registry = registry
         self._touch_mode = touch_mode
+        self._coin_fees = coin_fees
         self._positions: dict[str, None] = {}
         self._currencies: dict[str, None] = {}
         self._reported: dict[str, Balance] = {}
@@ -74,6 +77,9 @@ class Clearing:
         market = self._markets[order.symbol]
         instrument = market.instrument
         rate = instrument.maker_fee if maker else instrument.taker_fee
+        fee, fee_currency = price * quantity * rate, instrument.settle if instrument.is_perp else instrument.quote
+        if self._coin_fees and not instrument.is_perp and order.side is Side.BUY:
+            fee, fee_currency = quantity * rate, instrument.base
         fill = Fill(
             trade_id=self._registry.new_trade_id(),
             symbol=order.symbol,
@@ -82,8 +88,8 @@ class Clearing:
             side=order.side,
             price=price,
             quantity=quantity,
-            fee=money(price * quantity * rate),
-            fee_currency=instrument.settle if instrument.is_perp else instrument.quote,
+            fee=money(fee),
+            fee_currency=fee_currency,
             maker=maker,
             ts=self._clock.now_ms(),
             liquidation=forced,

@@ -40,6 +40,7 @@ class PaperConfig:
         perp_taker: Fee of a taking order on perpetuals, share of notional.
         spot_maker: Fee of a resting order on spot, share of notional.
         spot_taker: Fee of a taking order on spot, share of notional.
+        coin_fees: Whether a spot buy pays its fee in the coins that it buys, not in quote.
         latency_ms: Time from a request to its being carried out and answered.
         jitter_ms: Largest random addition to the latency.
         queue: Fill model of resting orders.
@@ -53,6 +54,7 @@ class PaperConfig:
     perp_taker: Decimal = Decimal("0.0005")
     spot_maker: Decimal = Decimal("0.001")
     spot_taker: Decimal = Decimal("0.001")
+    coin_fees: bool = False
     latency_ms: float = 5.0
     jitter_ms: float = 0.0
     queue: QueueModel = QueueModel.FIFO

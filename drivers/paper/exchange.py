@@ -85,8 +85,11 @@ class Exchange:
         self._leverage = state.leverage
         self.registry = Registry(state.epoch, state.next_order, state.next_trade)
         self.registry.restore(state.orders, state.closed, state.fills)
-        self.margin = Margin(self.account, self.markets, self._leverage, self.config.leverage)
-        self.clearing = Clearing(self.clock, self.markets, self.account, self.margin, self.registry, self.touch_mode)
+        config = self.config
+        self.margin = Margin(self.account, self.markets, self._leverage, config.leverage, config.coin_fees)
+        self.clearing = Clearing(
+            self.clock, self.markets, self.account, self.margin, self.registry, self.touch_mode, config.coin_fees
+        )
         for symbol, mark in state.marks.items():
             self.markets[symbol].mark = float(mark)
         for order in sorted(state.orders, key=lambda order: order.priority):

@@ -28,6 +28,7 @@ class Margin:
         markets: Prices and own orders by symbol.
         leverage: Leverage by symbol where it was set.
         default_leverage: Leverage elsewhere.
+        coin_fees: Whether a spot buy pays its fee in the coins that it buys.
     """
 
     def __init__(
@@ -36,11 +37,13 @@ class Margin:
         markets: Mapping[str, SymbolMarket],
         leverage: dict[str, Decimal],
         default_leverage: Decimal,
+        coin_fees: bool,
     ) -> None:
         self._account = account
         self._markets = markets
         self._leverage = leverage
         self._default = default_leverage
+        self._coin_fees = coin_fees
         self._perps: dict[str, list[SymbolMarket]] = {}
         self._spots: dict[str, list[SymbolMarket]] = {}
         for market in markets.values():
@@ -61,8 +64,7 @@ class Margin:
             return instrument.base, ZERO
         if order.side is Side.SELL:
             return instrument.base, order.remaining
-        rate = max(ZERO, instrument.maker_fee, instrument.taker_fee)
-        return instrument.quote, order.remaining * order.price * (ONE + rate)
+        return instrument.quote, self._with_fee(order.remaining * order.price, instrument)
 
     def locked(self, currency: str, without: PaperOrder | None = None) -> Decimal:
         """Return what working spot orders lock of a currency."""
@@ -168,11 +170,14 @@ class Margin:
         if side is Side.SELL:
             currency, need = instrument.base, quantity
         else:
-            rate = max(ZERO, instrument.maker_fee, instrument.taker_fee)
-            currency, need = instrument.quote, cost * (ONE + rate)
+            currency, need = instrument.quote, self._with_fee(cost, instrument)
         free = self.spendable(currency, replacing)
         if need > free:
             raise InsufficientFunds(f"{market.symbol}: {side} {quantity} needs {need} {currency}, {free} is free")
+
+    def _with_fee(self, cost: Decimal, instrument: Instrument) -> Decimal:
+        """Return what a spot buy may take out of the wallet of its quote currency."""
+        return cost if self._coin_fees else cost * (ONE + max(ZERO, instrument.maker_fee, instrument.taker_fee))
 
     def equity(self, currency: str) -> Decimal:
         """Return what stands behind the positions of a currency: cash less spot locks, plus open profit."""

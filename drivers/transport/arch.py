@@ -75,6 +75,7 @@ class Arch(msgspec.Struct, frozen=True):
         rate_buckets: Request budgets.
         symbols: How symbols are spelled.
         fees: `maker` and `taker` by kind (`perp`, `spot`), as fractions in text.
+        coin_fees: Whether a spot buy pays its fee in the coins that it buys, not in quote.
         instruments: Steps and limits of common instruments, for decoding without a connection.
         probe: Addresses that `probe` looks at.
         credentials: Shape of `key`, `secret` and `passphrase`; what is not listed is not needed.
@@ -88,6 +89,7 @@ class Arch(msgspec.Struct, frozen=True):
     rate_buckets: list[BucketSpec] = []
     symbols: dict[str, Any] = {}
     fees: dict[str, dict[str, str]] = {}
+    coin_fees: bool = False
     instruments: list[dict[str, str]] = []
     probe: list[ProbePoint] = []
     credentials: dict[str, CredentialShape] = {}

@@ -114,12 +114,15 @@ def _real_driver(choice: Choice, clock: Clock, rng: Rng, journal: Journal, log: 
 
 def paper_config(choice: Choice) -> PaperConfig:
     """Return the paper venue's settings; on live data the venue's own fees stand in where it tells none."""
-    paper, fees = choice.config.paper, choice.config.paper.fees.model_dump()
+    paper, fees, coin_fees = choice.config.paper, choice.config.paper.fees.model_dump(), False
     if choice.source.venue:
-        for kind, rates in venue_arch(choice.source.venue).fees.items():
+        arch = venue_arch(choice.source.venue)
+        coin_fees = arch.coin_fees
+        for kind, rates in arch.fees.items():
             fees |= {f"{kind}_{role}": Decimal(rate) for role, rate in rates.items()}
     return PaperConfig(
         balances=paper.balances,
+        coin_fees=coin_fees,
         latency_ms=paper.latency_ms,
         jitter_ms=paper.jitter_ms,
         queue=QueueModel(paper.queue),

@@ -121,8 +121,8 @@ class Ledger:
         funding: Funding received less paid, in quote.
         traded: Sum of notional of all fills.
 
-    At every moment `realised - cost == -sum(signed quantity x price)` to the last digit, whatever was rounded
-    when a part of the cost was released.
+    At every moment `realised - cost == -sum(signed quantity x price)` to the last digit, coins that paid a fee
+    counted as sold, whatever was rounded when a part of the cost was released.
     """
 
     quantity: Decimal = ZERO
@@ -145,13 +145,17 @@ class Ledger:
         """Return realised + unrealised + funding - fees."""
         return self.realised + self.unrealised(mark) + self.funding - self.fees
 
-    def apply_fill(self, fill: Fill) -> Decimal:
+    def apply_fill(self, fill: Fill, fee_coins: Decimal = ZERO) -> Decimal:
         """Book a fill; crossing zero closes and re-opens at the fill price.
+
+        Args:
+            fill: The fill, its fee in quote.
+            fee_coins: Base coins that left the position to pay the fee: they are sold at the fill price for it.
 
         Returns:
             The profit realised by this fill, before its fee.
         """
-        signed, price = fill.signed_quantity, fill.price
+        signed, price = fill.signed_quantity - fee_coins, fill.price
         held = self.quantity
         realised = ZERO
         closing = min(abs(signed), abs(held)) if held and (held > 0) != (signed > 0) else ZERO

@@ -317,7 +317,10 @@ class Context(Protocol):
         """Return the last closed bars, oldest first; fewer while history is being loaded."""
 
     def position(self, symbol: str) -> Ledger:
-        """Return this instance's ledger of a symbol (flat when it never traded)."""
+        """Return this instance's ledger of a symbol (flat when it never traded), in whole lots.
+
+        Where a spot trade is charged in coins, less than a lot is left over that no order can sell; it is not in here.
+        """
 
     def orders(self, symbol: str | None = None) -> list[Order]:
         """Return this instance's working orders, oldest first."""

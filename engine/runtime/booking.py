@@ -123,7 +123,7 @@ class Booking:
             return False
         before = order.state if order is not None else None
         instance = order.instance if order is not None else MANUAL
-        effect = core.write(Execution(fill, instance, self._fee_in_quote(fill)))
+        effect = core.write(Execution(fill, instance, self._fee_in_quote(fill), self._fee_in_coins(fill)))
         assert effect.booked is not None
         self._log_fill(fill, order)
         if order is not None:
@@ -189,6 +189,12 @@ class Booking:
                 "fee_unpriced", f"fee of {fill.fee} {fill.fee_currency} is not in the profit: {error}", fill.symbol
             )
             return ZERO
+
+    def _fee_in_coins(self, fill: Fill) -> Decimal:
+        """Return the base coins that the venue took as the fee of a spot trade."""
+        instrument = self._core.market.instruments.get(fill.symbol)
+        is_taken = instrument is not None and not instrument.is_perp and fill.fee_currency == instrument.base
+        return fill.fee if is_taken else ZERO
 
     def _log_fill(self, fill: Fill, order: Order | None) -> None:
         slippage = None

@@ -172,14 +172,15 @@ class EngineCore:
         return self.account_quantity(symbol) if instance == MANUAL else self.ledger_quantity(instance, symbol)
 
     def reducible(self, instance: str, symbol: str, side: Side) -> Decimal:
-        """Return how much of what an instance holds orders of a side may reduce, in base units.
+        """Return how much of what an instance holds orders of a side may reduce, in base units, in whole lots.
 
         What the venue has reported as filled has reduced it already, although its executions are not booked yet; what
         it has added counts once it is booked.
         """
         held = self.held_by(instance, symbol)
         coming = self.tracker.in_flight(symbol, None if instance == MANUAL else instance)
-        return max(Decimal(0), min(-held * side.sign, -(held + coming) * side.sign))
+        most = max(Decimal(0), min(-held * side.sign, -(held + coming) * side.sign))
+        return self.portfolio.whole_lots(symbol, most)
 
     def working(self, symbol: str | None = None, instance: str | None = None) -> Sequence[Order]:
         """Return working orders."""

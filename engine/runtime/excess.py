@@ -74,7 +74,7 @@ class ExcessBook:
         if not done.closes or done.reason.startswith(_ON_PURPOSE):
             return
         left = self._core.held_by(instance, done.symbol)
-        if left:
+        if self._core.portfolio.whole_lots(done.symbol, left):
             why = f"left by the close {done.handle} of {instance}"
             known = self._state.claims.get(_key(instance, done.symbol))
             base = max(abs(left) + done.quantity, known.base if known is not None else ZERO)

@@ -143,8 +143,10 @@ class LedgerBook:
     def _book(self, record: Execution) -> BookedFill:
         fill = record.fill
         in_quote = fill if fill.fee == record.fee_quote else replace(fill, fee=record.fee_quote)
-        realised = self._own(record.instance, fill.symbol).apply_fill(in_quote)
-        self._total(fill.symbol).apply_fill(in_quote)
+        own = self._own(record.instance, fill.symbol)
+        fee_coins = _fee_coins(record, own.quantity)
+        realised = own.apply_fill(in_quote, fee_coins)
+        self._total(fill.symbol).apply_fill(in_quote, fee_coins)
         self.fees[fill.fee_currency] = self.fees.get(fill.fee_currency, ZERO) + fill.fee
         booked = BookedFill(fill, record.instance, realised, record.fee_quote)
         self.fills.add(booked)
@@ -183,6 +185,13 @@ class LedgerBook:
         if total is None:
             total = self.totals[symbol] = Ledger()
         return total
+
+
+def _fee_coins(record: Execution, held: Decimal) -> Decimal:
+    """Return the coins by which a fee makes a ledger smaller; what a sale leaves it without, other coins have paid."""
+    if record.fill.side is Side.BUY:
+        return record.fee_coins
+    return min(record.fee_coins, max(ZERO, held - record.fill.quantity))
 
 
 def _funding_key(payment: FundingPayment) -> str:

@@ -85,10 +85,26 @@ class Portfolio:
         found = self._books.by_instance.get(instance, {}).get(symbol)
         return found if found is not None else Ledger()
 
+    def tradable(self, instance: str, symbol: str) -> Ledger:
+        """Return an instance's ledger without the part of a lot that a fee in coins may leave over."""
+        ledger = self.ledger(instance, symbol)
+        quantity = self.whole_lots(symbol, ledger.quantity)
+        if quantity == ledger.quantity:
+            return ledger
+        return replace(ledger, quantity=quantity, cost=ledger.entry_price * quantity)
+
     def quantity(self, symbol: str) -> Decimal:
         """Return the signed base coins of the account: all ledgers together."""
         total = self._books.totals.get(symbol)
         return total.quantity if total is not None else ZERO
+
+    def whole_lots(self, symbol: str, quantity: Decimal) -> Decimal:
+        """Return what of a signed quantity orders can trade: a fee in coins leaves less than a lot over."""
+        instrument = self._market.instruments.get(symbol)
+        if instrument is None:
+            return quantity
+        size = instrument.floor_quantity(abs(quantity))
+        return size if quantity > 0 else -size
 
     def ledgers(self) -> list[tuple[str, str, Decimal]]:
         """Return (instance, symbol, signed base coins) of every ledger that is not flat."""

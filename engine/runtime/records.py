@@ -82,12 +82,16 @@ class Declined(msgspec.Struct, frozen=True):
 
 
 class Execution(msgspec.Struct, frozen=True):
-    """A fill of one instance; `fee_quote` is the fee in quote currency."""
+    """A fill of one instance; `fee_quote` is the fee in quote currency.
+
+    `fee_coins`: base coins that the venue took as the fee of a spot trade: the position is smaller by so much.
+    """
 
     kind: ClassVar[str] = "FILL"
     fill: Fill
     instance: str
     fee_quote: Decimal
+    fee_coins: Decimal = Decimal(0)
 
 
 class Funding(msgspec.Struct, frozen=True):

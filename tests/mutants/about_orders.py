@@ -299,8 +299,8 @@ ORDERS = (
         "a position that is turned round by being closed twice",
         f"{_RUN}/core.py",
         (
-            "return max(Decimal(0), min(-held * side.sign, -(held + coming) * side.sign))",
-            "return max(Decimal(0), -held * side.sign + 0 * coming)",
+            "most = max(Decimal(0), min(-held * side.sign, -(held + coming) * side.sign))",
+            "most = max(Decimal(0), -held * side.sign + 0 * coming)",
         ),
         tests=("tests/engine/test_execution.py::test_what_is_reported_filled_is_not_reduced_a_second_time",),
     ),

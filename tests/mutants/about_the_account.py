@@ -76,8 +76,8 @@ BOOKS = (
         "a profit that is not there",
         f"{_RUN}/ledgers.py",
         (
-            "realised = self._own(record.instance, fill.symbol).apply_fill(in_quote)",
-            "realised = self._own(record.instance, fill.symbol).apply_fill(replace(fill, fee=ZERO))",
+            "realised = own.apply_fill(in_quote, fee_coins)",
+            "realised = own.apply_fill(replace(fill, fee=ZERO), fee_coins)",
         ),
     ),
     bug(

@@ -142,7 +142,7 @@ class Bot:
 
     def _stop_order(self) -> None:
         for symbol in self._symbols:
-            held = self._engine.portfolio.ledger(NAME, symbol).quantity
+            held = self._engine.portfolio.tradable(NAME, symbol).quantity
             mark = self._engine.portfolio.mark(symbol)
             instrument = self._engine.instrument(symbol)
             if not held or mark is None or abs(held) < instrument.min_quantity:

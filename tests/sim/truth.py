@@ -53,7 +53,7 @@ class Truth:
         recorded: (kind, client id) -> number of the record that has to be on the disk before an order is sent.
         amended: Handles of the amendments by replacement that have ended; their new orders go on.
         fees: Fees of all executions, by currency.
-        cash: What they brought in and cost without fees, by symbol.
+        cash: What they brought in and cost without fees, by symbol; coins that paid a fee count as sold for it.
         sent_ns: When the engine sent an order, by client id.
         unmarked: Terms of reductions that the venue does not know as such, because somebody holds against them.
         on_sent: Called when the engine sends an order, with whether that is a stop that was met.
@@ -93,10 +93,13 @@ class Truth:
         elif isinstance(event, Fill):
             self.fills += 1
             self.unchecked[_content(event)] += 1
-            self.executed[event.symbol] = self.executed.get(event.symbol, ZERO) + event.signed_quantity
             currency = event.fee_currency.partition(".")[0]  # of one of several wallets
             self.fees[currency] = self.fees.get(currency, ZERO) + event.fee
-            paid = -event.side.sign * event.notional
+            instrument = self._emulator.exchange.instruments[event.symbol]
+            in_coins = not instrument.is_perp and currency == instrument.base
+            changed = event.signed_quantity - (event.fee if in_coins else ZERO)
+            self.executed[event.symbol] = self.executed.get(event.symbol, ZERO) + changed
+            paid = -changed * event.price
             self.cash[event.symbol] = self.cash.get(event.symbol, ZERO) + paid
             if event.venue_order_id in self.foreign_ids:
                 self.foreign[event.symbol] = self.foreign.get(event.symbol, ZERO) + event.signed_quantity

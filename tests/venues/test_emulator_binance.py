@@ -366,13 +366,14 @@ async def test_spot_orders_live_and_events_name_the_cancellation(client: Client,
     assert placed["status"] == "FILLED" and placed["fills"][0]["qty"] == "0.02000000"
     filled = await tap.next(lambda message: message.get("event", {}).get("x") == "TRADE")
     assert (filled["event"]["c"], filled["event"]["Z"], filled["event"]["m"]) == ("s1", "1200.02000000", False)
+    assert (filled["event"]["N"], filled["event"]["n"]) == ("BTC", "0.00002000"), "a buy pays in what it buys"
     held = (await tap.kind("outboundAccountPosition"))["event"]["B"]
     assert {item["a"] for item in held} == {"BTC", "USDT"}
 
     resting = await client.spot_buy(newClientOrderId="s2", price="59000", quantity="0.03")
     await tap.next(lambda message: message.get("event", {}).get("x") == "NEW")
     locked = (await tap.kind("outboundAccountPosition"))["event"]["B"]
-    assert next(item["l"] for item in locked if item["a"] == "USDT") == "1771.77000000"
+    assert next(item["l"] for item in locked if item["a"] == "USDT") == "1770.00000000"
     amended = await client(
         "PUT", "/api/v3/order/amend/keepPriority", symbol="BTCUSDT", orderId=resting["orderId"], newQty="0.02",
         newClientOrderId="s2",

@@ -98,6 +98,7 @@ class BinanceEmulator(Emulator):
     """
 
     name: ClassVar[str] = "binance"
+    coin_fees: ClassVar[bool] = True
     ping_every_s: ClassVar[float | None] = 20.0
     pong_within_s: ClassVar[float] = 60.0
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import ClassVar, Self, TypeVar
 
 from drivers.paper.config import MemoryStore, PaperConfig
@@ -45,6 +46,7 @@ class Emulator:
         name: The venue's name in `ctos.yaml`.
         ping_every_s: How often the server pings every socket; None for never.
         pong_within_s: A socket that leaves pings unanswered for so long is closed.
+        coin_fees: Whether a spot buy pays its fee in the coins that it buys.
         instruments: What is listed, by canonical symbol; `native` holds the venue's name.
         books: Public books with their numbers, by canonical symbol.
         venue: The inner paper venue: the truth to compare with; `exchange` is its core.
@@ -57,6 +59,7 @@ class Emulator:
     name: ClassVar[str] = ""
     ping_every_s: ClassVar[float | None] = None
     pong_within_s: ClassVar[float] = 60.0
+    coin_fees: ClassVar[bool] = False
 
     def __init__(
         self, *, market: MarketModel | None = None, clock: Clock | None = None, config: PaperConfig | None = None
@@ -68,7 +71,8 @@ class Emulator:
         self.passphrase = ""
         listed = self.default_instruments() if market is None else self._adapted(market)
         model = Listed(market or ScriptedMarket(listed, start_ns=self.clock.now_ns()), listed)
-        self.venue = PaperDriver(model, self.clock, Rng(1), config or PaperConfig(), MemoryStore())
+        rules = replace(config or PaperConfig(), coin_fees=self.coin_fees)
+        self.venue = PaperDriver(model, self.clock, Rng(1), rules, MemoryStore())
         self.exchange = self.venue.exchange
         self.instruments = dict(self.exchange.instruments)
         self.by_native = {instrument.native: instrument for instrument in listed}

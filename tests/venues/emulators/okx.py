@@ -89,6 +89,7 @@ class OkxEmulator(Emulator):
     """
 
     name: ClassVar[str] = "okx"
+    coin_fees: ClassVar[bool] = True
 
     def __init__(
         self, *, market: MarketModel | None = None, clock: Clock | None = None, config: PaperConfig | None = None
