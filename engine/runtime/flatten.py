@@ -115,7 +115,7 @@ class Flattener:
         quantity = self._slice(symbol, held, at_venue)
         if not quantity:
             del self._closing[symbol]
-            if held and at_venue:
+            if core.portfolio.whole_lots(symbol, held) and at_venue:
                 self._given_up[symbol] = "smaller than an order can be"
             return
         self._judge(closing, held, order)
