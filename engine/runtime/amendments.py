@@ -7,20 +7,36 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 
-from engine.kernel.clock import NS_PER_S
-from engine.kernel.errors import CtosError, InvalidOrder, OrderNotFound, TradingHalted, UnknownOutcome
+from engine.kernel.clock import NS_PER_S, TimerHandle
+from engine.kernel.errors import (
+    ClockSkew,
+    CtosError,
+    InvalidOrder,
+    NotSent,
+    OrderNotFound,
+    RateLimited,
+    TradingHalted,
+    UnknownOutcome,
+    VenueUnavailable,
+)
 from engine.kernel.orders import Order, OrderState, OrderType, OrderUpdate, Pending
 from engine.kernel.permit import under
 from engine.runtime.booking import Booking, about
 from engine.runtime.core import EngineCore
 from engine.runtime.records import Asked, Declined
-from engine.runtime.reductions import Reductions
+from engine.runtime.reductions import LESS_HELD, Reductions
 from engine.runtime.resolver import Resolver
 from engine.runtime.sizing import check_minimum, check_price_step, check_quantity_step
 
 ZERO = Decimal(0)
 DEADLINE_NS = 2 * NS_PER_S
 """An amendment that could not be sent by then is dropped."""
+
+WAITS_S = (0.25, 0.5, 1.0, 2.0, 5.0)
+"""Before each further try to make a reduction smaller that is larger than what it reduces; the last is repeated."""
+LOUD_AFTER = 5
+"""So many times in a row that may fail before a person is told."""
+_TRANSIENT = (RateLimited, VenueUnavailable, ClockSkew, NotSent)
 
 _NOT_CONFIRMED = (OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN)
 
@@ -32,6 +48,14 @@ class _Change:
     price: Decimal | None
     quantity: Decimal | None
     by: str
+
+
+@dataclass(slots=True, frozen=True)
+class _Retry:
+    """A reduction that is too large and could not be made smaller: how often in a row, and the next try."""
+
+    tries: int
+    timer: TimerHandle
 
 
 class Amendments:
@@ -63,6 +87,13 @@ class Amendments:
         self._cancel = cancel
         self._permit = permit
         self._waiting: dict[str, _Change] = {}
+        self._shrinking: dict[str, _Retry] = {}
+
+    def stop(self) -> None:
+        """Ask for nothing any more."""
+        for retry in self._shrinking.values():
+            retry.timer.cancel()
+        self._shrinking.clear()
 
     def forget(self, client_id: str) -> None:
         """Drop the amendment that waits for an order."""
@@ -153,7 +184,9 @@ class Amendments:
         if not order.is_open or order.pending is not Pending.AMEND:
             return
         if core.clock.now_ns() > deadline_ns:
-            core.change(Declined(client_id, "not amended: the journal took too long"))
+            text = "not amended: the journal took too long"
+            core.change(Declined(client_id, text))
+            self._shrink_later(order, text)
         else:
             self._send(order, price, quantity)
 
@@ -176,6 +209,7 @@ class Amendments:
         if isinstance(outcome, OrderUpdate):
             core.oplog("OrderAmended", **about(order), by=order.asked_by, latency_ms=core.ms_since(sent_ns))
             self._booking.on_update(outcome, Pending.AMEND)
+            self._forget_retry(client_id)
         elif not order.is_open or order.pending is not Pending.AMEND:
             return  # final, or being cancelled: a cancel that is tried again must not end with the amendment
         elif isinstance(outcome, OrderNotFound | UnknownOutcome):
@@ -184,7 +218,39 @@ class Amendments:
         else:
             core.oplog("OrderAmendFail", **about(order), error=type(outcome).__name__, det=str(outcome))
             core.change(Declined(client_id, f"not amended: {outcome}", type(outcome).__name__))
+            if outcome.unsent or isinstance(outcome, _TRANSIENT) or order.type is OrderType.STOP:
+                self._shrink_later(order, str(outcome))  # a stop that is too large is better than none
+            elif order.asked_by == LESS_HELD:
+                self._cancel(client_id, LESS_HELD)
         self.take_waiting(client_id)
+
+    def _shrink_later(self, order: Order, why: str) -> None:
+        """Have a reduction that is larger than what it reduces made smaller a little later."""
+        if order.asked_by != LESS_HELD:
+            return
+        before = self._shrinking.get(order.client_id)
+        tries = 1
+        if before is not None:
+            before.timer.cancel()
+            tries += before.tries
+        wait_s = WAITS_S[min(tries, len(WAITS_S)) - 1]
+        if tries == LOUD_AFTER:
+            text = f"#{order.label} is larger than what it reduces ({why}); it is tried again every {wait_s:g} s"
+            self._core.alarm("reduction", text, order.symbol, order.instance)
+        timer = self._core.clock.call_later(wait_s, self._shrink, order.client_id)
+        self._shrinking[order.client_id] = _Retry(tries, timer)
+
+    def _shrink(self, client_id: str) -> None:
+        order = self._core.tracker.get(client_id)
+        if order is None or not order.is_open:
+            self._forget_retry(client_id)
+        else:
+            self._reductions.fit(order.instance, order.symbol)
+
+    def _forget_retry(self, client_id: str) -> None:
+        retry = self._shrinking.pop(client_id, None)
+        if retry is not None:
+            retry.timer.cancel()
 
     def take_waiting(self, client_id: str) -> None:
         """Send the amendment that waited for the answer to the one before."""

@@ -356,6 +356,11 @@ class OrderCommands:
             core.oplog("OrderCancelFail", **about(order), error=type(outcome).__name__, det=str(outcome))
             core.change(Declined(client_id, f"not cancelled: {outcome}", type(outcome).__name__))
 
+    def stop(self) -> None:
+        """Send nothing any more by itself."""
+        self.fired.stop()
+        self.amendments.stop()
+
     def on_resolved(self, order: Order) -> None:
         """Go on with an order that is no longer in doubt: cancel it after all, or amend it as wanted meanwhile."""
         if order.is_open and order.pending is Pending.CANCEL:

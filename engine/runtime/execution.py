@@ -198,7 +198,7 @@ class ExecutionEngine:
         self.risk.stop()
         self.reconciler.stop()
         self.resolver.stop()
-        self.commands.fired.stop()
+        self.commands.stop()
         self._tripwires.stop()
         self.conditions.stop()
         self._flattener.stop()

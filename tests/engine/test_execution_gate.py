@@ -8,8 +8,17 @@ from typing import Any
 
 import pytest
 
-from engine.kernel.errors import InvalidOrder, JournalError, RiskReject, TradingHalted, VenueUnavailable
-from engine.kernel.orders import OrderState, OrderType, Pending
+from engine.kernel.errors import (
+    ClockSkew,
+    CtosError,
+    InvalidOrder,
+    JournalError,
+    RateLimited,
+    RiskReject,
+    TradingHalted,
+    VenueUnavailable,
+)
+from engine.kernel.orders import Order, OrderState, OrderType, Pending
 from tests.engine.faults import FaultyDriver
 from tests.engine.floor import BUY, SELL, Floor, d
 
@@ -135,6 +144,40 @@ def test_the_answer_to_an_amendment_does_not_end_the_cancel_that_came_after_it(f
     floor.engine.cancel(order.client_id)
     floor.run(2)
     assert order.state is OrderState.CANCELED and not floor.venue_orders()
+
+
+def too_large(floor: Floor, *refusals: CtosError) -> Order:
+    """Return a reduction of 2 of which only 1 is held any more, and whose amendments are refused."""
+    floor.admit("grid")
+    floor.hold(2, instance="grid")
+    floor.order(SELL, 3, type=MARKET)  # so that the venue cannot know the reduction as one, nor shrink it
+    reduction = floor.order(SELL, 2, 105, instance="grid", reduce_only=True)
+    floor.order(SELL, 1, 101, instance="grid")
+    floor.driver.gateway.refuse_amends += refusals
+    floor.print(101.0)
+    assert floor.ledger("grid") == 1 and reduction.quantity == 2
+    return reduction
+
+
+@pytest.mark.parametrize("error", [RateLimited("slow down"), VenueUnavailable("busy"), ClockSkew("late")])
+def test_a_reduction_that_could_not_be_made_smaller_is_tried_again(floor: Floor, error: CtosError):
+    reduction = too_large(floor, error, error, error)
+    floor.run(5)
+    assert reduction.quantity == 1 and reduction.is_open and floor.alarms() == []
+
+
+def test_a_person_hears_of_a_reduction_that_stays_too_large(floor: Floor):
+    reduction = too_large(floor, *[RateLimited("slow down")] * 8)
+    floor.run(8)
+    assert floor.alarms() == ["reduction"] and reduction.quantity == 2
+    floor.run(30)
+    assert floor.alarms() == ["reduction"] and reduction.quantity == 1
+
+
+def test_a_reduction_that_the_venue_refuses_to_make_smaller_is_cancelled(floor: Floor):
+    reduction = too_large(floor, InvalidOrder("no amendments now"))
+    floor.run(2)
+    assert reduction.state is OrderState.CANCELED and reduction.asked_by == "less is held than it reduces"
 
 
 def test_an_order_that_is_being_cancelled_cannot_be_amended(floor: Floor):
