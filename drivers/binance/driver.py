@@ -124,6 +124,10 @@ class BinanceDriver(VenueDriver):
         self._by_native = {(each.kind, each.native): each for each in found}
         return found
 
+    def on_unlisted(self, instrument: Instrument) -> None:
+        """Understand what the account still tells of it."""
+        self._by_native.setdefault((instrument.kind, instrument.native), instrument)
+
     async def open(self) -> None:
         """Measure the time, open the streams, and with keys find out what they may use."""
         await self._keep_time()

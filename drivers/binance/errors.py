@@ -41,7 +41,7 @@ _COMMON: dict[type[VenueError], tuple[int, ...]] = {
     VenueUnavailable: (-1001, -1008, -1016),
     UnknownOutcome: (-1000, -1006, -1007),
     OrderNotFound: (-2011, -2013),
-    InvalidOrder: (-1013, -1100, -1102, -1104, -1105, -1106, -1111, -1114, -1115, -1116, -1117, -1121, -1130),
+    InvalidOrder: (-1013, -1100, -1102, -1104, -1105, -1106, -1111, -1114, -1115, -1116, -1117, -1121, -1122, -1130),
 }
 _PERP: dict[type[VenueError], tuple[int, ...]] = {
     InsufficientFunds: (-2018, -2019, -2027, -2028, -4050, -4051),

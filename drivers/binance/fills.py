@@ -20,8 +20,8 @@ from drivers.binance.signer import Params
 from drivers.binance.wire import FuturesTradeRow, OrderRow, SpotTradeRow
 from drivers.transport.setup import VenueStore
 from engine.kernel.clock import Clock
-from engine.kernel.errors import OrderNotFound
-from engine.kernel.instruments import Instrument, InstrumentKind
+from engine.kernel.errors import InvalidOrder, OrderNotFound
+from engine.kernel.instruments import Instrument, InstrumentKind, InstrumentStatus
 from engine.kernel.orders import Fill
 
 TradeRow = FuturesTradeRow | SpotTradeRow
@@ -233,6 +233,11 @@ class AccountFills:
         asked = self._asked_ms.get(instrument.symbol)
         if since is not None and asked is not None and asked < since:
             since = asked - _OVERLAP_MS
-        fills = await self._pages(instrument).read(instrument, since)
+        try:
+            fills = await self._pages(instrument).read(instrument, since)
+        except InvalidOrder:
+            if instrument.status is not InstrumentStatus.DELISTED:
+                raise
+            return []  # the venue does not speak of it any more; one such symbol must not hide the others
         self._asked_ms[instrument.symbol] = now_ms
         return fills

@@ -101,8 +101,6 @@ class OkxDriver(VenueDriver):
                 instrument = self._take_instrument(raw)
                 if instrument is not None:
                     found.append(instrument)
-        if not found:
-            raise VenueUnavailable("okx: the venue lists no instruments now; try again")
         return found
 
     def _take_instrument(self, raw: msgspec.Raw) -> Instrument | None:
@@ -120,6 +118,18 @@ class OkxDriver(VenueDriver):
         if instrument.is_perp:
             self._market.instrument_rows[row.instId] = bytes(raw)
         return self._with_fees(instrument)
+
+    def on_unlisted(self, instrument: Instrument) -> None:
+        """Understand what the account still tells of it."""
+        self._contracts.add(
+            Contract(
+                instrument.native,
+                instrument.symbol,
+                instrument.kind,
+                instrument.contract_size,
+                settle=instrument.settle,
+            )
+        )
 
     def _with_fees(self, instrument: Instrument) -> Instrument:
         maker, taker = self._account.rates(instrument.kind, self._groups.get(instrument.symbol, ""), instrument.settle)
@@ -140,7 +150,9 @@ class OkxDriver(VenueDriver):
         )
         self._private.client.start()
         if self._account.trades_swaps:
-            await self._ask_leverages([each.symbol for each in self.instruments.values() if each.is_perp])
+            await self._ask_leverages(
+                [each.symbol for each in self.instruments.values() if each.is_perp and self.is_listed(each.symbol)]
+            )
         await self._private.client.wait_live(LIVE_WAIT_S)
         self._rest.http.keep_warm(self._rest.server_time)
         self.lasting(self._funding.run, "funding payments")

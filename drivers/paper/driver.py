@@ -164,6 +164,10 @@ class PaperDriver:
         """Return the tradable instruments."""
         return [i for i in self.exchange.instruments.values() if kind is None or i.kind is kind]
 
+    def remembered(self, symbol: str) -> Instrument | None:
+        """Return an instrument that is or was traded; None for one that was never seen."""
+        return self.exchange.instruments.get(symbol)
+
     async def exchange_limits(self, symbol: str) -> ExchangeLimits:
         """Return steps and limits of an instrument."""
         i = self.exchange.market(symbol).instrument

@@ -7,12 +7,13 @@ is asked of the venue, so no key is needed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from drivers.paper.config import PaperConfig, PaperStore
 from drivers.paper.driver import PaperDriver
 from drivers.paper.gateway import PaperGateway
+from drivers.paper.state import decode
 from engine.kernel.clock import Clock, Rng, TimerHandle
 from engine.kernel.errors import UnknownSymbol
 from engine.kernel.instruments import Instrument, InstrumentKind
@@ -103,7 +104,8 @@ class LivePaperDriver(PaperDriver):
             CtosError: The venue cannot be reached, or the saved account does not fit its market.
         """
         await self._public.start()
-        self._open([self._with_fees(instrument) for instrument in await self._public.symbols()])
+        listed = await self._public.symbols()
+        self._open([self._with_fees(instrument) for instrument in [*listed, *self._unlisted(listed)]])
         state = self.exchange.state()
         for symbol in {*state.ledgers, *(order.symbol for order in state.orders)}:
             self._hold(symbol)
@@ -190,6 +192,15 @@ class LivePaperDriver(PaperDriver):
     def subscribe_raw(self, handler: Callable[[bytes], None]) -> Unsubscribe:
         """Stream the venue's public wire messages."""
         return self._public.subscribe_raw(handler)
+
+    def _unlisted(self, listed: Sequence[Instrument]) -> list[Instrument]:
+        """Return what the saved account names and the venue does not list any more."""
+        saved = self._store.load()
+        if saved is None:
+            return []
+        state = decode(saved)
+        named = {*state.ledgers, *(order.symbol for order in state.orders)} - {each.symbol for each in listed}
+        return [known for symbol in sorted(named) if (known := self._public.remembered(symbol)) is not None]
 
     def _with_fees(self, instrument: Instrument) -> Instrument:
         """Return an instrument with the venue's fees, with the configured ones where it tells none."""

@@ -9,7 +9,9 @@ from typing import Any
 
 from drivers.transport.arch import Arch, venue_features
 from drivers.transport.gateway import TaskGateway
+from drivers.transport.known_instruments import KnownInstruments
 from drivers.transport.lasting import LastingTask
+from drivers.transport.order_calls import LastingOrderCalls
 from drivers.transport.rate_limits import RateLimiter
 from drivers.transport.server_clock import ServerClock
 from drivers.transport.setup import VenueSetup
@@ -17,7 +19,15 @@ from drivers.transport.venue_calls import Topic, VenueCalls
 from drivers.transport.venue_streams import VenueStreams
 from engine.kernel.account import CashTransfer
 from engine.kernel.clock import NS_PER_S
-from engine.kernel.errors import AuthError, CtosError, InvalidOrder, OrderNotFound, UnknownSymbol, Unsupported
+from engine.kernel.errors import (
+    AuthError,
+    CtosError,
+    InvalidOrder,
+    OrderNotFound,
+    UnknownSymbol,
+    Unsupported,
+    VenueUnavailable,
+)
 from engine.kernel.instruments import Instrument, InstrumentKind
 from engine.kernel.links import VenueHealth
 from engine.kernel.market import TIMEFRAME_MS, Bar, Trade
@@ -43,7 +53,8 @@ class VenueDriver(VenueCalls):
 
     Attributes:
         streams: Who listens to what.
-        instruments: By canonical name; filled by `start`, replaced whole by `refresh_instruments`.
+        instruments: By canonical name, what is not listed any more among them; filled by `start`, replaced whole by
+            `refresh_instruments`.
         topics: Who listens to which public stream.
         books: The live books.
         gateway: The engine's way to place orders.
@@ -59,11 +70,13 @@ class VenueDriver(VenueCalls):
         self.log = setup.log
         self.instruments: dict[str, Instrument] = {}
         self._refreshed_ns = 0
+        self._known = KnownInstruments(setup.store, setup.log)
         self.streams = VenueStreams(arch.venue, self, setup.clock, setup.log)
         self.topics, self.books = self.streams.topics, self.streams.books
         self.on_market, self.on_account = self.streams.on_market, self.streams.on_account
         self.on_raw = self.streams.on_raw
-        self.gateway = TaskGateway(self)
+        self._order_calls = LastingOrderCalls(self, self.is_listed, self.get_open_orders)
+        self.gateway = TaskGateway(self._order_calls)
         self._tasks: dict[asyncio.Task[object], None] = {}  # in the order in which they began
         self._lasting: list[LastingTask] = []
         self._limiters: list[RateLimiter] = []
@@ -132,9 +145,30 @@ class VenueDriver(VenueCalls):
         await self.close()
 
     async def refresh_instruments(self) -> None:
-        """Take over the venue's instruments as they are now."""
-        self.instruments = {instrument.symbol: instrument for instrument in await self.load_instruments()}
+        """Take over the venue's instruments as they are now; what it has ceased to list stays known, as delisted.
+
+        Raises:
+            VenueUnavailable: The venue lists nothing at all.
+        """
+        listed = await self.load_instruments()
+        if not listed:
+            raise VenueUnavailable(f"{self.venue}: the venue lists no instruments now; try again")
+        self.instruments = self._known.take(listed)
         self._refreshed_ns = self.clock.now_ns()
+        for symbol in self._known.unlisted:
+            self.on_unlisted(self.instruments[symbol])
+        self.streams.leave_out(self._known.unlisted)
+
+    def on_unlisted(self, instrument: Instrument) -> None:
+        """Hear of an instrument that is known but not listed, after each look: for tables of a driver's own."""
+
+    def is_listed(self, symbol: str) -> bool:
+        """Return whether the venue lists an instrument at present."""
+        return symbol in self.instruments and symbol not in self._known.unlisted
+
+    def remembered(self, symbol: str) -> Instrument | None:
+        """Return an instrument that is listed or, as delisted, was once; None for one that was never seen."""
+        return self.instruments.get(symbol)
 
     def require_keys(self) -> None:
         """Raise `AuthError` when this driver has no keys."""
@@ -142,10 +176,10 @@ class VenueDriver(VenueCalls):
             raise AuthError(f"{self.venue}: no keys: name an account with keys in accounts.yaml to use it")
 
     def instrument(self, symbol: str) -> Instrument:
-        """Return an instrument.
+        """Return an instrument, also one that is not listed any more.
 
         Raises:
-            UnknownSymbol: The venue does not list it.
+            UnknownSymbol: The venue does not list it, and never did.
         """
         instrument = self.instruments.get(symbol)
         if instrument is None:
@@ -156,7 +190,8 @@ class VenueDriver(VenueCalls):
         """Return the tradable instruments; the venue is asked anew when what is known is older than 3 s."""
         if self.clock.now_ns() - self._refreshed_ns > _FRESH_NS:
             await self.refresh_instruments()
-        return [i for i in self.instruments.values() if kind is None or i.kind is kind]
+        listed = (each for symbol, each in self.instruments.items() if self.is_listed(symbol))
+        return [each for each in listed if kind is None or each.kind is kind]
 
     async def exchange_limits(self, symbol: str) -> ExchangeLimits:
         """Return steps and limits of an instrument."""
@@ -187,7 +222,7 @@ class VenueDriver(VenueCalls):
         if accepted.state is not OrderState.SENT:
             return accepted
         try:
-            return await self.look_up(chosen, symbol)
+            return await self._order_calls.look_up(chosen, symbol)
         except CtosError as error:
             self.log("warning", f"{self.venue}: order {chosen} was accepted, but could not be looked up: {error}")
             return accepted
@@ -204,12 +239,12 @@ class VenueDriver(VenueCalls):
     async def revoke_order(self, order_id: str, symbol: str) -> OrderUpdate:
         """Cancel an order by venue or client id."""
         self.instrument(symbol)
-        return await self.withdraw(order_id, symbol)
+        return await self._order_calls.withdraw(order_id, symbol)
 
     async def get_order_status(self, order_id: str, symbol: str) -> OrderUpdate:
         """Return what became of an order."""
         self.instrument(symbol)
-        return await self.look_up(order_id, symbol)
+        return await self._order_calls.look_up(order_id, symbol)
 
     async def cancel_all(self, symbol: str | None = None) -> list[OrderUpdate]:
         """Cancel every order, of one instrument or all; one that is done meanwhile is left out.
@@ -222,7 +257,7 @@ class VenueDriver(VenueCalls):
         canceled, failures = [], []
         for order in await self.get_open_orders(symbol):
             try:
-                canceled.append(await self.withdraw(order.client_id or order.venue_order_id, order.symbol))
+                canceled.append(await self._order_calls.withdraw(order.client_id or order.venue_order_id, order.symbol))
             except OrderNotFound:
                 continue
             except CtosError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from functools import lru_cache
 
 from drivers.transport.books import BookKeeper
@@ -50,12 +50,26 @@ class VenueStreams:
         self._calls = calls
         self._clock = clock
         self._log = log
-        self.topics: Topics[Topic] = Topics(calls.follow, self._unfollowed)
-        self.books = BookKeeper(clock, calls.resync, self._publish_book)
+        self.topics: Topics[Topic] = Topics(self._followed, self._unfollowed)
+        self.books = BookKeeper(clock, self._resync, self._publish_book)
+        self._left_out: Set[str] = frozenset()
         self.unparsed_count = 0
         self._known: dict[str, dict[type, TickEvent]] = {}
         self._account: tuple[Callable[[AccountEvent], None], ...] = ()
         self._raw: tuple[Callable[[bytes], None], ...] = ()
+
+    def leave_out(self, symbols: Set[str]) -> None:
+        """Ask the venue for nothing of these symbols, whoever listens: it does not list them.
+
+        A stream that does not exist would be refused at each new connection. What is listed again is followed again.
+        """
+        before, self._left_out = self._left_out, symbols
+        for topic in self.topics.active:
+            is_out = topic.symbol in symbols
+            if is_out and topic.symbol not in before:
+                self._calls.unfollow(topic)
+            elif not is_out and topic.symbol in before:
+                self._calls.follow(topic)
 
     def ticks(self, symbol: str, handler: Callable[[TickEvent], None]) -> Unsubscribe:
         """Stream quotes, tickers, mark prices and funding rates; what is known already comes first, but later."""
@@ -154,4 +168,13 @@ class VenueStreams:
             self._known.pop(topic.symbol, None)
         elif topic.kind == "book":
             self.books.forget(topic.symbol)
-        self._calls.unfollow(topic)
+        if topic.symbol not in self._left_out:
+            self._calls.unfollow(topic)
+
+    def _followed(self, topic: Topic) -> None:
+        if topic.symbol not in self._left_out:
+            self._calls.follow(topic)
+
+    def _resync(self, symbol: str, reason: str) -> None:
+        if symbol not in self._left_out:
+            self._calls.resync(symbol, reason)

@@ -151,6 +151,17 @@ def is_canonical(symbol: str) -> bool:
     return _SYMBOL.fullmatch(symbol) is not None
 
 
+def unlisted_instrument(symbol: str, venue: str) -> Instrument:
+    """Return what the name of an instrument tells of it, for one that the venue does not list and nobody remembers.
+
+    Its steps are finer than any venue's, so that what is held of it is not rounded away.
+    """
+    base, _, rest = symbol.partition("-")
+    quote, _, perpetual = rest.partition("-")
+    kind, step = InstrumentKind.PERP if perpetual else InstrumentKind.SPOT, Decimal("1e-12")
+    return Instrument(symbol, venue, base, quote, quote, kind, step, step, status=InstrumentStatus.DELISTED)
+
+
 def resolve_symbol(
     typed: str,
     instruments: dict[str, Instrument],

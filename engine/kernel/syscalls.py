@@ -164,6 +164,9 @@ class Driver(Protocol):
     async def symbols(self, kind: InstrumentKind | None = None) -> list[Instrument]:
         """Return the tradable instruments."""
 
+    def remembered(self, symbol: str) -> Instrument | None:
+        """Return an instrument that is listed or, as delisted, was once; None for one that was never seen."""
+
     async def exchange_limits(self, symbol: str) -> ExchangeLimits:
         """Return steps and limits of an instrument."""
 

@@ -41,6 +41,7 @@ from engine.runtime.shell import Shell
 from engine.runtime.sizing import size_for_amount
 from engine.runtime.transfers import Transfers
 from engine.runtime.tripwires import Tripwires
+from engine.runtime.unlisted import UnlistedInstruments
 from engine.runtime.work.book import WorkBook
 from engine.runtime.work.pricing import SoftParams
 from engine.runtime.work_commands import WorkCommands
@@ -135,6 +136,7 @@ class ExecutionEngine:
         self._flattener = Flattener(core, self._reduce_by_hand, self.commands.cancel, shell)
         self._prices = PriceWatch(core)
         self._day = DayRoller(core)
+        self._unlisted = UnlistedInstruments(core, journal)
         self._tripwires = Tripwires(core, lambda reason: self.panic_switch.halt("engine", reason))
         self.conditions = Conditions(core, self.reconciler, lambda reason: self.panic_switch.halt("engine", reason))
         self._account_stream: Unsubscribe | None = None
@@ -155,6 +157,7 @@ class ExecutionEngine:
         core = self.core
         self.market.set_instruments(await self.driver.symbols())
         replayed = core.state.load()
+        self._unlisted.restore()
         if core.state.trading is not None:
             self.risk.restore(core.state.trading)
         core.save_trading()
@@ -171,6 +174,8 @@ class ExecutionEngine:
         self._account_stream = self.driver.subscribe_account(self.booking.on_event)
         for client_id in [*(order.client_id for order in truth.orders), *(fill.client_id for fill in truth.fills)]:
             self._ids.learn(client_id)
+        told = [order.symbol for order in truth.orders] + [fill.symbol for fill in truth.fills]
+        self._unlisted.know([*told, *(position.symbol for position in truth.positions)])
         self.reconciler.take_first(truth)
         for event in early:  # before anything is waited for: what comes from now on is newer
             # Positions and balances were asked for later than these arrived.
@@ -184,6 +189,7 @@ class ExecutionEngine:
         self._open_doubts = set(self.resolver.in_doubt)
         self.outside.missing = frozenset(self._open_doubts)
         self._started = True
+        self._unlisted.start()
         self.works.resume()
         self._day.start()
         self.risk.start()
@@ -200,6 +206,7 @@ class ExecutionEngine:
         self.resolver.stop()
         self.commands.stop()
         self._tripwires.stop()
+        self._unlisted.stop()
         self.conditions.stop()
         self._flattener.stop()
         self._prices.stop()

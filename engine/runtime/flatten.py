@@ -60,10 +60,12 @@ class Flattener:
         self._timer: TimerHandle | None = None
 
     def start(self, who: str) -> list[str]:
-        """Begin to close everything that is held; return the symbols."""
+        """Begin to close everything that is held and can be traded; return the symbols."""
         self.stop()
-        self._given_up.clear()
-        self._closing = {row.symbol: _Closing() for row in self._core.portfolio.positions() if row.quantity}
+        held = [row.symbol for row in self._core.portfolio.positions() if row.quantity]
+        listed = self._core.market.is_listed
+        self._given_up = {symbol: "the venue does not list it any more" for symbol in held if not listed(symbol)}
+        self._closing = {symbol: _Closing() for symbol in held if symbol not in self._given_up}
         self._core.oplog("ClosePosition", who=who, det=f"flatten {', '.join(self._closing) or 'nothing'}")
         symbols = list(self._closing)
         self._round()

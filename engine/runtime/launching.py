@@ -69,7 +69,10 @@ def wanted_symbols(engine: ExecutionEngine, params: Params, focus: Sequence[str]
     unknown: list[UnknownSymbol] = []
     for text in _typed_symbols(engine, params.symbols, focus):
         try:
-            found[engine.resolve(text).symbol] = None
+            symbol = engine.resolve(text).symbol
+            if not engine.market.is_listed(symbol):
+                raise UnknownSymbol(f"{engine.account.venue} does not list {symbol} any more")
+            found[symbol] = None
         except UnknownSymbol as error:
             unknown.append(error)
     if not found:
@@ -85,7 +88,7 @@ def drop_unlisted(engine: ExecutionEngine, instance: StrategyInstance) -> None:
     Raises:
         UnknownSymbol: Nothing is left.
     """
-    listed = tuple(symbol for symbol in instance.symbols if symbol in engine.instruments)
+    listed = tuple(symbol for symbol in instance.symbols if engine.market.is_listed(symbol))
     if not listed:
         raise UnknownSymbol(f"the venue lists none of {', '.join(instance.symbols)}")
     for symbol in instance.symbols:
@@ -102,5 +105,5 @@ def _typed_symbols(engine: ExecutionEngine, wanted: str | tuple[str, ...], focus
     if wanted == "positions":
         return [row.symbol for row in engine.portfolio.positions() if row.quantity]
     if wanted == "all":
-        return list(engine.instruments)
+        return [symbol for symbol in engine.instruments if engine.market.is_listed(symbol)]
     return [part.strip() for part in wanted.split("+") if part.strip()]

@@ -9,7 +9,7 @@ from decimal import Decimal
 from engine.kernel.clock import NS_PER_MS, Clock
 from engine.kernel.errors import UnknownSymbol
 from engine.kernel.event_bus import EventBus
-from engine.kernel.instruments import Instrument, InstrumentStatus
+from engine.kernel.instruments import Instrument, InstrumentStatus, unlisted_instrument
 from engine.kernel.market import BookInvalid, BookUpdate, FundingRate, MarkPrice, Quote, Ticker, Trade
 from engine.kernel.orderbook import OrderBook
 from engine.kernel.syscalls import BookEvent, Driver, TickEvent, Unsubscribe
@@ -55,16 +55,43 @@ class MarketData:
         self._views: dict[str, _View] = {}
         self._ticks: dict[str, Unsubscribe] = {}
         self._depth: dict[str, tuple[Unsubscribe, Unsubscribe]] = {}
+        self._listed: frozenset[str] = frozenset()
+        self._last_prices: dict[str, float] = {}
 
-    def set_instruments(self, instruments: Sequence[Instrument]) -> None:
-        """Take over the venue's list of instruments; one that is not listed any more stays known as delisted."""
-        listed = {instrument.symbol: instrument for instrument in instruments}
-        for symbol, known in self.instruments.items():
-            if symbol not in listed:
-                listed[symbol] = replace(known, status=InstrumentStatus.DELISTED)
+    def set_instruments(self, instruments: Sequence[Instrument]) -> list[str]:
+        """Take over the venue's list of instruments; one that is not listed any more stays known as delisted.
+
+        Returns:
+            What was listed before and is no more.
+        """
+        known = {instrument.symbol: instrument for instrument in instruments}
+        before, self._listed = self._listed, frozenset(known)
+        for symbol, instrument in self.instruments.items():
+            if symbol not in known:
+                known[symbol] = replace(instrument, status=InstrumentStatus.DELISTED)
         self.instruments.clear()
-        self.instruments.update(listed)
+        self.instruments.update(known)
         self.instruments_ns = self._clock.now_ns()
+        self._last_prices = {symbol: price for symbol, price in self._last_prices.items() if symbol not in self._listed}
+        for symbol in self._views.keys() & self._listed - self._ticks.keys():
+            self.watch(symbol)  # it could not be streamed before
+        return sorted(before - self._listed)
+
+    def is_listed(self, symbol: str) -> bool:
+        """Return whether the venue lists an instrument at present."""
+        return symbol in self._listed
+
+    def keep(self, symbol: str, price: float | None) -> None:
+        """Know an instrument, as delisted, though the venue does not list it: something of ours names it.
+
+        Args:
+            symbol: Its name.
+            price: What values it as long as no newer price comes.
+        """
+        instrument = self._driver.remembered(symbol) or unlisted_instrument(symbol, self._driver.venue)
+        self.instruments[symbol] = replace(instrument, status=InstrumentStatus.DELISTED)
+        if price is not None:
+            self._last_prices[symbol] = price
 
     def instrument(self, symbol: str) -> Instrument:
         """Return an instrument.
@@ -86,6 +113,8 @@ class MarketData:
         """
         self.instrument(symbol)
         view = self._views.setdefault(symbol, _View())
+        if symbol not in self._listed and self._driver.remembered(symbol) is None:
+            return  # the venue would not know what is meant
         if symbol not in self._ticks:
             self._ticks[symbol] = self._driver.subscribe_ticks(symbol, self._tick_handler(view))
         if depth and symbol not in self._depth:
@@ -124,9 +153,9 @@ class MarketData:
         return self._driver.book(symbol)
 
     def mark(self, symbol: str) -> float | None:
-        """Return the venue's mark price; None where it has none, as on spot."""
+        """Return the venue's mark price; None where it has none, as on spot. See `keep` for what is not listed."""
         view = self._views.get(symbol)
-        return view.mark.mark if view is not None and view.mark is not None else None
+        return view.mark.mark if view is not None and view.mark is not None else self._last_prices.get(symbol)
 
     def last(self, symbol: str) -> float | None:
         """Return the price of the last trade."""
@@ -135,12 +164,13 @@ class MarketData:
 
     def price(self, symbol: str) -> float | None:
         """Return the price that values a position: the mark, else the middle of the touch, else the last trade."""
-        view = self._views.get(symbol)
+        view, kept = self._views.get(symbol), self._last_prices.get(symbol)
         if view is None:
-            return None
+            return kept
         if view.mark is not None:
             return view.mark.mark
-        return view.quote.mid if view.quote is not None else view.last
+        last = kept if view.last is None else view.last
+        return view.quote.mid if view.quote is not None else last
 
     def middle(self, symbol: str) -> Decimal | None:
         """Return the middle of the touch, exact."""

@@ -20,12 +20,17 @@ class PositionGap:
         core.bus.subscribe(FillBooked, self._on_fill)
 
     def symbols(self) -> list[str]:
-        """Return the symbols whose position is known to differ, by name."""
-        portfolio, instruments = self._core.portfolio, self._core.market.instruments
+        """Return the symbols whose position is known to differ, by name.
+
+        What the venue lists no more is left out: it ends a position there in its own way, which is told once and must
+        not stop all other trading.
+        """
+        portfolio, market = self._core.portfolio, self._core.market
         known = portfolio.venue_positions()
         for symbol in {*known, *(name for _, name, _ in self._core.ledgers()), *self._apart}:
-            instrument = instruments.get(symbol)
-            if instrument is None or not instrument.is_perp:
+            instrument = market.instruments.get(symbol)
+            if instrument is None or not instrument.is_perp or not market.is_listed(symbol):
+                self._apart.discard(symbol)
                 continue
             there = known[symbol].quantity if symbol in known else 0
             if there == self._core.account_quantity(symbol):

@@ -24,6 +24,7 @@ from engine.runtime.found import tell_fills, tell_orders, tell_positions
 from engine.runtime.records import Adjustment, Outcome, Reconciled
 from engine.runtime.resolver import Resolver
 from engine.runtime.shell import Shell
+from engine.runtime.unlisted import tell_unlisted
 
 ORDERS_EVERY_S = 10.0
 ACCOUNT_EVERY_S = 30.0
@@ -211,7 +212,7 @@ class Reconciler:
         self._instruments_ns = self._core.clock.now_ns()
 
         def found(instruments: Sequence[Instrument], asked_ns: int) -> None:
-            self._core.market.set_instruments(instruments)
+            tell_unlisted(self._core, self._core.market.set_instruments(instruments))
 
         self._run("instruments", self._core.driver.symbols, found)
 

@@ -1,0 +1,96 @@
+"""What the venue does not list any more while something of ours still names it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from engine.io.journal import Journal
+from engine.kernel.clock import TimerHandle
+from engine.runtime.core import EngineCore
+
+KEEP_EVERY_S = 60.0
+_TABLE = "notes"
+
+
+class UnlistedInstruments:
+    """Keeps what we hold or ordered known, and valued, when its listing has ended.
+
+    Args:
+        core: The engine's shared parts.
+        journal: Keeps the last prices of what is held.
+    """
+
+    def __init__(self, core: EngineCore, journal: Journal) -> None:
+        self._core = core
+        self._journal = journal
+        self._key = f"{core.account.key}/last_prices"
+        self._prices: dict[str, float] = {}
+        self._timer: TimerHandle | None = None
+
+    def restore(self) -> None:
+        """Know every instrument that the journal's orders, work and ledgers name, at its last known price."""
+        saved = self._journal.get(_TABLE, self._key)
+        self._prices = {} if saved is None else msgspec.json.decode(saved, type=dict[str, float])
+        state = self._core.state
+        names = {order.symbol for order in (*self._core.working(), *self._core.unbooked())}
+        names.update(self._core.portfolio.traded_symbols())
+        names.update(symbol for body in state.works.values() for symbol in _symbols_of(body))
+        self.know(names)
+
+    def know(self, symbols: Iterable[str]) -> None:
+        """Know these instruments, as delisted where the venue does not list them; harmless for what is known."""
+        core = self._core
+        for symbol in sorted(set(symbols) - core.market.instruments.keys()):
+            price = self._prices.get(symbol) or float(core.portfolio.position(symbol).entry_price) or None
+            core.market.keep(symbol, price)
+
+    def start(self) -> None:
+        """Tell of what is delisted now, and begin to keep prices."""
+        market = self._core.market
+        tell_unlisted(self._core, [symbol for symbol in market.instruments if not market.is_listed(symbol)])
+        self._keep()
+
+    def stop(self) -> None:
+        """Keep the prices of now, and no more."""
+        if self._timer is not None:
+            self._save()
+            self._timer.cancel()
+            self._timer = None
+
+    def _keep(self) -> None:
+        self._timer = self._core.clock.call_later(KEEP_EVERY_S, self._keep)
+        self._save()
+
+    def _save(self) -> None:
+        prices = {symbol: price for symbol in self._held() if (price := self._core.market.price(symbol)) is not None}
+        if prices != self._prices and self._journal.failed is None:
+            self._prices = prices
+            self._journal.put(_TABLE, self._key, msgspec.json.encode(prices))
+
+    def _held(self) -> list[str]:
+        return sorted({symbol for _, symbol, _ in self._core.ledgers()})
+
+
+def tell_unlisted(core: EngineCore, symbols: Iterable[str]) -> None:
+    """Tell a person what is held or ordered of instruments that are not listed any more."""
+    for symbol in symbols:
+        held, orders = core.account_quantity(symbol), len(core.working(symbol))
+        price = core.portfolio.mark(symbol)
+        valued = "without a price" if price is None else f"valued at the last known price {price:f}"
+        has = [f"{held:f} held, {valued}"] if held else []
+        has += [f"{orders} working order{'' if orders == 1 else 's'}"] if orders else []
+        if has:
+            text = f"{symbol} is not listed any more: {', '.join(has)}; it cannot be traded here, look at the venue"
+            core.alarm("delisted", text, symbol)
+
+
+def _symbols_of(body: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the symbols that a saved piece of work names, its own and those of its parts."""
+    for name, value in body.items():
+        if name == "symbol":
+            yield str(value)
+        elif isinstance(value, Mapping):
+            yield from _symbols_of(value)
