@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 
 from engine.kernel.clock import NS_PER_S, TimerHandle
 from engine.kernel.errors import CtosError
-from engine.kernel.links import LinkState
 from engine.runtime.accounts import Mode
 from engine.runtime.core import EngineCore
 from engine.runtime.panic import is_protective
@@ -26,7 +25,6 @@ CLEAR_S = 10
 LAG_NS = 2 * NS_PER_S
 SILENT_S = 25
 """Working orders are compared every 10 s; after so long without an agreement the venue does not answer."""
-NOT_MARKET = ("private", "trade")
 WHO = "engine"
 NEW_KEY = "put a working key into accounts.yaml and start again"
 
@@ -78,6 +76,7 @@ class Conditions:
             Rule("limits", self._limits),
             Rule("profit", self._profit, restrict_s=30),
             Rule("data", self._data, restrict_s=20, halt_s=110),
+            Rule("marks", self._marks, restrict_s=5),
             Rule("venue", self._venue, restrict_s=5),
             Rule("exposed", self._exposed_to_silence, restrict_s=5, halt_s=95),
             Rule("clock", self._clock),
@@ -224,13 +223,26 @@ class Conditions:
     def _data(self) -> str:
         """Tell that prices of what is held do not arrive; a quiet market on a live connection is no such case."""
         core = self._core
-        ill = [link for link in core.driver.links() if link.state is not LinkState.LIVE and _carries_market(link.name)]
+        ill = core.market.down_links()
         if not ill:
             return ""
         stale = {symbol for _, symbol, _ in core.ledgers() if core.market.is_stale(symbol)}
         if not stale:
             return ""
         return f"no prices of {', '.join(sorted(stale))}, which is held: {ill[0].name} {ill[0].state.value}"
+
+    def _marks(self) -> str:
+        """Tell that the touch stands in for mark prices: they value what is held, and meet the stops kept here."""
+        core, market = self._core, self._core.market
+        symbols = {symbol for _, symbol, _ in core.ledgers()}
+        symbols.update(order.symbol for order in core.tracker.working() if order.held)
+        marked = (symbol for symbol in symbols if market.mark(symbol) is not None and not market.is_stale(symbol))
+        blind = [symbol for symbol in marked if market.are_prints_lost(symbol)]
+        links = market.down_links() if blind else []
+        if not links:
+            return ""
+        what = ", ".join(sorted(blind))
+        return f"no mark prices of {what}, bid and ask stand in for them: {links[0].name} {links[0].state.value}"
 
     def _venue(self) -> str:
         silent_s = (self._core.clock.now_ns() - self._reconciler.last_agreed_ns) / NS_PER_S
@@ -271,7 +283,3 @@ class Conditions:
 
     def _lag(self) -> str:
         return f"the program stood still for {self._lag_s:.1f} s" if self._lag_s else ""
-
-
-def _carries_market(name: str) -> bool:
-    return not name.startswith("rest") and not name.startswith(NOT_MARKET)

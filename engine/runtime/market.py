@@ -6,21 +6,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from engine.kernel.clock import NS_PER_MS, Clock
+from engine.kernel.clock import NS_PER_MS, NS_PER_S, Clock
 from engine.kernel.errors import UnknownSymbol
 from engine.kernel.event_bus import EventBus
 from engine.kernel.instruments import Instrument, InstrumentStatus, unlisted_instrument
+from engine.kernel.links import LinkState, LinkStatus
 from engine.kernel.market import BookInvalid, BookUpdate, FundingRate, MarkPrice, Quote, Ticker, Trade
 from engine.kernel.orderbook import OrderBook
 from engine.kernel.syscalls import BookEvent, Driver, TickEvent, Unsubscribe
 
 STALE_MS = 10_000
+PRINTS_LOST_NS = 15 * NS_PER_S
+"""Longer than a venue is silent about a mark price that rests: OKX tells it at least every 10 s."""
+_NOT_MARKET = ("rest", "private", "trade")
 
 
 class _View:
-    """What is known of one instrument; `received_ns` is engine time, 0 before the first message."""
+    """What is known of one instrument; times are engine time, 0 before the first message.
 
-    __slots__ = ("book_broken", "funding", "last", "mark", "quote", "received_ns", "ticker", "trade")
+    `printed_ns` is when the last mark price was received; where there is none, as on spot, the last trade.
+    """
+
+    __slots__ = ("book_broken", "funding", "last", "mark", "printed_ns", "quote", "received_ns", "ticker", "trade")
 
     def __init__(self) -> None:
         self.quote: Quote | None = None
@@ -30,6 +37,7 @@ class _View:
         self.trade: Trade | None = None
         self.last: float | None = None
         self.received_ns = 0
+        self.printed_ns = 0
         self.book_broken = False
 
 
@@ -163,11 +171,14 @@ class MarketData:
         return view.last if view is not None else None
 
     def price(self, symbol: str) -> float | None:
-        """Return the price that values a position: the mark, else the middle of the touch, else the last trade."""
+        """Return the price that values a position: the mark, else the middle of the touch, else the last trade.
+
+        While marks are lost and the touch is fresh, its middle stands in for them.
+        """
         view, kept = self._views.get(symbol), self._last_prices.get(symbol)
         if view is None:
             return kept
-        if view.mark is not None:
+        if view.mark is not None and not (self._are_prints_lost(view) and self._is_touch_fresh(view)):
             return view.mark.mark
         last = kept if view.last is None else view.last
         return view.quote.mid if view.quote is not None else last
@@ -197,6 +208,19 @@ class MarketData:
             return None
         return (self._clock.now_ns() - view.received_ns) // NS_PER_MS
 
+    def are_prints_lost(self, symbol: str) -> bool:
+        """Return whether mark prices (on spot: trades) stay away while a connection that may carry them is down.
+
+        On live connections a price that is not told again is one that has not moved.
+        """
+        view = self._views.get(symbol)
+        return view is not None and self._are_prints_lost(view)
+
+    def down_links(self) -> list[LinkStatus]:
+        """Return the connections for market data that are not live."""
+        links = self._driver.links()
+        return [link for link in links if link.state is not LinkState.LIVE and not link.name.startswith(_NOT_MARKET)]
+
     def is_book_broken(self, symbol: str) -> bool:
         """Return whether the watched book has lost its sequence and waits for a new snapshot."""
         view = self._views.get(symbol)
@@ -206,6 +230,12 @@ class MarketData:
         """Return whether data is missing, older than 10 s, or the book is broken: no entries then."""
         age = self.age_ms(symbol)
         return age is None or age > STALE_MS or self._views[symbol].book_broken
+
+    def _are_prints_lost(self, view: _View) -> bool:
+        return self._clock.now_ns() - view.printed_ns > PRINTS_LOST_NS and bool(self.down_links())
+
+    def _is_touch_fresh(self, view: _View) -> bool:
+        return view.quote is not None and self._clock.now_ns() - view.received_ns <= STALE_MS * NS_PER_MS
 
     def _tick_handler(self, view: _View) -> Callable[[TickEvent], None]:
         now_ns, publish = self._clock.now_ns, self._bus.publish
@@ -217,6 +247,7 @@ class MarketData:
                 view.received_ns = now_ns()
             elif kind is MarkPrice:
                 view.mark = event  # type: ignore[assignment]
+                view.printed_ns = now_ns()
             elif kind is Ticker:
                 view.ticker = event  # type: ignore[assignment]
                 view.last = event.last  # type: ignore[union-attr]
@@ -233,6 +264,8 @@ class MarketData:
             view.trade = trade
             view.last = trade.price
             view.received_ns = now_ns()
+            if view.mark is None:
+                view.printed_ns = view.received_ns
             publish(trade)
 
         return handle

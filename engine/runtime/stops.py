@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engine.kernel.market import MarkPrice, Trade
+from engine.kernel.market import MarkPrice, Quote, Trade
 from engine.kernel.orders import Order, OrderState, Side
 from engine.kernel.syscalls import Unsubscribe
 from engine.runtime.core import EngineCore
 
 
 class HeldStops:
-    """Watches last trade and mark price for held stops.
+    """Watches last trade and mark price for held stops; while these are lost, the middle of the touch.
 
     Args:
         core: The engine's shared parts.
@@ -29,7 +29,11 @@ class HeldStops:
         self._core.market.watch(order.symbol)
         if not self._subscriptions:
             bus = self._core.bus
-            self._subscriptions = [bus.subscribe(Trade, self._on_trade), bus.subscribe(MarkPrice, self._on_mark)]
+            self._subscriptions = [
+                bus.subscribe(Trade, self._on_trade),
+                bus.subscribe(MarkPrice, self._on_mark),
+                bus.subscribe(Quote, self._on_quote),
+            ]
         self._by_symbol.setdefault(order.symbol, []).append(order.client_id)
         price = self._core.market.price(order.symbol)
         if price is not None:
@@ -59,6 +63,10 @@ class HeldStops:
     def _on_mark(self, mark: MarkPrice) -> None:
         if mark.symbol in self._by_symbol:
             self._check(mark.symbol, mark.mark)
+
+    def _on_quote(self, quote: Quote) -> None:
+        if quote.symbol in self._by_symbol and self._core.market.are_prints_lost(quote.symbol):
+            self._check(quote.symbol, quote.mid)
 
     def _check(self, symbol: str, price: float) -> None:
         for client_id in tuple(self._by_symbol.get(symbol, ())):
