@@ -286,10 +286,12 @@ class StrategyInstance:
         return done
 
     def _own_event(self, handler: str, event: object) -> None:
+        if not self.life.state.is_alive:
+            return
         entry = (handler, (event,), self.engine.event_seq(self.name))
         if self._asleep or self._held or self.life.state is InstanceState.FAULTED:
             self._held.append(entry)
-        elif self.life.state.is_alive:
+        else:
             self._enqueue(entry)
 
     def _deliver_newest(self, handler: str, event: Quote | OrderBook) -> None:

@@ -39,13 +39,21 @@ class LeftOut:
         """An instance of that name runs again."""
         self._reasons.pop(name, None)
 
+    def is_over(self, name: str) -> bool:
+        """Return whether an instance was left out and has nothing left, neither orders nor a position."""
+        return name in self._reasons and not (self._held(name) or self._engine.tracker.working(instance=name))
+
     def refusal(self, name: str) -> str:
         """Return why no instance of that name runs and what it has left, in words; empty when it was not left out."""
         reason = self._reasons.get(name)
         if reason is None:
             return ""
-        ledgers = self._engine.portfolio.ledgers()
-        held = [f"{quantity.normalize():f} {symbol}" for owner, symbol, quantity in ledgers if owner == name]
-        left = f"nobody looks after {', '.join(held)}" if held else "it holds nothing"
+        if self.is_over(name):
+            return f"{name} was not restored: {reason}; it holds nothing; mend it and start again, or stop it for good"
+        held = ", ".join(self._held(name)) or "orders"
         remedy = "only what reduces still rests; mend it and start again, or close by hand"
-        return f"{name} was not restored: {reason}; {left}; {remedy}"
+        return f"{name} was not restored: {reason}; nobody looks after {held}; {remedy}"
+
+    def _held(self, name: str) -> list[str]:
+        ledgers = self._engine.portfolio.ledgers()
+        return [f"{quantity.normalize():f} {symbol}" for owner, symbol, quantity in ledgers if owner == name]

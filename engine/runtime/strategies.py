@@ -14,6 +14,7 @@ from engine.kernel.errors import ConfigError, CtosError, UnknownStrategy
 from engine.kernel.scheduler import InstanceState
 from engine.kernel.strategy import Params, PauseMode, StopPolicy, Strategy
 from engine.runtime.data import BarFeed
+from engine.runtime.events import InstanceChanged
 from engine.runtime.execution import ExecutionEngine
 from engine.runtime.given import in_words
 from engine.runtime.instance import StrategyInstance
@@ -260,12 +261,27 @@ class StrategyManager:
         return amended(name, instance.strategy_class, instance.params, changes)
 
     def stop(self, name: str, policy: StopPolicy | None = None, reason: str = "by the operator") -> None:
-        """Stop an instance by its stop policy: keep, cancel or flatten."""
+        """Stop an instance by its stop policy: keep, cancel or flatten; one that was not restored is forgotten.
+
+        Raises:
+            CtosError: It is stopped already, or there is none, or it was not restored and has something left.
+        """
+        if self._left_out.is_over(name):
+            self._give_up(name, reason)
+            return
         instance = self.get(name)
         if instance.life.state is InstanceState.STOPPED:
             raise CtosError(f"{name} is stopped already")
         self._cancel_restart(instance)
         self._stopping.stop(instance, policy or instance.params.stop_policy, reason)
+
+    def _give_up(self, name: str, reason: str) -> None:
+        """Forget an instance that was not restored and has nothing left."""
+        self._left_out.forget(name)
+        self._shelf.pop(name, None)
+        self._store.forget(name)
+        self.engine.oplog("StrategyExit", instance=name, policy="forgotten", reason=reason)
+        self.engine.bus.publish(InstanceChanged(name, InstanceState.STOPPED, reason))
 
     def stop_all(self, reason: str, policy: StopPolicy | None = None) -> None:
         """Stop every instance that is not stopped."""

@@ -235,6 +235,24 @@ def test_what_is_not_restored_leaves_no_entries_and_is_told(rig, cause):
     assert state(third) is InstanceState.RUNNING and third.manager.get("p1").context.state["fills"] == 1
 
 
+def test_what_is_not_restored_and_has_nothing_left_is_forgotten_by_a_stop(rig):
+    launch(rig)
+    hold(rig)
+    second = rig.restart(classes=(Watcher,))
+    with pytest.raises(UnknownStrategy, match="nobody looks after"):
+        second.manager.stop("p1")
+    third = second.restart(classes=(Probe, Watcher))
+    third.manager.stop("p1", StopPolicy.KEEP)
+    launch(third)
+    do(third, lambda ctx: ctx.close(PERP))
+    fourth = third.restart(classes=(Watcher,))
+    assert critical(fourth) == ["p1"]
+    fourth.manager.stop("p1")
+    assert critical(fourth.restart(classes=(Probe, Watcher))) == []
+    with pytest.raises(UnknownStrategy, match="no strategy instance"):
+        fourth.manager.stop("p1")
+
+
 def test_what_was_held_back_by_a_fault_outlives_restarts(rig):
     launch(rig)
     do(rig, buy(1, 95))
