@@ -118,7 +118,7 @@ def test_shares_of_funding_add_up_exactly(held: list[int], amount: Decimal):
     st.lists(
         st.tuples(
             st.sampled_from(["a", "b", MANUAL]),
-            st.sampled_from(["buy", "sell", "move", "adjust"]),
+            st.sampled_from(["buy", "sell", "move", "adjust", "buy, fee in coins"]),
             st.decimals("0.001", "10", places=3),
             st.decimals("1", "1000", places=2),
         ),
@@ -134,6 +134,10 @@ def test_the_account_is_always_the_sum_of_its_ledgers(steps: list[tuple[str, str
         elif what == "adjust":
             books.apply(Adjustment(instance, PERP, -quantity, price, "test"))
             cash += quantity * price
+        elif what not in list(Side):
+            paid = replace(fill(number, Side.BUY, quantity, price), fee=quantity / 1000, fee_currency="TST")
+            books.apply(Execution(paid, instance, paid.fee * price, paid.fee))
+            cash -= quantity * price
         else:
             done = fill(number, Side(what), quantity, price, d("0.01"))
             books.apply(Execution(done, instance, d("0.01")))

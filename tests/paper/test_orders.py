@@ -310,6 +310,20 @@ def test_spot_moves_both_legs_and_takes_its_fee_in_quote():
         venue.order(BUY, LIMIT, "10", "100", symbol=SPOT)
 
 
+def test_a_spot_buy_may_pay_its_fee_in_what_it_buys():
+    venue = opened(spot_taker=Decimal("0.001"), spot_maker=Decimal("0.001"), coin_fees=True)
+    resting = venue.order(BUY, LIMIT, "5", "99", symbol=SPOT)
+    assert venue.exchange.margin.balance("USD").locked == 495, "the fee takes no money"
+    venue.cancel(resting, SPOT)
+    venue.order(BUY, MARKET, "1", symbol=SPOT)
+    assert (venue.cash("TST"), venue.cash()) == (Decimal("0.999"), Decimal("899.9"))
+    with pytest.raises(InsufficientFunds):
+        venue.order(SELL, MARKET, "1", symbol=SPOT)
+    venue.order(SELL, MARKET, "0.999", symbol=SPOT)
+    assert (venue.cash("TST"), venue.cash()) == (0, Decimal("899.9") + Decimal("99.9") * Decimal("0.999") ** 2)
+    venue.check_money()
+
+
 def test_spot_orders_lock_money_and_release_it():
     venue = opened()
     order = venue.order(BUY, LIMIT, "5", "99", symbol=SPOT)
