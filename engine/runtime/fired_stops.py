@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 
-from engine.kernel.clock import TimerHandle
+from engine.kernel.clock import NS_PER_S, TimerHandle
 from engine.kernel.errors import (
     ClockSkew,
     JournalError,
@@ -31,6 +31,8 @@ LOUD_AFTER = 5
 """So many times in a row a stop may fail to leave before a person is called."""
 BESIDE_S = 0.25
 """Until the next look while another order that reduces the same is on its way."""
+BESIDE_NS = 30 * NS_PER_S
+"""So long a stop waits for such orders: by then the fate of each is known, unless new ones follow."""
 
 _TRANSIENT = frozenset(kind.__name__ for kind in (RateLimited, VenueUnavailable, ClockSkew))
 _UNTAKEN = (OrderState.NEVER_SENT, OrderState.NEVER_ACCEPTED)
@@ -129,14 +131,16 @@ class FiredStops:
         if tries == LOUD_AFTER:
             self._call_for_help(lost, f"did not leave {tries} times ({lost.reason}); it is tried every {wait_s:g} s")
         self._tries[order.client_id] = tries
-        self._later(wait_s, order.client_id, order.trigger_price)
+        until_ns = core.clock.now_ns() + BESIDE_NS
+        self._later(wait_s, order.client_id, order.trigger_price, until_ns)
         core.publish_order(order)
 
-    def _later(self, wait_s: float, client_id: str, trigger: Decimal | None) -> None:
+    def _later(self, wait_s: float, client_id: str, trigger: Decimal | None, until_ns: int) -> None:
         if not self._is_stopped:
-            self._timers[client_id] = self._core.clock.call_later(wait_s, self._send_again, client_id, trigger)
+            timer = self._core.clock.call_later(wait_s, self._send_again, client_id, trigger, until_ns)
+            self._timers[client_id] = timer
 
-    def _send_again(self, client_id: str, trigger: Decimal | None) -> None:
+    def _send_again(self, client_id: str, trigger: Decimal | None, until_ns: int) -> None:
         """Send a stop whose trigger `trigger` was met; one that was moved meanwhile waits for its new trigger."""
         del self._timers[client_id]
         order = self._core.tracker.get(client_id)
@@ -144,8 +148,8 @@ class FiredStops:
             self._tries.pop(client_id, None)
         elif order.trigger_price != trigger:
             self._keep(order)
-        elif self._is_being_reduced(order):
-            self._later(BESIDE_S, client_id, trigger)
+        elif self._core.clock.now_ns() < until_ns and self._is_being_reduced(order):
+            self._later(BESIDE_S, client_id, trigger, until_ns)
         else:
             self._fire(order)
 

@@ -19,6 +19,7 @@ from engine.runtime.accounts import MANUAL
 from tests.boot.test_emulated_venues import configure, quoted
 from tests.boot.test_real_venues import until
 from tests.engine.floor import d
+from tests.venues.conformance.wire import WIRES
 from tests.venues.emulators.__main__ import emulator_class
 from tests.venues.emulators.core import Emulator
 
@@ -75,3 +76,18 @@ async def test_a_stop_whose_trigger_is_met_at_once_is_answered_by_the_venue(emul
         fired = await CallDesk(system).call("place_order", {**wanted, "trigger_price": trigger, "reduce_only": True})
         assert fired.venue_order_id and fired.state is not OrderState.INTENT
         await until(lambda: system.engine.portfolio.quantity(symbol) == 0, 20)
+
+
+async def test_a_stop_that_a_busy_venue_did_not_take_is_sent_anew(emulator: Emulator, home: Path) -> None:
+    wire = WIRES[emulator.name]
+    async with running(configure(home, emulator)) as system:
+        engine = system.engine
+        symbol, quote = await holding(system)
+        trigger = system.instruments[symbol].price_from_float(round(quote.ask * 1.01))
+        emulator.faults.answer(wire.place, wire.busy.status, wire.busy.body, wire.busy.headers)
+        first = engine.submit(MANUAL, symbol, Side.SELL, OrderType.STOP, d("0.03"), None, trigger, True)
+        await until(lambda: engine.portfolio.quantity(symbol) == 0, 20)
+        lost = engine.tracker.get(first)
+        assert lost is not None and lost.state is OrderState.REJECTED and lost.error == "RateLimited"
+        await until(lambda: not engine.tracker.working(symbol), 20)
+        assert emulator.exchange.open_orders() == []
