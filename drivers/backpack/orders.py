@@ -22,7 +22,8 @@ from engine.kernel.orders import OrderRequest, OrderState, OrderType, OrderUpdat
 FIRST_PAGE, PAGE = 100, 1000
 _EXPIRE_BY_NATURE = (OrderType.IOC, OrderType.FOK)
 CLOCKS_APART_MS = 300_000
-"""How far our clock and the venue's may be apart when an order's time is compared with the time of its alias."""
+"""By how much our clock may have gone wrong since its offset was measured, when an order's time is compared with the
+time of its alias."""
 
 
 class Orders:
@@ -157,7 +158,7 @@ class Orders:
             return bool(await self._rest.fills({"symbol": native, **identity}, FIRST_PAGE, 0))
         offset = 0
         while True:
-            filters: Params = {"symbol": native, "from": alias.made_ms - CLOCKS_APART_MS}
+            filters: Params = {"symbol": native, "from": self._earliest_ms(alias)}
             page = await self._rest.fills(filters, PAGE, offset)
             if any(fill.clientId == alias.number for fill in page):
                 return True
@@ -207,4 +208,9 @@ class Orders:
             created_ms = order.createdAt if isinstance(order.createdAt, int) else ms_of(order.createdAt)
         except ValueError as error:
             raise VenueUnavailable(f"backpack: order {order.id}: createdAt {order.createdAt!r} is no time") from error
-        return created_ms >= alias.made_ms - CLOCKS_APART_MS
+        return created_ms >= self._earliest_ms(alias)
+
+    def _earliest_ms(self, alias: Alias) -> int:
+        """Return the venue's time before which an order was not made under an alias."""
+        offset_ms = self._rest.clock.known_offset_ms or 0.0
+        return alias.made_ms + min(0, round(offset_ms)) - CLOCKS_APART_MS

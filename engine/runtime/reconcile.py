@@ -249,13 +249,18 @@ class Reconciler:
             self._failed(error)
             self.expect_fills(order)
 
-        since = max(0, order.created_ns // NS_PER_MS - OVERLAP_MS)
+        since = self._fills_from(order.created_ns // NS_PER_MS)
         self._shell.run(self._core.driver.get_fills(order.symbol, since), found, failed)
 
     def _since(self) -> int | None:
         """Return the time (venue ms) from which fills are asked for; None means all that the venue keeps."""
         until = self._core.state.fills_until
-        return None if until is None else max(0, min(until, self._core.clock.now_ms()) - OVERLAP_MS)
+        return None if until is None else self._fills_from(until)
+
+    def _fills_from(self, ms: int) -> int:
+        """Return the venue's time (ms) from which fills since a time of ours are asked for: ours may be ahead."""
+        offset_ms = self._core.driver.clock_offset_ms() or 0.0
+        return max(0, min(ms, self._core.clock.now_ms()) + min(0, round(offset_ms)) - OVERLAP_MS)
 
     def _take_fills(self, fills: Sequence[Fill]) -> bool:
         """Book fills; return whether all are settled: one that has to wait is asked for again."""

@@ -91,7 +91,7 @@ BOOKS = (
         "a fill that the venue lists late",
         f"{_RUN}/reconcile.py",
         (
-            "return None if until is None else max(0, min(until, self._core.clock.now_ms()) - OVERLAP_MS)",
+            "return None if until is None else self._fills_from(until)",
             "return None if until is None else self._core.clock.now_ms() - 1000",
         ),
         tests=("tests/engine/test_reconcile.py::test_e07_fills_that_the_stream_lost_are_found_within_ten_seconds",),

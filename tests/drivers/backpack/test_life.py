@@ -104,7 +104,12 @@ async def test_without_the_numbers_an_order_is_not_taken_for_ours(rig: Rig):
     assert len(await rig.patiently(driver.cancel_all())) == 1
 
 
-async def test_a_filled_order_is_not_resting_and_is_found_in_the_history(rig: Rig):
+@pytest.mark.parametrize("skew_s", [-900, 0, 900])
+async def test_a_filled_order_is_not_resting_and_is_found_in_the_history(rig: Rig, skew_s: int):
+    """Also when our clock is wrong."""
+    rig.emulator.skew_ms = skew_s * 1000
+    await rig.wind(310.0)  # until the venue's time was measured anew
+    rig.emulator.requests.clear()
     rig.emulator.faults.lose_response(order_call)
     with pytest.raises(UnknownOutcome):
         await rig.patiently(rig.driver.place_order(rig.perp, Side.BUY, OrderType.MARKET, D("0.01"), client_id=CID))

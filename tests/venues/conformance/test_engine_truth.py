@@ -84,6 +84,20 @@ async def test_a_liquidation_is_booked_once_and_halts(desk: EngineRig):
     assert "fill_conflict" not in desk.alarms
 
 
+@pytest.mark.parametrize("skew_s", [-600, 600])
+async def test_an_execution_that_the_stream_lost_is_found_though_our_clock_is_wrong(desk: EngineRig, skew_s: int):
+    rig, wire, faults = parts(desk)
+    assert rig.emulator is not None
+    rig.emulator.skew_ms = skew_s * 1000
+    await rig.wind(400.0)  # the venue's time is measured anew, and an agreement is noted with ours
+    order = desk.submit(BUY, "0.02", "60005")
+    await rig.until(lambda: order.state is OrderState.OPEN, 30, alive=True)
+    faults.mute(wire.account_channels)
+    rig.stage.print(rig.perp, 60005.0, 0.02)
+    await rig.until(lambda: desk.held == Decimal("0.02"), 60, alive=True)
+    assert order.state is OrderState.FILLED and len(desk.booked) == 1
+
+
 @pytest.mark.parametrize("fault", ["e05_duplicate", "e06_reorder", "e07_drop_message"])
 async def test_e05_e06_e07_doubled_swapped_and_lost_news_are_counted_once(desk: EngineRig, fault: str):
     rig, wire, faults = parts(desk)
