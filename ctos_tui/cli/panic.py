@@ -100,8 +100,13 @@ def _halt_what_is_left(state: Path, order: PanicOrder, options: SystemOptions) -
         return False
     confirmed = not found.nameless
     for account in found.accounts:
-        # The file that is left for an account whose halt is not certain must outlive the next one's success.
-        confirmed &= asyncio.run(_start_and_halt(state, order, account, leaves_mark=not confirmed))
+        try:
+            confirmed &= asyncio.run(_start_and_halt(state, order, account))
+        except StateLocked:
+            raise
+        except CtosError as error:
+            _tell(PanicNews(f"{account.exchange}:{account.account} is not confirmed: {error}", "error"))
+            confirmed = False
     return confirmed
 
 
@@ -139,17 +144,17 @@ def _through_socket(state: Path, order: PanicOrder, account: SystemOptions | Non
                     return news.confirmed
 
 
-async def _start_and_halt(state: Path, order: PanicOrder, options: SystemOptions, leaves_mark: bool = False) -> bool:
+async def _start_and_halt(state: Path, order: PanicOrder, options: SystemOptions) -> bool:
     """Start a system that comes up halted, follow until the venue has confirmed, and stop it.
 
     Args:
         state: The state folder.
         order: What is to be done.
         options: What chooses the account.
-        leaves_mark: Whether the file that halts the next start stays, although this account's halt is in the journal.
 
     Raises:
         StateLocked: Another process holds the state by now.
+        CtosError: What was done could not be stored; the file that halts the account's next start is there.
     """
     loop = asyncio.get_running_loop()
     try:
@@ -164,7 +169,7 @@ async def _start_and_halt(state: Path, order: PanicOrder, options: SystemOptions
     _tell(PanicNews(f"no engine runs on {system.paths.state}; starting one of {account} without a screen, halted"))
     outcome: asyncio.Future[PanicNews] = loop.create_future()
     follower = PanicFollower(system, _tell, outcome.set_result)
-    mark = _mark(system.paths.state, order)
+    mark = _mark(system.paths.state, order, system.account.key)
     try:
         try:
             await system.start()
@@ -176,15 +181,15 @@ async def _start_and_halt(state: Path, order: PanicOrder, options: SystemOptions
     finally:
         follower.stop()
         await system.stop()
-    if mark is not None and not leaves_mark:
+    if mark is not None:
         mark.unlink(missing_ok=True)  # the journal, closed without an error, has the halt by now
     return news.confirmed
 
 
-def _mark(state: Path, order: PanicOrder) -> Path | None:
+def _mark(state: Path, order: PanicOrder, account: str = "") -> Path | None:
     """Leave the file that halts the next start; where that fails, say so and go on: cancelling matters more."""
     try:
-        return leave_mark(state, _who(), order.reason or "panic")
+        return leave_mark(state, _who(), order.reason or "panic", account)
     except StorageError as error:
         _tell(PanicNews(f"the file that halts the next start could not be left: {error}", "error"))
         return None

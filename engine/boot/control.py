@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from engine.io.logs import iso_time
 from engine.io.plain_json import to_json
 from engine.kernel.clock import wall_time_ns
 from engine.kernel.errors import CtosError, VenueUnavailable
-from engine.runtime.halt_mark import NAME, leave_mark
+from engine.runtime.halt_mark import leave_mark, mark_path
 
 if TYPE_CHECKING:
     from engine.boot.system import System
@@ -127,9 +128,10 @@ class Control:
             self._panic(who, asked)
             return
         # The engine starts only when it agrees with the venue: until then nothing is sent. The file halts it then.
-        folder, reason = self._system.paths.state, asked.body.reason or "panic"
-        self._system.writer.submit(lambda: _leave_mark(folder, who, reason))
-        text = f"the engine is still starting and sends nothing; {folder / NAME} halts it as soon as it has"
+        folder, account = self._system.paths.state, self._system.account.key
+        self._system.writer.submit(partial(_leave_mark, folder, who, asked.body.reason or "panic", account))
+        path = mark_path(folder, account)
+        text = f"the engine is still starting and sends nothing; {path} halts it as soon as it has"
         asked.push(PanicNews(text, "warn"))
         self._panics.append((who, asked))
 
@@ -171,5 +173,5 @@ class Control:
             task.get_loop().call_exception_handler(context)
 
 
-def _leave_mark(folder: Path, who: str, reason: str) -> None:
-    leave_mark(folder, who, reason)
+def _leave_mark(folder: Path, who: str, reason: str, account: str) -> None:
+    leave_mark(folder, who, reason, account)

@@ -9,6 +9,7 @@ from drivers.paper.markets.model import MarketModel
 from engine.boot.options import SystemOptions
 from engine.boot.venues import PAPER, venue_config, venue_names, venue_package
 from engine.io.config import Config
+from engine.io.journal import recorded_accounts
 from engine.kernel.clock import NS_PER_S, wall_time_ns
 from engine.kernel.errors import ConfigError
 
@@ -64,6 +65,15 @@ def is_paper_market(label: str) -> bool:
     """Return whether a label is of a market of paper accounts; that of a live account names an environment."""
     kind = label.partition(":")[0]
     return kind in ("synthetic", "replay", LIVE) or kind.startswith(f"{LIVE}-")
+
+
+def money_accounts(database: Path) -> list[str]:
+    """Return the keys of the accounts in a journal that trade at a real venue; those on paper cost nobody anything.
+
+    Raises:
+        JournalError: It cannot be read.
+    """
+    return [key for key in recorded_accounts(database) if not is_paper_market(key.partition("@")[2])]
 
 
 def live_venue(spec: str, venue: str) -> str:

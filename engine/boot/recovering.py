@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import msgspec
 
-from engine.boot.choosing import find_entry
+from engine.boot.choosing import choose, find_entry
 from engine.boot.options import SystemOptions
 from engine.io.config import Paths
 from engine.io.database import JournalDamaged
-from engine.io.files import json_bytes, make_private_dir, write_atomic
+from engine.io.files import make_private_dir
 from engine.io.journal import Journal
 from engine.io.lock import StateLock
 from engine.io.logs import iso_time
@@ -19,10 +20,11 @@ from engine.io.writer import WriterThread
 from engine.kernel.clock import LoopClock, VirtualClock
 from engine.kernel.errors import CtosError, StorageError
 from engine.runtime.accounts import Mode
-from engine.runtime.halt_mark import NAME, HaltNote
+from engine.runtime.halt_mark import leave_mark
 from engine.runtime.state_digest import Replay, replay
 
 _WHO = "recover"
+_WHY = "the journal was begun anew: compare positions and open orders with the venue's, then rearm"
 
 
 class Recovered(msgspec.Struct, frozen=True):
@@ -97,13 +99,12 @@ async def recover(options: SystemOptions, force: bool) -> Recovered:
                 f"{paths.database} is whole and leads to the state that was stored: nothing was changed; "
                 "to begin anew all the same add --force"
             )
-        when = iso_time(now_ns)
-        recovery = begin_anew(paths.database, when.partition(".")[0].replace(":", "-"))
-        halted = any(entry.mode == Mode.LIVE for entry in entries)
-        if halted:
-            why = "the journal was begun anew: compare positions and open orders with the venue's, then rearm"
-            write_atomic(paths.state / NAME, json_bytes(HaltNote("", _WHO, when, why)))
-    return Recovered(trouble, recovery, "paper_state" not in recovery.unreadable, halted)
+        live = [entry for entry in entries if entry.mode == Mode.LIVE]
+        for entry in live:  # first of all: from here on none may come up without it
+            account = choose(replace(options, exchange=entry.venue, account=entry.name)).account
+            leave_mark(paths.state, _WHO, _WHY, account.key)
+        recovery = begin_anew(paths.database, iso_time(now_ns).partition(".")[0].replace(":", "-"))
+    return Recovered(trouble, recovery, "paper_state" not in recovery.unreadable, bool(live))
 
 
 def _trouble(paths: Paths) -> str:

@@ -15,6 +15,7 @@ from engine.boot.config_watch import ConfigWatch
 from engine.boot.control import Control
 from engine.boot.crash_cover import CrashCover
 from engine.boot.fitness import AccountFitness
+from engine.boot.markets import money_accounts
 from engine.boot.notifying import Notifier, configured_targets
 from engine.boot.options import SystemOptions
 from engine.boot.strategies import StrategyCatalogue, load_strategies
@@ -132,7 +133,7 @@ class System:
         )
         self.bars = BarFeed(self.driver, self.clock, self.shell, self._on_query_error)
         self.watch = HandlerWatch()
-        self.halt_mark = HaltMark(self.engine, self.writer, paths.state)
+        self.halt_mark = HaltMark(self.engine, self.writer, paths.state, partial(money_accounts, paths.database))
         self.control = Control(self, program)
         self.vitals = Vitals(self, program)
         self.monitor = SystemMonitor(self.engine, choice.entry.monitor or config.monitor, self.writer, paths.logs)

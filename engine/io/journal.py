@@ -52,9 +52,13 @@ def recorded_accounts(path: Path) -> list[str]:
     """
     if not path.exists():
         return []
-    sql = (
-        "SELECT account FROM (SELECT account, seq FROM journal UNION ALL SELECT account, seq FROM checkpoints) "
-        "GROUP BY account ORDER BY MAX(seq) DESC"
+    sql = (  # one step of the index for each account: a journal has millions of records
+        "WITH RECURSIVE step(account) AS (SELECT MIN(account) FROM journal UNION ALL "
+        "SELECT (SELECT MIN(account) FROM journal WHERE account > step.account) FROM step WHERE account NOT NULL), "
+        "newest(account, seq) AS "
+        "(SELECT account, (SELECT MAX(seq) FROM journal WHERE account = step.account) FROM step "
+        "WHERE account NOT NULL UNION ALL SELECT account, seq FROM checkpoints) "
+        "SELECT account FROM newest GROUP BY account ORDER BY MAX(seq) DESC"
     )
     reader = open_reader(path)
     try:

@@ -19,6 +19,7 @@ from engine.boot.system import running
 from engine.kernel.clock import LoopClock
 from engine.kernel.orders import OrderState, OrderType, Side
 from engine.runtime.accounts import MANUAL
+from engine.runtime.halt_mark import mark_path
 from engine.runtime.trading_state import TradingMode
 from tests.boot.conftest import write_accounts
 from tests.boot.test_emulated_venues import configure, order, quoted
@@ -118,7 +119,9 @@ async def test_the_halt_of_an_account_that_cannot_be_reached_is_left_although_an
     done = await panic_anywhere(home)
     assert done.exit_code == 1, done.output
     assert "nothing was cancelled" in done.stdout and "starting one of okx:main" in done.stdout, done.output
-    assert emulator.exchange.open_orders() == [] and "KILL" in os.listdir(home / "state")
+    state = home / "state"
+    assert emulator.exchange.open_orders() == [] and mark_path(state, "okx:second").exists()
+    assert not mark_path(state, "okx:main").exists()
 
 
 @pytest.mark.parametrize("emulator", ["okx"], indirect=True)
@@ -151,7 +154,7 @@ async def test_panic_on_a_venue_that_cannot_be_reached_leaves_the_next_start_hal
     done = await panic(home, emulator)
     assert done.exit_code == 1
     assert "nothing was cancelled: look at the venue yourself" in done.stdout
-    assert (home / "state" / "KILL").exists()
+    assert mark_path(home / "state", f"{emulator.name}:main").exists()
     (home / "ctos.yaml").write_text(text)
     async with running(options) as system:
         assert system.engine.trading.mode is TradingMode.HALTED

@@ -19,6 +19,7 @@ from engine.io.control_client import ControlClient
 from engine.io.control_wire import SOCKET_NAME
 from engine.kernel.errors import ConfigError, RiskReject, VenueUnavailable
 from engine.kernel.syscalls import Reply
+from engine.runtime.halt_mark import mark_path
 from engine.runtime.trading_state import TradingMode
 from tests.boot.test_real_venues import until
 
@@ -132,7 +133,7 @@ async def test_a_panic_before_the_start_is_over_halts_as_soon_as_it_is(tmp_path:
     starting = asyncio.create_task(system.start())
     await until(lambda: (tmp_path / "state" / SOCKET_NAME).exists())
     asked = asyncio.create_task(command(system, "panic", "--reason", "early"))
-    await until(lambda: (tmp_path / "state" / "KILL").exists())
+    await until(mark_path(tmp_path / "state", system.account.key).exists)
     gate.set()
     done = await asked
     await starting

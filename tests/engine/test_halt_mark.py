@@ -18,7 +18,7 @@ from drivers.paper.config import MemoryStore
 from engine.kernel.errors import CtosError, JournalError, StorageError, TradingHalted
 from engine.kernel.orders import OrderType
 from engine.runtime.events import EngineAlarm, LogLine
-from engine.runtime.halt_mark import HaltMark, leave_mark
+from engine.runtime.halt_mark import HaltMark, leave_mark, mark_path
 from engine.runtime.trading_state import TradingMode
 from tests.engine.floor import BUY, MANUAL, PERP, Floor, d
 from tests.engine.test_execution_loop import Live
@@ -181,7 +181,7 @@ def test_where_no_content_fits_the_name_of_the_file_is_enough(tmp_path: Path):
 
 def test_a_halt_that_can_be_kept_nowhere_is_shouted(tmp_path: Path):
     site = Site(tmp_path)
-    site.mark.path = tmp_path / "gone" / "KILL"
+    site.mark.path = tmp_path / "gone" / site.mark.path.name
     site.fill_disk()
     site.write_much()
     shouts = [event for event in site.floor.events if isinstance(event, EngineAlarm) and event.kind == "halt_not_kept"]
@@ -194,13 +194,32 @@ def test_a_halt_that_can_be_kept_nowhere_is_shouted(tmp_path: Path):
     assert site.note["who"] == "journal"
 
 
-def test_the_file_of_another_account_halts_and_stays(tmp_path: Path):
-    note = {"account": "okx:main", "who": "ann", "when": "2026-01-01T00:00:00.000Z", "why": "odd"}
-    (tmp_path / "KILL").write_bytes(msgspec.json.encode(note))
+def test_the_file_of_another_account_is_not_ours(tmp_path: Path):
+    theirs = leave_mark(tmp_path, "ann", "odd", "okx:main")
     site = Site(tmp_path)
+    assert site.engine.trading.mode is TradingMode.DISARMED
+    leave_mark(tmp_path, "ann", "odd as well", site.engine.account.key)
+    site.mark.restore()
     assert site.engine.trading.mode is TradingMode.HALTED
     site.engine.rearm("bob", "this one is fine")
-    assert site.mark.path.exists() and any("about okx:main and stays" in line for line in site.lines)
+    assert theirs.exists() and not site.mark.path.exists()
+
+
+def test_a_file_for_every_account_stays_for_the_others_when_one_is_rearmed(tmp_path: Path):
+    common = leave_mark(tmp_path, "ann", "odd")
+    site = Site(tmp_path)
+    site.mark._known = lambda: ("okx:main", site.engine.account.key, "okx:second")
+    own = leave_mark(tmp_path, "bob", "worse", "okx:second").read_bytes()
+    site.engine.rearm("bob", "this one is fine")
+    assert not common.exists() and not site.mark.path.exists()
+    assert b'"odd"' in mark_path(tmp_path, "okx:main").read_bytes()
+    assert mark_path(tmp_path, "okx:second").read_bytes() == own
+    assert any("okx:main, okx:second" in line for line in site.lines)
+
+
+def test_the_name_of_any_account_fits_into_a_folder(tmp_path: Path):
+    names = {leave_mark(tmp_path, "ann", "odd", f"paper:main@replay:/{'long/' * 200}{n}").name for n in range(2)}
+    assert len(names) == 2 == len(list(tmp_path.glob("KILL.paper:main@replay:_long_*")))
 
 
 def test_a_person_may_make_the_file_by_hand(tmp_path: Path):
@@ -210,7 +229,7 @@ def test_a_person_may_make_the_file_by_hand(tmp_path: Path):
     with pytest.raises(TradingHalted):
         site.engine.submit(MANUAL, PERP, BUY, OrderType.LIMIT, d(1), d(99))
     site.engine.rearm("ann", "meant as a test")
-    assert not site.mark.path.exists()
+    assert not site.mark.common.exists()
 
 
 async def test_the_file_goes_when_the_writer_has_the_release_on_the_disk(tmp_path: Path):
@@ -227,13 +246,13 @@ async def test_the_file_goes_when_the_writer_has_the_release_on_the_disk(tmp_pat
     live.writer.submit(block)
     live.engine.rearm("ann", "checked")
     await asyncio.sleep(0)
-    assert mark.path.exists()
+    assert mark.common.exists()
     slow.set()
     live.writer.wait()
     live.engine.stop()
     live.journal.close()
     live.writer.close()
-    assert not mark.path.exists() and live.errors == []
+    assert not mark.common.exists() and live.errors == []
 
 
 def test_a_mark_left_while_the_program_runs_halts_it_within_a_second(tmp_path: Path) -> None:
@@ -248,7 +267,7 @@ def test_a_mark_left_while_the_program_runs_halts_it_within_a_second(tmp_path: P
     assert (status.mode, status.who) == (TradingMode.HALTED, "bob pid 7")
     assert "it does not answer" in status.reason
     site.engine.rearm("ann", "looked at it")
-    assert not site.mark.path.exists()
+    assert not site.mark.common.exists()
     site.floor.clock.advance(3)
     assert site.engine.trading.mode is not TradingMode.HALTED
     leave_mark(tmp_path, "bob pid 8", "again")
@@ -270,19 +289,7 @@ def test_a_mark_that_appears_while_a_halt_is_released_stays(tmp_path: Path) -> N
     journal.flush = flush_and_leave_another  # type: ignore[method-assign]
     site.engine.rearm("ann", "the first is dealt with")
     journal.flush = flush  # type: ignore[method-assign]
-    assert site.note["who"] == "bob pid 8"
+    assert b"bob pid 8" in site.mark.common.read_bytes()
     site.mark.watch()
     site.floor.clock.advance(1)
     assert site.engine.trading.status.who == "bob pid 8"
-
-
-def test_the_mark_of_another_account_halts_once_and_stays(tmp_path: Path) -> None:
-    site = Site(tmp_path)
-    site.mark.watch()
-    site.mark.path.write_bytes(msgspec.json.encode({"account": "okx:other", "who": "ann", "when": "", "why": "odd"}))
-    site.floor.clock.advance(1)
-    assert site.engine.trading.mode is TradingMode.HALTED
-    site.engine.rearm("bob", "that is another account")
-    site.floor.clock.advance(3)
-    assert site.engine.trading.mode is not TradingMode.HALTED
-    assert site.mark.path.exists()

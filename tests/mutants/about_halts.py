@@ -116,8 +116,8 @@ HALTS = (
         "a halt that could be kept in no other way",
         f"{_RUN}/halt_mark.py",
         (
-            "        if engine.trading.mode is not TradingMode.HALTED:\n            engine.panic_switch",
-            "        if engine.trading.mode is TradingMode.HALTED:\n            engine.panic_switch",
+            "            if engine.trading.mode is not TradingMode.HALTED:\n                engine.panic_switch",
+            "            if engine.trading.mode is TradingMode.HALTED:\n                engine.panic_switch",
         ),
         tests=("tests/engine/test_halt_mark.py::test_a_full_disk_leaves_the_file_and_the_next_start_is_halted",),
     ),

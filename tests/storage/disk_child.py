@@ -130,7 +130,7 @@ async def trade_until_it_fails(home: Path) -> dict[str, Any]:
         "alarms": sorted(set(alarms)),
         "had_ballast": ballast,
         "ballast": (home / "state" / "ballast").exists(),
-        "kill_file": (home / "state" / "KILL").exists(),
+        "kill_file": bool(list((home / "state").glob("KILL*"))),
         "placed": len(placed),
         "not_in_the_journal": sorted(placed - intents(home)),
         "kept_mode": kept_mode(home),
