@@ -23,8 +23,9 @@ from engine.kernel.scheduler import InstanceState, LifeCycle
 from engine.kernel.strategy import Done, DoneStatus, Params, PauseMode, Strategy
 from engine.runtime.context import StrategyContext
 from engine.runtime.data import BarFeed
-from engine.runtime.events import FillBooked, InstanceChanged, LogLine, OrderChanged, WorkDone
+from engine.runtime.events import InstanceChanged, LogLine
 from engine.runtime.given import in_words, plain_text
+from engine.runtime.missed import call_of
 from engine.runtime.supervisor import Supervisor
 from engine.runtime.watchdog import SLOW_NS, HandlerTimeout, HandlerWatch
 
@@ -155,12 +156,8 @@ class StrategyInstance:
         self._asleep = False
         events: list[_Event] = []
         for seq, event in missed:
-            if isinstance(event, FillBooked):
-                events.append(("on_fill", (event.fill,), seq))
-            elif isinstance(event, OrderChanged):
-                events.append(("on_order", (event.order,), seq))
-            elif isinstance(event, WorkDone):
-                events.append(("on_done", (event.done,), seq))
+            handler, argument = call_of(event)
+            events.append((handler, (argument,), seq))
         self._held.extendleft(reversed(events))
         if self.life.state is not InstanceState.FAULTED:
             self._queue, self._held = self._held, self._queue

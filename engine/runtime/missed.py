@@ -10,6 +10,17 @@ from engine.runtime.events import FillBooked, OrderChanged, WorkDone
 from engine.runtime.records import Execution, Finished, Outcome, Status
 
 
+def call_of(event: object) -> tuple[str, object]:
+    """Return which handler of a strategy takes an event of `missed_events`, and what it takes."""
+    if isinstance(event, FillBooked):
+        return "on_fill", event.fill
+    if isinstance(event, OrderChanged):
+        return "on_order", event.order
+    if isinstance(event, WorkDone):
+        return "on_done", event.done
+    raise TypeError(f"no strategy takes {event!r}")
+
+
 def missed_events(
     core: EngineCore, instance: str, after_seq: int
 ) -> Iterator[tuple[int, FillBooked | OrderChanged | WorkDone]]:

@@ -7,6 +7,7 @@ change, restarts a faulted instance and never lets one disturb another.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from engine.kernel.clock import Clock, Rng
@@ -22,6 +23,7 @@ from engine.runtime.launching import check_name, drop_unlisted, free_name, vette
 from engine.runtime.left_out import LeftOut
 from engine.runtime.memory import InstanceStore, SavedInstance
 from engine.runtime.params import ParamChange, amended, parse_params
+from engine.runtime.restarts import Restarts
 from engine.runtime.routing import AccountRouter, MarketRouter
 from engine.runtime.stopping import Stopping
 from engine.runtime.views import InstanceView, view_of
@@ -75,11 +77,9 @@ class StrategyManager:
         self._router = MarketRouter(engine, bars)
         self._stopping = Stopping(engine, self, self._changed, self._dismiss)
         self._warmup = WarmUp(engine, bars, self._changed)
-        self._left_out = LeftOut(
-            engine,
-            self._stopping.cancel_entries,
-            lambda name, text: self.anomaly("strategy_fault", "", name, "NOT RESTORED", "", text, "CRIT"),
-        )
+        restarts = Restarts(engine, self._stopping, partial(self._tell, "FAULTED"), self._changed, self._begin)
+        self.faulted, self._cancel_restart, self._leave_fault = restarts.faulted, restarts.call_off, restarts.go_back
+        self._left_out = LeftOut(engine, self._stopping.cancel_entries, partial(self._tell, "NOT RESTORED"))
         AccountRouter(engine, self.instances, self._stopping.progress)
         engine.on_halt.append(self.halt_all)
         engine.risk.on_instance_halt = self.halt
@@ -300,7 +300,7 @@ class StrategyManager:
         flatten = instance.params.on_halt == "flatten"
         self._cancel_restart(instance)
         self.engine.oplog("RiskHalt", instance=name, reason=reason, flatten=flatten)
-        self.anomaly("strategy_fault", "", name, "HALTED", "", f"{name} halted: {reason}", "CRIT")
+        self._tell("HALTED", name, f"{name} halted: {reason}")
         self._stopping.halt(instance, reason, flatten)
 
     def _halt_stopped(self, instance: StrategyInstance, reason: str) -> None:
@@ -309,7 +309,7 @@ class StrategyManager:
         self.engine.oplog("RiskHalt", instance=name, reason=reason, flatten=False)
         text = f"{name} is stopped; what it left reached a limit: {reason}; its entries go, close the rest by hand"
         instance.say(text, "error")
-        self.anomaly("strategy_fault", "", name, "HALTED", "", text, "CRIT")
+        self._tell("HALTED", name, text)
         self._stopping.cancel_entries(name)
 
     def halt_all(self, reason: str) -> None:
@@ -346,54 +346,6 @@ class StrategyManager:
         for instance in self.instances.values():
             if instance.life.state is not InstanceState.STOPPED:
                 self._store.save(instance)
-
-    def faulted(self, instance: StrategyInstance, reason: str) -> None:
-        """Take an instance out of the market after an exception, and let it restart after a while."""
-        if instance.life.state in _ENDED:
-            instance.say(f"error while stopping: {reason}", "error")
-            return
-        if instance.life.state is InstanceState.HALTED:
-            instance.say(f"error while halted: {reason}", "error")
-            return
-        self._cancel_restart(instance)
-        if instance.life.state is not InstanceState.FAULTED:
-            is_paused = instance.life.state is InstanceState.PAUSED
-            instance.pause_reason = (instance.life.reason or "paused") if is_paused else ""
-        delay = instance.life.fault(self._clock.now_ns(), reason)
-        instance.context.timer.cancel_all()
-        instance.say(f"FAULTED: {reason}", "error")
-        if delay is not None:
-            instance.restart_timer = self._clock.call_later(delay, self._restart, instance)
-        instance.set_why("too many faults; resume it by hand" if delay is None else f"restarts in {delay:g} s")
-        self.engine.oplog("StrategyException", instance=instance.name, error=reason, restart_s=delay)
-        self.anomaly("strategy_fault", "", instance.name, "FAULTED", "", f"{instance.name}: {reason}", "CRIT")
-        self._changed(instance)
-        self._stopping.cancel_entries(instance.name)
-
-    def _restart(self, instance: StrategyInstance) -> None:
-        if instance.is_asleep:
-            return  # it restarts at the next start of the program
-        instance.restart_timer = None
-        try:
-            instance.renew()
-        except CtosError as error:
-            self.faulted(instance, str(error))
-            return
-        self._leave_fault(instance)
-        self._begin(instance, "restart" if instance.was_started else "new")
-
-    @staticmethod
-    def _leave_fault(instance: StrategyInstance) -> None:
-        """Go back to what it was before the fault: one that a person has paused stays paused."""
-        instance.life.move(InstanceState.WARMUP)
-        if instance.pause_reason:
-            instance.life.move(InstanceState.PAUSED, instance.pause_reason)
-            instance.pause_reason = ""
-
-    def _cancel_restart(self, instance: StrategyInstance) -> None:
-        if instance.restart_timer is not None:
-            instance.restart_timer.cancel()
-            instance.restart_timer = None
 
     def _begin(self, instance: StrategyInstance, reason: str) -> None:
         self._warmup.begin(instance, reason)
@@ -468,6 +420,9 @@ class StrategyManager:
         if saved is None or saved.strategy != strategy or not saved.reason.startswith(StopPolicy.KEEP.value):
             return None
         return saved
+
+    def _tell(self, value: str, name: str, text: str) -> None:
+        self.anomaly("strategy_fault", "", name, value, "", text, "CRIT")
 
     def _changed(self, instance: StrategyInstance) -> None:
         self._store.save(instance)
