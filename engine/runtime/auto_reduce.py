@@ -9,7 +9,7 @@ from engine.kernel.anomaly import AnomalyKind, Severity
 from engine.kernel.clock import NS_PER_S
 from engine.kernel.errors import CtosError
 from engine.runtime.accounts import MANUAL
-from engine.runtime.anomalies import Anomaly
+from engine.runtime.anomalies import Anomaly, Reading
 from engine.runtime.execution import ExecutionEngine
 from engine.runtime.portfolio import PositionRow
 from engine.runtime.trading_state import TradingMode
@@ -22,6 +22,9 @@ _MAY_TRADE = (TradingMode.ARMED, TradingMode.REDUCE_ONLY)
 
 class AutoReduce:
     """Closes a quarter of a position at the market, reduce-only, at most once in 60 s a position.
+
+    Only what is read at or beyond the critical level now reduces: an anomaly stays critical until it is clear, and over
+    a restart, when the last quarter or a person has mended it long since.
 
     Every ledger that holds the position's side gives its quarter, so that strategies see it as fills of their own. A
     critical `margin` reduces the largest perpetual. A disarmed or halted account is left alone, and that is told.
@@ -37,12 +40,18 @@ class AutoReduce:
         self._last_ns: dict[str, int] = {}
         self._count: dict[str, int] = {}
 
-    def evaluate(self, active: Iterable[Anomaly]) -> None:
-        """Reduce what critical anomalies of liquidation distance and margin are about."""
+    def evaluate(self, active: Iterable[Anomaly], readings: Iterable[Reading]) -> None:
+        """Reduce what is critical of liquidation distance and margin.
+
+        Args:
+            active: The active anomalies.
+            readings: What has just been read.
+        """
         if not self._enabled:
             return
+        critical = {each.key for each in readings if each.severity is Severity.CRIT and each.kind in CAUSES}
         for anomaly in list(active):
-            if anomaly.severity is Severity.CRIT and anomaly.kind in CAUSES:
+            if anomaly.key in critical:
                 row = self._row_of(anomaly)
                 if row is not None:
                     self._reduce(anomaly, row)

@@ -379,15 +379,15 @@ class ExecutionEngine:
         """Release a halt.
 
         Raises:
-            CtosError: The cause persists: an order has no known outcome, the journal or the venue fails, or the
-                account is not fit for trading.
+            CtosError: There is no halt to release, no reason was given, or the cause persists: an order has no known
+                outcome, the journal or the venue fails, or the account is not fit for trading.
         """
         self.journal.retry()
         causes = why_not_rearm(self)
         if causes:
             raise CtosError(f"cannot rearm: {'; '.join(causes)}")
-        self.risk.losses.release_account()
         self.trading.rearm(who, reason)
+        self.risk.losses.release_account()
         for handler in self.on_rearm:
             handler(who, reason)
 
@@ -441,5 +441,5 @@ class ExecutionEngine:
         self.works.end_all(f"halted: {reason}")
 
     def _halted_by_risk(self, reason: str) -> None:
-        self.oplog("RiskHalt", det=reason)
         self.panic_switch.halt("risk", reason)
+        self.oplog("RiskHalt", det=reason)

@@ -6,6 +6,7 @@ an order, fill or position that changed. Only auto-correction and auto-reduce, w
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from engine.kernel.scheduler import InstanceState
 from engine.kernel.syscalls import Unsubscribe
 from engine.runtime.account_detectors import AccountDetectors
 from engine.runtime.accounts import MANUAL
-from engine.runtime.anomalies import Anomaly, AnomalyChanged
+from engine.runtime.anomalies import Anomaly, AnomalyChanged, Reading
 from engine.runtime.anomaly_book import KEPT_ANOMALIES, AnomalyBook
 from engine.runtime.auto_reduce import AutoReduce
 from engine.runtime.correction import PROPOSAL, CorrectionMode, Corrector
@@ -150,8 +151,9 @@ class SystemMonitor:
         self._dirty = False
         self._evaluated_ns = self._engine.clock.now_ns()
         watches = (self._detectors, self._account, self._fees, self._funding, self._rejects, self._unpriced)
-        self.anomalies.evaluate([reading for watch in watches for reading in watch.evaluate()])
-        self._act()
+        readings = [reading for watch in watches for reading in watch.evaluate()]
+        self.anomalies.evaluate(readings)
+        self._act(readings)
 
     def watch_bars(self, bars: BarFeed) -> None:
         """Judge the candles that strategies wait for, too."""
@@ -259,19 +261,19 @@ class SystemMonitor:
         if moved or self._dirty or since_ns >= self._config.interval_s * NS_PER_S:
             self.evaluate()
         else:
-            self._act()
+            self._act(())
         if self._moved or now_ns - self._backed_up_ns >= BACKUP_S * NS_PER_S:
             self._write_backup()
         if self._news:
             self._news = False
             self._report.write(anomaly_report(self._engine, self.anomalies))
 
-    def _act(self) -> None:
-        """Let auto-correction and auto-reduce take their next step."""
+    def _act(self, readings: Iterable[Reading]) -> None:
+        """Let auto-correction and, on what has just been read, auto-reduce take their next step."""
         active = self.anomalies.active()
         before = {anomaly.id: _done(anomaly) for anomaly in active}
         self.corrector.evaluate(anomaly for anomaly in active if anomaly.kind == AnomalyKind.POSITION_DRIFT)
-        self._reducer.evaluate(active)
+        self._reducer.evaluate(active, readings)
         for anomaly in active:
             if _done(anomaly) != before[anomaly.id]:
                 self._changed(anomaly, False)

@@ -84,6 +84,12 @@ class Stopping:
         self._engine.cancel_all(instance=instance.name, keep_protective=True, by=f"halt of {instance.name}: {reason}")
         self.progress(instance)
 
+    def flatten(self, instance: StrategyInstance) -> None:
+        """Close what a halted instance holds, too; while the account is halted it waits."""
+        instance.to_flatten = True
+        self._on_change(instance)
+        self.progress(instance)
+
     def progress(self, instance: StrategyInstance) -> None:
         """Take the next step of a stop or halt, as soon as nothing stands in its way."""
         state = instance.life.state
@@ -144,6 +150,9 @@ class Stopping:
         """Close the instance's ledgers; tried again after a while, and reported when it does not succeed."""
         name = instance.name
         if name in self._timers or self._engine.work_of(name):
+            return
+        if self._engine.risk.is_halted:  # No reduction of a strategy passes before a person has released the account.
+            self._timers[name] = self._engine.clock.call_later(FLATTEN_RETRY_S, self._look_again, instance)
             return
         tries = self._tries[name] = self._tries.get(name, 0) + 1
         if tries % REPORT_EVERY == 2:

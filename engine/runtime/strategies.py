@@ -292,7 +292,7 @@ class StrategyManager:
     def halt(self, name: str, reason: str) -> None:
         """Halt an instance for a risk limit: cancel everything, then flatten or hold as its parameters say."""
         instance = self.instances.get(name)
-        if instance is None or instance.life.state in (InstanceState.HALTED, InstanceState.STOPPING):
+        if instance is None or instance.life.state is InstanceState.STOPPING:
             return
         if instance.life.state is InstanceState.STOPPED:
             self._halt_stopped(instance, reason)
@@ -301,7 +301,12 @@ class StrategyManager:
         self._cancel_restart(instance)
         self.engine.oplog("RiskHalt", instance=name, reason=reason, flatten=flatten)
         self._tell("HALTED", name, f"{name} halted: {reason}")
-        self._stopping.halt(instance, reason, flatten)
+        if instance.life.state is not InstanceState.HALTED:
+            self._stopping.halt(instance, reason, flatten)
+            return
+        instance.say(f"halted already; now it has reached a limit, too: {reason}", "error")
+        if flatten:
+            self._stopping.flatten(instance)
 
     def _halt_stopped(self, instance: StrategyInstance, reason: str) -> None:
         """Take back the entries that a stopped instance was to keep, and leave what it holds to a person."""

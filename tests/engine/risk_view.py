@@ -133,12 +133,14 @@ class Gate:
         self.halted: list[str] = []
         self.halted_instances: list[tuple[str, str]] = []
         self.state = TradingState(self.clock)
-        self.watcher = RiskWatcher(
-            self.clock, limits or AccountLimits(), self.view, self.state, self.halted.append, on_change
-        )
+        self.watcher = RiskWatcher(self.clock, limits or AccountLimits(), self.view, self.state, self._halt, on_change)
         self.watcher.on_instance_halt = lambda instance, reason: self.halted_instances.append((instance, reason))
         self.watcher.admit("grid", RiskParams(**risk), d(1000))
         self.state.arm("test")
+
+    def _halt(self, reason: str) -> None:
+        self.state.halt("risk", reason)
+        self.halted.append(reason)
 
     def send(
         self,

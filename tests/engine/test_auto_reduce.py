@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from engine.kernel.anomaly import Severity
 from engine.kernel.orders import OrderType
 from engine.runtime.shell import run_to_end
-from tests.engine.floor import MANUAL, PERP, SELL, d
+from tests.engine.floor import MANUAL, PERP, ROOMY, SELL, d
 from tests.engine.monitor_desk import CALM, QUIET, Desk
 
 STEADY = {**QUIET, **CALM, "pnl_swing": {"warn": 1_000_000, "crit": 1_000_000}}
@@ -31,7 +32,8 @@ def closed(desk: Desk) -> list[tuple[str, str]]:
 
 
 def test_every_ledger_gives_a_quarter_a_minute_while_it_is_critical(tmp_path: Path):
-    desk = near_liquidation(tmp_path, auto_reduce=True)
+    limits = replace(ROOMY, daily_loss_pct=d("0.9"), max_drawdown_pct=d("0.9"))
+    desk = near_liquidation(tmp_path, auto_reduce=True, floor={"limits": limits})
     row = desk.floor.engine.portfolio.position(PERP)
     assert row.liquidation_price is not None
     desk.wait(12, 100.0)
@@ -42,11 +44,39 @@ def test_every_ledger_gives_a_quarter_a_minute_while_it_is_critical(tmp_path: Pa
     desk.wait(40, 100.0)
     assert len(closed(desk)) == 2, "a minute has not passed"
     for _ in range(10):
-        desk.wait(61, 100.0)
-    assert not near.is_active, "it has reduced far enough"
+        desk.wait(61, 96.0)
+    assert len(closed(desk)) == 6, "it goes on while it is critical"
+    row = desk.floor.engine.portfolio.position(PERP)
+    assert row.liquidation_price is None or abs(1 - row.liquidation_price / d(96)) > d("0.07"), "far enough"
     assert desk.floor.ledger("g1") > 0 and desk.floor.engine.portfolio.quantity(PERP) == desk.floor.venue_quantity()
     fired = [fields for op, fields in desk.floor.operations if op == "ClosePosition"]
     assert fired and all(fields["actor"] == "monitor" for fields in fired)
+
+
+def test_what_is_critical_no_more_reduces_no_more_though_its_anomaly_is_not_clear(tmp_path: Path):
+    desk = near_liquidation(tmp_path, auto_reduce=True)
+    desk.wait(12, 100.0)
+    reduced = len(closed(desk))
+    for _ in range(5):
+        desk.wait(61, 104.0)
+    (near,) = [one for one in desk.all() if one.kind == "liq_distance"]
+    assert near.is_active and near.severity is Severity.CRIT and d(near.value) > d("0.07")
+    assert len(closed(desk)) == reduced == 2
+
+
+def test_what_an_earlier_run_remembers_reduces_nothing_before_it_is_read_again(tmp_path: Path):
+    desk = near_liquidation(tmp_path)
+    desk.wait(12, 100.0)
+    desk.monitor.stop_position_monitoring()
+    desk.floor = desk.floor.restart(tmp_path)
+    desk.config = desk.config.model_copy(update={"auto_reduce": True})
+    desk.watch(desk.floor)
+    near = [one for one in desk.monitor.anomalies.active() if one.kind == "liq_distance"]
+    assert near and near[0].severity is Severity.CRIT
+    desk.mark(104.0)
+    for _ in range(3):
+        desk.wait(30, 104.0)
+    assert closed(desk) == []
 
 
 def test_unless_it_is_asked_for_nothing_is_reduced(tmp_path: Path):

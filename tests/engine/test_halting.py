@@ -44,6 +44,36 @@ def test_the_first_word_is_that_orders_are_being_cancelled_not_that_something_is
     assert report.confirmed and not any(event.trouble for event in progress(floor))
 
 
+def test_rearming_what_is_not_halted_changes_nothing(floor: Floor):
+    floor.hold(10, 100.0)
+    floor.print(110.0)
+    floor.run(2)
+    floor.print(105.0)
+    floor.run(2)
+    used = [use.used for use in floor.engine.risk.losses.account_usage() if use.rule == "max_drawdown_pct"]
+    with pytest.raises(CtosError, match="there is no halt to release"):
+        floor.engine.rearm("ann", "out of habit")
+    floor.run(2)
+    assert used == [50]
+    assert [use.used for use in floor.engine.risk.losses.account_usage() if use.rule == "max_drawdown_pct"] == used
+
+
+def test_the_report_of_a_limits_halt_says_nothing_of_an_earlier_one(tmp_path: Path):
+    floor = Floor(tmp_path, driver_of=FaultyDriver, limits=AccountLimits(daily_loss_pct=d("0.001")))
+    floor.print(100.0)
+    floor.order(BUY, 1, 90)
+    floor.engine.panic("ann")
+    floor.run(8)
+    assert floor.engine.panic_switch.report.asked
+    floor.engine.rearm("ann", "seen")
+    floor.hold(10, 100.0)
+    floor.print(80.0)
+    floor.run(2)
+    report = floor.engine.panic_switch.report
+    assert floor.engine.risk.is_halted and (report.who, report.asked) == ("risk", [])
+    assert "daily_loss_pct" in report.reason and floor.engine.trading.status.who == "risk"
+
+
 def test_o03_orders_that_cannot_be_cancelled_are_tried_on_and_listed_one_by_one(floor: Floor):
     orders = [floor.order(BUY, 1, 99 - number) for number in range(50)]
     stuck = orders[10:13]

@@ -436,6 +436,22 @@ def test_a_loss_limit_halts_and_flattens_until_a_person_resumes(rig):
     assert len(rig.working("p1")) == 1
 
 
+def test_a_loss_limit_that_breaks_while_the_account_is_halted_is_told_and_flattens_after_it(rig):
+    launch(rig, capital_usd=100)
+    hold(rig)
+    rig.engine.panic("operator")
+    rig.run()
+    rig.print(90)
+    rig.run(30)
+    (told,) = [text for text in rig.log_of("p1") if "stop_loss_pct" in text]
+    assert "halted already" in told and ("strategy_fault", "", "p1", "CRIT") in rig.anomalies
+    assert rig.ledger_of("p1").quantity == 1, "nothing of a strategy passes while the account is halted"
+    assert not any("cannot close" in text or "not flat" in text for text in rig.log_of("p1"))
+    rig.engine.rearm("operator", "checked")
+    rig.run(10)
+    assert rig.ledger_of("p1").quantity == 0 and state(rig) is InstanceState.HALTED
+
+
 def test_an_account_halt_halts_instances_and_keeps_positions(rig):
     launch(rig)
     hold(rig)

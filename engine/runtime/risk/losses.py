@@ -112,8 +112,8 @@ class LossGuard:
         clock: The engine's clock.
         limits: Limits of the account.
         view: Profits and ledgers.
-        state: The trading state to restrict or halt.
-        on_account_halt: Called with the reason, after the state is HALTED.
+        state: The trading state, which a limit halts once.
+        on_account_halt: Called with the reason, to halt the account at once.
         on_change: Called when `to_dict` has something new worth keeping: a new day, a halt, an admission.
 
     Attributes:
@@ -330,5 +330,4 @@ class LossGuard:
 
     def _halt(self, reason: str) -> None:
         if self._state.mode is not TradingMode.HALTED:
-            self._state.halt("risk", reason)
             self._on_account_halt(reason)

@@ -49,7 +49,7 @@ class RiskWatcher:
         limits: Limits of the account.
         view: The engine's orders, ledgers and prices.
         state: The trading state, which this gate obeys.
-        on_account_halt: Called with the reason when a limit halts the account, after the state is HALTED.
+        on_account_halt: Called with the reason when a limit is to halt the account at once.
         on_change: Called when `to_dict` has something new worth keeping.
     """
 
@@ -59,7 +59,7 @@ class RiskWatcher:
         limits: AccountLimits,
         view: RiskView,
         state: TradingState,
-        on_account_halt: Callable[[str], None] = lambda reason: None,
+        on_account_halt: Callable[[str], None],
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self.limits = limits
