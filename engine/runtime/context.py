@@ -411,8 +411,8 @@ class StrategyContext:
         return self._owner.bars.bars(symbol, timeframe, count)
 
     def position(self, symbol: str) -> Ledger:
-        """Return this instance's ledger of a symbol."""
-        return self._engine.portfolio.ledger(self.instance, symbol)
+        """Return this instance's ledger of a symbol, in whole lots."""
+        return self._engine.portfolio.tradable(self.instance, symbol)
 
     def orders(self, symbol: str | None = None) -> list[Order]:
         """Return this instance's working orders, oldest first."""

@@ -123,11 +123,16 @@ class Stopping:
                 self._engine.cancel(order.client_id, f"entries of {name} are taken back")
 
     def holds(self, instance: StrategyInstance) -> bool:
-        """Return whether any ledger of an instance is not flat."""
+        """Return whether an instance holds anything that can be closed; less than a lot of a coin cannot."""
         return bool(self._held(instance))
 
     def _held(self, instance: StrategyInstance) -> list[str]:
-        return [symbol for owner, symbol, _ in self._engine.portfolio.ledgers() if owner == instance.name]
+        portfolio = self._engine.portfolio
+        return [
+            symbol
+            for owner, symbol, held in portfolio.ledgers()
+            if owner == instance.name and portfolio.whole_lots(symbol, held)
+        ]
 
     def _on_done(self, event: WorkDone) -> None:
         """Remember what the venue does not close because it is too small: it ends a flatten."""
