@@ -134,8 +134,9 @@ class Flattener:
         if held * at_venue <= ZERO:
             return ZERO
         quantity = min(abs(held), abs(at_venue))
-        if price is not None:
-            most = self._core.account.limits.max_order_usd / (price * self._core.fx(instrument.quote))
+        price_usd = None if price is None else price * self._core.portfolio.rate_of(symbol)
+        if price is not None and price_usd:
+            most = self._core.account.limits.max_order_usd / price_usd
             quantity = min(quantity, max(most, instrument.minimum_order_quantity(price)))
         return instrument.floor_quantity(min(quantity, instrument.max_quantity or quantity))
 

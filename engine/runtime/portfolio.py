@@ -180,6 +180,10 @@ class Portfolio:
         """
         return self._rates.known(currency)
 
+    def rate_of(self, symbol: str) -> Decimal:
+        """Return USD per unit of a symbol's quote currency, 0 while it is not known: what is paid in it counts not."""
+        return self._rates.rate(self._quote(symbol)) or ZERO
+
     def rate_markets(self) -> set[str]:
         """Return the markets without whose prices wallets and ledgers cannot be valued in USD."""
         currencies = {balance.currency for balance in self._balances.values() if balance.total}
@@ -294,7 +298,7 @@ class Portfolio:
         for symbol, ledger in self._books.by_instance.get(instance, {}).items():
             mark = self.mark(symbol) if ledger.quantity else ZERO
             worth = ledger.net_profit(ledger.entry_price if mark is None else mark)
-            total += worth * (self._rates.rate(self._quote(symbol)) or ZERO)
+            total += worth * self.rate_of(symbol)
         return total
 
     def instance_notional(self, instance: str) -> Decimal:
@@ -352,8 +356,7 @@ class Portfolio:
 
     def _value(self, symbol: str, ledger: Ledger) -> Decimal:
         mark = self.mark(symbol)
-        value = ledger.quantity * (ledger.entry_price if mark is None else mark)
-        return value * (self._rates.rate(self._quote(symbol)) or ZERO)
+        return ledger.quantity * (ledger.entry_price if mark is None else mark) * self.rate_of(symbol)
 
     def _signed_notionals(self) -> list[Decimal]:
         return [self._value(symbol, total) for symbol, total in self._books.totals.items() if total.quantity]

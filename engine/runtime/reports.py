@@ -58,17 +58,17 @@ class AnomalySummary(msgspec.Struct, frozen=True):
 
 
 def position_summary(engine: ExecutionEngine) -> PositionSummary:
-    """Return the summary of an account's positions."""
+    """Return the summary of an account's positions; what is paid in a currency without a price counts as nothing."""
     portfolio = engine.portfolio
     rows = portfolio.positions()
     net, gross = portfolio.net_notional(), portfolio.gross_notional()
     realised = funding = fees = ZERO
     for symbol in portfolio.traded_symbols():
         row = portfolio.position(symbol)
-        price = portfolio.fx(engine.instrument(symbol).quote)
-        realised += row.realised * price
-        funding += row.funding * price
-        fees += row.fees * price
+        rate = portfolio.rate_of(symbol)
+        realised += row.realised * rate
+        funding += row.funding * rate
+        fees += row.fees * rate
     return PositionSummary(
         count=sum(1 for row in rows if row.quantity),
         long=(gross + net) / 2,

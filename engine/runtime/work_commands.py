@@ -92,7 +92,7 @@ class WorkCommands:
         if usdt_amount:
             self._core.risk.check_hand(instance)
         symbol = self.resolve(coin).symbol
-        amount = usdt_amount / self._core.portfolio.fx(self._core.instrument(symbol).quote)
+        amount = self._in_quote(symbol, usdt_amount)
         plan = TargetPlan(instance, symbol, amount, soft=soft, basis=Basis(basis), deadline_s=deadline_s, policy=policy)
         return self._works.target(handle or self._ids.new_handle(instance), plan)
 
@@ -114,7 +114,7 @@ class WorkCommands:
         plans = {}
         for coin, usd in targets.items():
             symbol = self.resolve(coin).symbol
-            amount = usd / self._core.portfolio.fx(self._core.instrument(symbol).quote)
+            amount = self._in_quote(symbol, usd)
             plans[named[coin]] = TargetPlan(
                 instance,
                 symbol,
@@ -153,6 +153,10 @@ class WorkCommands:
     def end(self, handle: str) -> bool:
         """End a piece of work; return whether there was such work."""
         return self._works.end(handle)
+
+    def _in_quote(self, symbol: str, usd: Decimal) -> Decimal:
+        """Return an amount in a symbol's quote currency; nothing is nothing, also where the currency has no price."""
+        return usd / self._core.portfolio.fx(self._core.instrument(symbol).quote) if usd else usd
 
     def work_of(self, instance: str | None = None) -> list[str]:
         """Return the handles of work in progress, oldest first."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.io.settings import MonitorConfig
-from engine.kernel.errors import RiskReject
+from engine.kernel.errors import CtosError, RiskReject
 from engine.kernel.instruments import Instrument, InstrumentStatus
 from engine.kernel.orders import Fill, OrderType
 from engine.runtime.monitor import SystemMonitor
@@ -84,6 +84,15 @@ def test_what_is_held_in_a_currency_that_nothing_prices_halts_in_time_and_raises
     assert list(floor.told()) == [LIRA] and engine.risk.losses.is_blind
     floor.run(110.0)
     assert engine.trading.mode is TradingMode.HALTED and "could not be computed" in engine.trading.status.reason
+    summary = floor.monitor.get_position_summary()
+    assert (summary.count, summary.gross, summary.unrealised, summary.realised) == (1, 0, None, 0)
+    with pytest.raises(CtosError, match="profit and loss of what is held cannot be computed: a price lacks"):
+        engine.rearm("ann", "seen")
+    floor.trade(SELL, 1, 3000, LIRA)
+    floor.run(2.0)
+    engine.rearm("ann", "sold at the venue")
+    floor.run(5.0)
+    assert engine.trading.mode is TradingMode.ARMED
 
 
 def test_an_order_against_a_currency_that_nothing_prices_is_refused_before_it_is_sent(tmp_path: Path) -> None:

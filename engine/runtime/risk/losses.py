@@ -234,6 +234,8 @@ class LossGuard:
 
     def reached(self) -> list[str]:
         """Return the limits of the account that a person cannot release because they are reached still."""
+        if self._is_blind_too_long():
+            return ["profit and loss of what is held cannot be computed: a price lacks; the anomalies pane names it"]
         equity, day_profit = self._view.equity(), self._view.day_profit()
         if equity is None or day_profit is None:
             return []
@@ -322,11 +324,14 @@ class LossGuard:
         if not blind or not any(True for _ in self._view.ledgers()):
             self._blind_since_ns = None
             return
-        now_ns = self._clock.now_ns()
         if self._blind_since_ns is None:
-            self._blind_since_ns = now_ns
-        if now_ns - self._blind_since_ns >= BLIND_HALT_S * NS_PER_S:
+            self._blind_since_ns = self._clock.now_ns()
+        if self._is_blind_too_long():
             self._halt(f"profit and loss could not be computed for {BLIND_HALT_S} s with open positions")
+
+    def _is_blind_too_long(self) -> bool:
+        since_ns = self._blind_since_ns
+        return since_ns is not None and self._clock.now_ns() - since_ns >= BLIND_HALT_S * NS_PER_S
 
     def _halt(self, reason: str) -> None:
         if self._state.mode is not TradingMode.HALTED:
