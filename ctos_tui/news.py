@@ -93,11 +93,12 @@ class News:
     def _went_wrong(self, order: Order) -> bool:
         """Return whether an order came to nothing; some venues say of one that they refuse that it expired.
 
-        One of work in progress that is refused is tried again, and a declined change is no refusal of the order.
+        The work reports of one of its own that is refused, and a declined change is no refusal of the order.
         """
         if order.state is not OrderState.EXPIRED:
             return order.state in _GONE_WRONG
-        return order.error not in _NO_REFUSAL and not order.parent and order.client_id not in self._declined
+        is_work = order.parent or order.replaces
+        return order.error not in _NO_REFUSAL and not is_work and order.client_id not in self._declined
 
     def _on_ended_outside(self, event: EndedOutside) -> None:
         self._session.say(clean(event.text), "warn", log=False)

@@ -35,7 +35,7 @@ CHECK_WAIT_S = 0.25
 DROPPED_AT_ONCE = 40_000
 """So many records are removed in one go: a tenth of a second for the writer thread, and twice what comes meanwhile."""
 
-ORDER_KINDS = ("INTENT", "SENT", "OUTCOME", "STATUS", "ASKED", "DECLINED", "WORK", "FINISHED", "RECONCILED")
+ORDER_KINDS = ("INTENT", "SENT", "OUTCOME", "STATUS", "ASKED", "DECLINED", "RELEASED", "WORK", "FINISHED", "RECONCILED")
 """Records that nobody needs once their order or work has ended long ago; what moved money is kept for good."""
 
 _BASE = "#base"

@@ -169,7 +169,9 @@ class Order:
         reason: Why it was rejected, cancelled or expired, in words.
         error: Class name of the typed error behind a rejection, if any.
         label: Short number shown to people (`#12`).
-        parent: Handle of the work that sent it, if any.
+        parent: Handle of the work that minds it, if any; else its instance does so itself.
+        replaces: Client id of the order whose place it took, by an amendment where the venue cannot amend.
+        replaced_by: Client id of the order that took its place; it was not simply cancelled then, but goes on as that.
         external: Whether somebody else placed it on this account.
         held: Whether the engine holds it until its trigger price is met; the venue does not know it yet.
         fired: Whether the engine held it and has sent it since its trigger was met.
@@ -205,6 +207,8 @@ class Order:
     venue_ts: int = 0
     asked_quantity: Decimal | None = None
     asked_by: str = ""
+    replaces: str = ""
+    replaced_by: str = ""
     sent_ns: int = 0
     asked_ns: int = 0
     fired: bool = False

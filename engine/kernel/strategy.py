@@ -276,10 +276,14 @@ class Context(Protocol):
         """Cancel an own order, or end a soft order, parent or target by its handle."""
 
     def amend(self, client_id: str, *, price: Decimal | None = None, quantity: Decimal | None = None) -> None:
-        """Change price and/or total quantity of an own order."""
+        """Change price and/or total quantity of an own order.
+
+        Where the venue cannot amend, another order takes its place. The old one ends with `replaced_by`, or, while the
+        new one is still to come, with `active(order.asked_by)`; `on_done` tells of an amendment that left nothing.
+        """
 
     def active(self, handle: str) -> bool:
-        """Return whether a soft order, parent or target is still at work."""
+        """Return whether a soft order, parent, target or amendment by replacement is still at work."""
 
     def log(self, text: str, level: str = "info", **fields: object) -> None:
         """Write to the instance's log; `level` is debug, info, warn or error."""

@@ -123,8 +123,13 @@ class OrderCommands:
             raise RiskReject("market_data", "", f"{instrument.symbol} has no quote, so a market order has no cap")
         return market_cap(instrument, side, quote)
 
-    def submit(self, request: OrderRequest, parent: str = "") -> Order:
+    def submit(self, request: OrderRequest, parent: str = "", replaces: str = "") -> Order:
         """Let risk check an order, journal its intent, and send it when that is durable.
+
+        Args:
+            request: What to send.
+            parent: Handle of the work that minds it.
+            replaces: Client id of the order, now final, whose place it takes: the decision was made with that one.
 
         Raises:
             CtosError: It was refused; nothing was journalled or sent.
@@ -133,7 +138,7 @@ class OrderCommands:
         if core.tracker.get(request.client_id) is not None:
             raise InvalidOrder(f"client id {request.client_id} was used before; every order needs a new one")
         self._refuse_while_in_doubt(request)
-        core.risk.check(request, parent=parent)
+        core.risk.check(request, parent=parent or replaces)
         intent = Intent(
             client_id=request.client_id,
             label=core.tracker.next_label,
@@ -148,12 +153,13 @@ class OrderCommands:
             parent=parent,
             held=request.type is OrderType.STOP and not self._venue_keeps(request),
             reference_price=core.market.middle(request.symbol),
+            replaces=replaces,
         )
         deadline_ns = core.clock.now_ns() + DEADLINE_NS
         durable = partial(self._intent_durable, request.client_id, deadline_ns)
         order = core.write(intent, durable).order
         assert order is not None
-        core.oplog("OrderPlaced", **about(order), type=order.type.value, parent=parent)
+        core.oplog("OrderPlaced", **about(order), type=order.type.value, parent=parent, replaces=replaces or None)
         if order.state is OrderState.INTENT:
             core.publish_order(order)
             if not order.held:

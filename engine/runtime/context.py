@@ -353,7 +353,7 @@ class StrategyContext:
         )
 
     def active(self, handle: str) -> bool:
-        """Return whether a soft order, parent or target is still at work."""
+        """Return whether a soft order, parent, target or amendment by replacement is still at work."""
         return handle in self._engine.work_of(self.instance)
 
     def log(self, text: str, level: str = "info", **fields: object) -> None:

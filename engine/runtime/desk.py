@@ -17,7 +17,7 @@ from engine.runtime.client_ids import ClientIds
 from engine.runtime.commands import OrderCommands
 from engine.runtime.core import EngineCore
 from engine.runtime.events import WorkDone
-from engine.runtime.records import Finished, Work
+from engine.runtime.records import Finished, Released, Work
 
 
 class EngineDesk:
@@ -63,6 +63,7 @@ class EngineDesk:
         purpose: Purpose = Purpose.ENTRY,
         parent: str = "",
         client_id: str | None = None,
+        replaces: str = "",
     ) -> str:
         """Send an order and return its client id.
 
@@ -75,9 +76,9 @@ class EngineDesk:
                 instance, symbol, side, type, quantity, price, trigger_price, reduce_only, client_id
             )
             self._refuse_while_closed(request)
-            self._commands.submit(request, parent)
+            self._commands.submit(request, parent, replaces)
         except CtosError as error:
-            self._core.refused(instance, symbol, error, quiet=bool(parent))
+            self._core.refused(instance, symbol, error, quiet=bool(parent or replaces))
             raise
         return client_id
 
@@ -96,6 +97,10 @@ class EngineDesk:
     def cancel(self, client_id: str, by: str) -> None:
         """Ask for the cancellation of an order; `by` is the handle of the work that wants it."""
         self._commands.cancel(client_id, by)
+
+    def release(self, client_id: str) -> None:
+        """Leave a working order to its instance, which minds it from now on."""
+        self._core.change(Released(client_id))
 
     def order(self, client_id: str) -> Order | None:
         """Return the live record of an order."""

@@ -321,7 +321,11 @@ class ExecutionEngine:
         return None
 
     def cancel(self, client_id: str, by: str = MANUAL) -> None:
-        """Ask for the cancellation of an order, for `by`; harmless when it is final or being cancelled."""
+        """Ask for the cancellation of an order, for `by`; harmless when it is final or being cancelled.
+
+        One that is being replaced is not replaced any more.
+        """
+        self.works.end_replacement(client_id)
         self.commands.cancel(client_id, by)
 
     def cancel_all(
@@ -342,7 +346,7 @@ class ExecutionEngine:
             and not (keep_protective and is_protective(order))
         ]
         for order in chosen:
-            self.commands.cancel(order.client_id, by)
+            self.cancel(order.client_id, by)
         return [order.client_id for order in chosen]
 
     def arm(self, who: str, hand_s: float | None = None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from engine.kernel.orders import Order
 from engine.runtime.core import EngineCore
 from engine.runtime.events import FillBooked, OrderChanged, WorkDone
-from engine.runtime.records import Execution, Finished, Outcome, Status
+from engine.runtime.records import Execution, Finished, Outcome, Released, Status
 
 
 def call_of(event: object) -> tuple[str, object]:
@@ -50,7 +50,7 @@ def missed_events(
         elif isinstance(record, Status):
             update = record.update
             order = core.tracker.find(update.client_id, update.symbol, update.venue_order_id)
-        elif isinstance(record, Outcome):
+        elif isinstance(record, (Outcome, Released)):
             order = core.tracker.get(record.client_id)
         if order is not None and order.instance == instance and not order.parent:
             found.append((seq, order))

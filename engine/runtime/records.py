@@ -34,6 +34,7 @@ class Intent(msgspec.Struct, frozen=True):
     parent: str = ""
     held: bool = False
     reference_price: Decimal | None = None
+    replaces: str = ""
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -79,6 +80,13 @@ class Declined(msgspec.Struct, frozen=True):
     client_id: str
     reason: str
     error: str = ""
+
+
+class Released(msgspec.Struct, frozen=True):
+    """A piece of work has let go of an order that works on: its instance minds it from now on."""
+
+    kind: ClassVar[str] = "RELEASED"
+    client_id: str
 
 
 class Execution(msgspec.Struct, frozen=True):
@@ -183,6 +191,7 @@ Record = (
     | Status
     | Asked
     | Declined
+    | Released
     | Execution
     | Funding
     | Cash
@@ -204,6 +213,7 @@ _KINDS: dict[str, type[Any]] = {
         Status,
         Asked,
         Declined,
+        Released,
         Execution,
         Funding,
         Cash,
@@ -218,7 +228,7 @@ _KINDS: dict[str, type[Any]] = {
 }
 
 
-ORDER_RECORDS = frozenset({Intent, Sent, Outcome, Status, Asked, Declined})
+ORDER_RECORDS = frozenset({Intent, Sent, Outcome, Status, Asked, Declined, Released})
 """Records that change nothing but one order."""
 
 

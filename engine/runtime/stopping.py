@@ -15,6 +15,7 @@ from engine.runtime.instance import StrategyInstance
 from engine.runtime.panic import is_protective
 from engine.runtime.supervisor import Supervisor
 from engine.runtime.work.book import WorkItem
+from engine.runtime.work.replace import Replacement
 from engine.runtime.work.targets import Target
 
 FLATTEN_RETRY_S = 5.0
@@ -148,6 +149,9 @@ class Stopping:
     def _is_exit(self, item: WorkItem) -> bool:
         if isinstance(item, Target):
             return item.plan.fraction is not None or not item.plan.amount
+        if isinstance(item, Replacement):
+            replaced = self._engine.tracker.get(item.old)
+            return replaced is not None and replaced.reduce_only
         orders = [order for order in self._engine.tracker.children(item.handle) if order.is_open]
         return bool(orders) and all(order.reduce_only for order in orders)
 

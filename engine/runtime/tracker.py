@@ -14,7 +14,7 @@ from decimal import Decimal
 from engine.kernel.clock import NS_PER_MS
 from engine.kernel.orders import Fill, Order, OrderState, OrderUpdate, Pending
 from engine.runtime.accounts import MANUAL
-from engine.runtime.records import Asked, Declined, Execution, Intent, Outcome, Record, Sent, Status
+from engine.runtime.records import Asked, Declined, Execution, Intent, Outcome, Record, Released, Sent, Status
 
 ZERO = Decimal(0)
 KEPT_ORDERS = 1000
@@ -119,7 +119,7 @@ class OrderTracker:
             order = self.find(fill.client_id, fill.symbol, fill.venue_order_id)
             if order is not None:
                 order.book_fill(fill, ts_ns)
-        elif isinstance(record, (Sent, Outcome, Asked, Declined)):
+        elif isinstance(record, (Sent, Outcome, Asked, Declined, Released)):
             order = self._orders[record.client_id]
             if not _change(order, record, ts_ns):
                 return None
@@ -177,7 +177,11 @@ class OrderTracker:
             parent=record.parent,
             held=record.held,
             reference_price=record.reference_price,
+            replaces=record.replaces,
         )
+        replaced = self._orders.get(record.replaces)
+        if replaced is not None:
+            replaced.replaced_by = record.client_id
         self._add(order)
         return order
 
@@ -257,7 +261,7 @@ def _state_of(update: OrderUpdate) -> OrderState:
     return update.state
 
 
-def _change(order: Order, record: Sent | Outcome | Asked | Declined, ts_ns: int) -> bool:
+def _change(order: Order, record: Sent | Outcome | Asked | Declined | Released, ts_ns: int) -> bool:
     """Apply what the engine itself decided or found out."""
     if isinstance(record, Sent):
         order.fired |= order.held
@@ -270,6 +274,9 @@ def _change(order: Order, record: Sent | Outcome | Asked | Declined, ts_ns: int)
             order.error = record.error
         return changed
     order.updated_ns = ts_ns
+    if isinstance(record, Released):
+        order.parent = ""
+        return True
     if isinstance(record, Asked):
         order.pending, order.asked_by, order.asked_ns = record.request, record.by, ts_ns
         if record.request is Pending.AMEND:

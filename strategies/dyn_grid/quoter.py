@@ -115,7 +115,9 @@ class Quoter:
             slot.check_ms = slot.check_ms or scene.now_ms + _CHECK_MS
             return
         aim = wanted(scene, grid, side)
-        if order is None or order.state.is_final:
+        if order is not None and order.state.is_final and self._ctx.active(order.asked_by):
+            slot.check_ms = scene.now_ms + _PENDING_MS  # the order that takes its place is on its way
+        elif order is None or order.state.is_final:
             self._open(scene, slot, side, aim)
         elif order.state not in CONFIRMED or order.pending is not Pending.NONE:
             slot.check_ms = scene.now_ms + _PENDING_MS

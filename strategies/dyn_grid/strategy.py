@@ -137,21 +137,33 @@ class DynGrid(Strategy[DynGridParams]):
         grid = self._grids.get(order.symbol)
         if grid is None:
             return
+        slot = grid.slot(order.side)
         if order.client_id in grid.chasing:
             if order.state.is_final:
                 grid.chasing.remove(order.client_id)
-        elif order.client_id == grid.slot(order.side).client_id:
+        elif slot.client_id and slot.client_id in (order.client_id, order.replaces):
+            slot.client_id = order.client_id
             self._follow(order, grid)
         self._save(order.symbol)
 
     def on_done(self, done: Done) -> None:
-        """Note that the close at the guard has ended; the next look tries again if something is left."""
+        """Note that the close at the guard has ended; the next look tries again if something is left.
+
+        An amendment by replacement may have left nothing behind: then the side is quoted anew.
+        """
         grid = self._grids.get(done.symbol)
-        if grid is not None and done.handle == grid.flattening:
+        if grid is None:
+            return
+        for slot in (grid.buy, grid.sell):
+            order = self.ctx.order(slot.client_id) if slot.client_id in done.children else None
+            if order is not None and order.state.is_final:
+                slot.closing = True
+                self._follow(order, grid)
+        if done.handle == grid.flattening:
             grid.flattening = ""
             if done.status not in (DoneStatus.FILLED, DoneStatus.SKIPPED):
                 self.ctx.log(f"{done.symbol}: close ended {done.status.value} {done.reason}".rstrip(), "warn")
-            self._save(done.symbol)
+        self._save(done.symbol)
 
     def action(self, name: str, **arguments: str) -> str:
         """Carry out `rebase [symbol=...]`: begin anew at the present price, out of a freeze or pause."""
@@ -285,6 +297,13 @@ class DynGrid(Strategy[DynGridParams]):
         whole = order.state is OrderState.FILLED or (order.filled > ZERO and order.remaining < instrument.lot_size)
         if not order.state.is_final:
             self._accepted(order, grid, slot)
+        elif order.replaced_by:
+            slot.client_id = order.replaced_by
+            successor = self.ctx.order(order.replaced_by)
+            if successor is not None:
+                self._follow(successor, grid)
+        elif order.state is not OrderState.FILLED and self.ctx.active(order.asked_by):
+            slot.check_ms = self.ctx.now_ms()  # the order that takes its place is on its way
         elif whole:
             slot.free()
             slot.rejects = 0

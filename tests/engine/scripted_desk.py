@@ -125,6 +125,7 @@ class ScriptedDesk:
         reduce_only: bool = False,
         purpose: Purpose = Purpose.ENTRY,
         parent: str = "",
+        replaces: str = "",
     ) -> str:
         if self.refusals:
             raise self.refusals.pop(0)
@@ -143,7 +144,9 @@ class ScriptedDesk:
         client_id = f"ts01{instance[:5].ljust(5, '0')}{purpose.value}{len(self.orders):08d}"
         now_ns = self.clock.now_ns()
         order = Order(client_id, instance, symbol, side, type, quantity, price, None, reduce_only, created_ns=now_ns)
-        order.parent = parent
+        order.parent, order.replaces = parent, replaces
+        if replaces:
+            self.orders[replaces].replaced_by = client_id
         self.orders[client_id] = order
         terms = f"{side.value} {quantity:f}" + (f" @ {price:.2f}" if price is not None else "")
         self.log.append(f"{type.value} {'reduce-only ' if reduce_only else ''}{terms}")
@@ -212,6 +215,10 @@ class ScriptedDesk:
         order.advance(OrderState.CANCELED, self.clock.now_ns())
         order.pending = Pending.NONE
         self.book.on_order(order)
+
+    def release(self, client_id: str) -> None:
+        self.orders[client_id].parent = ""
+        self.book.on_order(self.orders[client_id])
 
     def order(self, client_id: str) -> Order | None:
         return self.orders.get(client_id)

@@ -415,3 +415,56 @@ def test_a_restart_before_the_first_quote_waits_for_it(at: str, policy: Deadline
         assert desk.done.status is (DoneStatus.FILLED if policy is DeadlinePolicy.CROSS else DoneStatus.CANCELED)
     else:
         assert desk.last.state is OrderState.OPEN and len(desk.working()) == 1
+
+
+@pytest.mark.parametrize("total", ["1.000", "0.700"])
+def test_it_goes_on_with_the_order_that_a_person_has_put_in_place_of_its_own(total: str) -> None:
+    desk = ScriptedDesk(params=NO_OFFSET)
+    desk.amends = False
+    desk.market("100.00", "100.10")
+    old = start(desk)
+    desk.fill(old, "0.4")
+    desk.book.replace("r1", old.client_id, d("99.50"), d(total))
+    desk.run()
+    new = desk.last
+    assert (new.replaces, new.parent, new.price, new.quantity) == (old.client_id, "h1", d("99.50"), d(total) - d("0.4"))
+    assert [done.handle for done in desk.dones] == ["r1"] and desk.working() == [new]
+    desk.fill(new, new.quantity)
+    desk.run(10)
+    if total != "1.000":
+        assert desk.last.quantity == d("0.3") and desk.working() == [desk.last]
+        desk.fill(desk.last, "0.3")
+    assert (desk.dones[-1].handle, desk.dones[-1].status, desk.dones[-1].quantity) == ("h1", DoneStatus.FILLED, d(1))
+
+
+@pytest.mark.parametrize("ends", ["deadline", "ended"])
+def test_what_takes_the_place_of_its_order_while_it_ends_does_not_rest_beside_the_rest(ends: str) -> None:
+    desk = ScriptedDesk(params=NO_OFFSET)
+    desk.amends = False
+    desk.market("100.00", "100.10")
+    old = start(desk, deadline_s=60, policy=DeadlinePolicy.CROSS)
+    desk.run(60 - 0.055)
+    desk.book.replace("r1", old.client_id, d("99.50"), None)
+    if ends == "ended":
+        desk.book.end("h1")
+    desk.run(1)
+    assert not desk.working() and sum(order.filled for order in desk.orders.values()) == d(
+        1 if ends == "deadline" else 0
+    )
+    assert len(desk.dones) == 2 and not desk.saved
+
+
+def test_a_crash_while_its_order_is_being_replaced_leaves_one_order() -> None:
+    desk = ScriptedDesk(params=NO_OFFSET)
+    desk.amends = False
+    desk.market("100.00", "100.10")
+    old = start(desk)
+    desk.book.replace("r1", old.client_id, d("99.50"), None)
+    desk.book.on_order = lambda order: None  # type: ignore[method-assign]
+    desk.run()
+    assert old.state is OrderState.CANCELED
+    desk.restart()
+    desk.run()
+    assert desk.working() == [desk.last] and (desk.last.replaces, desk.last.parent) == (old.client_id, "h1")
+    desk.fill(desk.last, 1)
+    assert desk.dones[-1].status is DoneStatus.FILLED and not desk.saved

@@ -12,7 +12,7 @@ from engine.kernel.errors import BelowMinimum, ConfigError, CtosError, Paused, R
 from engine.kernel.market import Quote
 from engine.kernel.orders import Fill, Order, OrderState, OrderType, Side
 from engine.kernel.scheduler import InstanceState
-from engine.kernel.strategy import Done, Params, PauseMode, Purpose, StopPolicy, Strategy
+from engine.kernel.strategy import DeadlinePolicy, Done, Params, PauseMode, Purpose, StopPolicy, Strategy
 from engine.runtime.accounts import AccountLimits
 from engine.runtime.events import InstanceChanged
 from tests.engine.floor import d
@@ -149,6 +149,27 @@ def test_launch_runs_and_hears_its_orders_and_fills(rig):
     rig.print(99)
     assert [name for name, _ in heard(rig)][-2:] == ["fill", "filled"]
     assert rig.manager.views()[0].notional == 99
+
+
+@pytest.mark.parametrize("ends", ["pause", "fault", "restart"])
+def test_an_order_that_its_soft_order_has_left_is_the_strategys_own(rig, ends):
+    launch(rig)
+    rig.book(100)
+    do(rig, lambda ctx: ctx.soft(PERP, Side.BUY, d(1), deadline_s=5, policy=DeadlinePolicy.LEAVE))
+    (order,) = rig.working("p1")
+    assert order.parent and not [name for name, _ in heard(rig) if name == "open"], "its work reports for it"
+    rig.run(6)
+    assert order.is_open and not order.parent and heard(rig)[-2:] == [("open", order.client_id), ("done", "partial")]
+    if ends == "restart":
+        again = rig.restart(prices=[99.0])
+        assert ("filled", order.client_id) in heard(again)
+        return
+    if ends == "pause":
+        rig.manager.pause("p1")
+    else:
+        do(rig, boom)
+    rig.run()
+    assert not order.is_open and not rig.venue_orders()
 
 
 @pytest.mark.parametrize(

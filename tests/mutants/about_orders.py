@@ -325,7 +325,7 @@ ORDERS = (
         "replacement-sent-twice-after-a-crash",
         "more bought than was asked for",
         f"{_RUN}/work/replace.py",
-        ("        if placed:\n", "        if placed and placed[-1].is_open:\n"),
+        ("        if placed is not None:\n", "        if placed is not None and placed.is_open:\n"),
         tests=(
             "tests/engine/test_targets_replace.py"
             "::test_a_replacement_that_was_filled_before_the_crash_is_not_sent_again",

@@ -11,7 +11,7 @@ from engine.kernel.errors import ClockSkew, RateLimited, UnknownOutcome, VenueUn
 from engine.kernel.market import Trade
 from engine.kernel.orders import Order, OrderState, OrderType, Pending, Side
 from engine.runtime.accounts import MANUAL
-from engine.runtime.events import OrderChanged, PanicProgress, TradingStateChanged, WorkDone
+from engine.runtime.events import OrderChanged, PanicProgress, TradingStateChanged
 from engine.runtime.execution import ExecutionEngine
 from engine.runtime.trading_state import TradingMode
 from tests.sim.truth import Truth
@@ -51,7 +51,6 @@ class Claims:
         self._amended: set[str] = set()
         engine.bus.subscribe(OrderChanged, self._on_order)
         engine.bus.subscribe(PanicProgress, self._on_halt)
-        engine.bus.subscribe(WorkDone, self._on_work)
         engine.bus.subscribe(Trade, self._on_trade)
         engine.bus.subscribe(TradingStateChanged, self._on_state)
         self._mode = TradingMode.DISARMED
@@ -113,16 +112,16 @@ class Claims:
 
     def _check_amount(self, order: Order) -> None:
         """Work must not ask for more than was asked of it."""
-        body = self._engine.core.state.works.get(order.parent, {})
-        kind, tracker = body.get("kind"), self._engine.tracker
-        if kind == "soft":
+        works, tracker = self._engine.core.state.works, self._engine.tracker
+        body = works.get(order.parent, {})
+        kind = body.get("kind")
+        if order.replaces:
+            (body,) = (each for each in works.values() if each.get("old") == order.replaces)
+            asked, old = Decimal(body["quantity"]), tracker.get(order.replaces)
+            parts = [] if old is None else [old]
+        elif kind == "soft":
             asked = Decimal(body["ticket"]["quantity"])
             parts = [each for each in tracker.children(order.parent) if each is not order]
-        elif kind == "amend":
-            asked = Decimal(body["quantity"])
-            old = tracker.get(body["old"])
-            parts = [each for each in tracker.children(order.parent) if each is not order]
-            parts += [old] if old is not None else []
         elif kind == "incremental":
             self._check_budget(order.parent, Decimal(body["plan"]["amount"]))
             return
@@ -130,7 +129,8 @@ class Claims:
             return
         done = sum((each.filled + each.working_quantity for each in parts), ZERO)
         if done + order.quantity > asked:
-            self._violated(f"I1: {order.parent} was asked for {asked}, has {done} and sends {order.quantity} more")
+            work = order.parent or order.replaces
+            self._violated(f"I1: {work} was asked for {asked}, has {done} and sends {order.quantity} more")
 
     def _check_budget(self, work: str, amount: Decimal) -> None:
         """An incremental order must not spend more than its amount, by the prices of its orders."""
@@ -158,10 +158,6 @@ class Claims:
         for instance, symbol, held in portfolio.ledgers():
             if instance != MANUAL and portfolio.mark(symbol) is not None:
                 self._violated(f"I3: everything is closed by hand, and {instance} still counts on {held} {symbol}")
-
-    def _on_work(self, event: WorkDone) -> None:
-        if event.done.kind == "amend":
-            self._truth.amended.add(event.done.handle)
 
     def _on_state(self, event: TradingStateChanged) -> None:
         """Only the operator ends a halt."""
@@ -202,7 +198,7 @@ class Claims:
             if order is not None and order.instance != booked.instance:
                 yield f"I3: trade {fill.trade_id} of {order.instance} is booked for {booked.instance}"
         for order in engine.tracker.working():
-            if order.parent and order.parent not in truth.amended:
+            if order.parent:
                 yield f"I4: {order.client_id} works on, its work {order.parent} has ended"
         yield from self._too_large_reductions()
         if (paid := engine.portfolio.fees_paid()) != truth.fees:

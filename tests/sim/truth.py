@@ -51,7 +51,6 @@ class Truth:
         sent: Client ids that the engine sent, over all of its lives.
         durable_seq: Number of the newest record that the journal said is on the disk.
         recorded: (kind, client id) -> number of the record that has to be on the disk before an order is sent.
-        amended: Handles of the amendments by replacement that have ended; their new orders go on.
         fees: Fees of all executions, by currency.
         cash: What they brought in and cost without fees, by symbol; coins that paid a fee count as sold for it.
         sent_ns: When the engine sent an order, by client id.
@@ -79,7 +78,6 @@ class Truth:
         self._asked: set[str] = set()
         self.durable_seq = 0
         self.recorded: dict[tuple[str, str], int] = {}
-        self.amended: set[str] = set()
         self.fees: dict[str, Decimal] = {}
         self.cash: dict[str, Decimal] = {}
         self.sent_ns: dict[str, int] = {}

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.paper.config import QueueModel
-from engine.kernel.errors import ConfigError, CtosError, InsufficientFunds
+from engine.kernel.errors import ConfigError, CtosError, InsufficientFunds, VenueUnavailable
 from engine.kernel.market import FundingRate, Trade
-from engine.kernel.orders import OrderType, Side
-from engine.kernel.strategy import StopPolicy
+from engine.kernel.orders import OrderType, Pending, Side
+from engine.kernel.strategy import PauseMode, StopPolicy
+from engine.kernel.syscalls import VenueFeatures
+from tests.engine.faults import FaultyDriver
 from tests.engine.floor import d
 from tests.paper.venue import OTHER, PERP
 from tests.rig import Rig
@@ -80,6 +82,112 @@ def test_a_fill_while_down_moves_the_baseline_once(rig):
     assert grid_of(third).baseline == 99
     assert third.resting("dg1") == {"buy": ("0.093", "95.15"), "sell": ("0.088", "100.87")}
     third.check_books()
+
+
+def without_amend(tmp_path, **options) -> Rig:
+    return Rig(tmp_path, features=VenueFeatures(amends=False), driver_of=FaultyDriver, **options)
+
+
+def assert_quoted(rig: Rig, resting: dict[str, tuple[str, str]]) -> None:
+    assert rig.resting("dg1") == resting and not rig.manager.get("dg1").why
+    grid = grid_of(rig)
+    assert [grid.buy.client_id, grid.sell.client_id] == [rig.order_of(side).client_id for side in (Side.BUY, Side.SELL)]
+    assert not grid.buy.replaced_ms and not grid.sell.replaced_ms, "nothing counts as cancelled from outside"
+    rig.check_books()
+
+
+LOWER = {"buy": ("0.094", "94.20"), "sell": ("0.088", "99.86")}
+"""What rests after two buys; the sell of the first has become that of the second."""
+
+
+def test_where_the_venue_cannot_amend_the_replaced_order_goes_on_as_the_new_one(tmp_path):
+    rig = without_amend(tmp_path)
+    start(rig)
+    rig.path(96.12)
+    old = rig.order_of(Side.SELL)
+    rig.path(95.15, seconds=40)
+    assert_quoted(rig, LOWER)
+    new = rig.order_of(Side.SELL)
+    assert old.replaced_by == new.client_id and new.replaces == old.client_id and not new.parent
+    rig.path(94.20, 98.86, 94.18, 93.24, 97.87, 96.88, seconds=7)
+    assert_quoted(rig, rig.resting("dg1"))
+    assert len(rig.fills()) > 6 and sum(1 for order in rig.engine.tracker.recent() if order.replaces) > 5
+
+
+def test_where_the_venue_cannot_amend_a_pause_and_a_stop_leave_nothing_behind(tmp_path):
+    rig = without_amend(tmp_path)
+    start(rig)
+    rig.path(96.12, 95.15, 99.86)
+    buy = rig.order_of(Side.BUY)
+    assert buy.replaces and not buy.reduce_only
+    rig.manager.pause("dg1", PauseMode.FREEZE)
+    rig.run(1)
+    assert not buy.is_open and all(order.reduce_only for order in rig.working())
+    rig.manager.resume("dg1")
+    rig.path(99.86, 99.86)
+    assert_quoted(rig, rig.resting("dg1"))
+    rig.driver.gateway.refuse_cancels = [VenueUnavailable("busy")]
+    rig.print(float(rig.resting("dg1")["buy"][1]))
+    rig.manager.stop("dg1", StopPolicy.CANCEL)
+    rig.run(2)
+    assert not rig.working() and not rig.venue_orders()
+
+
+def test_where_the_venue_cannot_amend_a_slow_cancellation_is_waited_for(tmp_path):
+    rig = without_amend(tmp_path)
+    start(rig)
+    rig.path(96.12)
+    rig.driver.gateway.refuse_cancels = [VenueUnavailable("busy")] * 4
+    rig.path(95.15, 95.20, 95.20)
+    assert len(rig.working("dg1")) == 2 and rig.order_of(Side.SELL).pending is Pending.CANCEL
+    rig.path(95.2, seconds=8)
+    assert_quoted(rig, LOWER)
+
+
+@pytest.mark.parametrize("at", ["venue", "engine"])
+def test_where_the_venue_cannot_amend_a_refused_replacement_is_no_cancellation_from_outside(tmp_path, at):
+    rig = without_amend(tmp_path)
+    start(rig)
+    rig.path(96.12)
+    if at == "venue":
+        rig.driver.gateway.refuse_places = [InsufficientFunds("no margin")] * 2
+        rig.path(95.15)
+        assert rig.manager.get("dg1").why.count("refused, again in 5 s") == 2
+        rig.path(95.2, seconds=6)
+    else:
+        rig.driver.gateway.refuse_cancels = [VenueUnavailable("busy")]
+        rig.print(95.15)
+        rig.engine.disarm("ann", "lunch")
+        rig.run(3)
+        assert all(order.side is Side.BUY for order in rig.working())
+        rig.engine.arm("ann")
+    rig.path(95.2, 95.2)
+    assert_quoted(rig, LOWER)
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.004, 0.006, 0.012])
+def test_where_the_venue_cannot_amend_a_crash_in_between_leaves_one_order_a_side(tmp_path, after_s):
+    rig = without_amend(tmp_path)
+    start(rig)
+    rig.path(96.12)
+    rig.play(Trade(PERP, rig.clock.now_ms(), 95.15, 1.0, Side.SELL, "1"))
+    rig.run(after_s)
+    again = rig.restart()
+    again.path(95.2, seconds=40)
+    again.path(95.2, 95.2)
+    assert again.resting("dg1") == LOWER and not again.manager.get("dg1").why
+    again.check_books()
+
+
+def test_an_order_that_is_being_replaced_and_is_cancelled_has_no_successor(tmp_path):
+    rig = without_amend(tmp_path)
+    order = rig.order(Side.BUY, 1, 90)
+    rig.engine.amend(order.client_id, d(91))
+    with pytest.raises(CtosError, match="being"):
+        rig.engine.amend(order.client_id, d(92))
+    rig.engine.cancel(order.client_id)
+    rig.run(1)
+    assert not rig.working() and not order.is_open and not order.replaced_by
 
 
 def test_an_order_cancelled_outside_comes_back_after_30_s(rig):

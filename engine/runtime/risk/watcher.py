@@ -216,7 +216,7 @@ class RiskWatcher:
                 quantity=order.remaining,
                 reduce_only=order.reduce_only,
             )
-            self._check_gate(order.instance, self.reduces(request, order.client_id), order.parent)
+            self._check_gate(order.instance, self.reduces(request, order.client_id), order.parent or order.replaces)
 
     def check_hand(self, instance: str) -> None:
         """Refuse to begin work by hand while orders by hand are locked.

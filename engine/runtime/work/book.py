@@ -177,6 +177,10 @@ class WorkBook:
         item.end(reason)
         return True
 
+    def end_replacement(self, client_id: str) -> None:
+        """End the amendment by replacement of an order that is to be cancelled; harmless when there is none."""
+        self.end(self._replaced.get(client_id, ""), "the order was cancelled")
+
     def end_all(self, reason: str, instance: str | None = None, symbol: str | None = None) -> list[str]:
         """End work, of one instance or symbol or all; returns the handles."""
         ended = [
@@ -196,9 +200,10 @@ class WorkBook:
         """Route a change of an order to the work that it belongs to; harmless for others."""
         if self._asleep:
             return
-        replacement = self._items.get(self._replaced.get(order.client_id, ""))
-        if replacement is not None:
-            replacement.on_order(order)
+        for client_id in (order.client_id, order.replaces):
+            replacement = self._items.get(self._replaced.get(client_id, ""))
+            if replacement is not None:
+                replacement.on_order(order)
         item = self._items.get(order.parent)
         if item is not None:
             item.on_order(order)
@@ -227,9 +232,12 @@ class WorkBook:
         self._asleep = True
 
     def resume(self) -> None:
-        """Set restored work going, when orders and fills are reconciled; what needs a price waits for the first."""
+        """Set restored work going, when orders and fills are reconciled; what needs a price waits for the first.
+
+        Replacements go first: the work that minds an order follows what has taken its place.
+        """
         self._asleep = False
-        for item in list(self._items.values()):
+        for item in sorted(self._items.values(), key=lambda item: not isinstance(item, Replacement)):
             if item.handle in self._items:
                 self._desk.save_work(item.handle, item.to_dict())
                 item.resume()

@@ -35,12 +35,13 @@ class OrderDesk(Protocol):
         reduce_only: bool = False,
         purpose: Purpose = Purpose.ENTRY,
         parent: str = "",
+        replaces: str = "",
     ) -> str:
         """Send an order and return its client id.
 
         A `MARKET` order is sent as an immediate-or-cancel limit at the slippage cap. A reduce-only order is capped at
         what the instance's ledger leaves to reduce; that of the instance `manual` at what the account's position
-        leaves, because the operator acts on the account.
+        leaves, because the operator acts on the account. `replaces` is the order, final by now, whose place it takes.
 
         Raises:
             CtosError: Refused by a limit, the instrument's rules or the trading state; nothing was sent.
@@ -65,6 +66,9 @@ class OrderDesk(Protocol):
 
     def cancel(self, client_id: str, by: str) -> None:
         """Ask for the cancellation of an order; harmless when it is final or being cancelled."""
+
+    def release(self, client_id: str) -> None:
+        """Leave a working order to its instance, which minds it from now on."""
 
     def order(self, client_id: str) -> Order | None:
         """Return the live record of an order, working or recently final."""

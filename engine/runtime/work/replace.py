@@ -1,7 +1,7 @@
 """Amendment by replacement, for venues that cannot change price and quantity of an order in one call.
 
 The new terms are checked first; then the order is cancelled, its final fills are awaited, and the rest is placed with
-everything else inherited.
+everything else inherited: whoever minded the old order minds the new one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from engine.kernel.errors import CtosError, InvalidOrder
 from engine.kernel.market import Quote
-from engine.kernel.orders import Order, OrderState
+from engine.kernel.orders import Order, OrderState, Pending
 from engine.kernel.strategy import DoneStatus, Purpose
 from engine.runtime.client_ids import purpose_of
 from engine.runtime.work.desk import OrderDesk, is_settled
@@ -79,6 +79,8 @@ class Replacement:
         order = self._desk.order(self.old)
         if order is None or not order.is_open:
             raise InvalidOrder(f"order {self.old} is not working: there is nothing to amend")
+        if order.pending is Pending.CANCEL:
+            raise InvalidOrder(f"order #{order.label} is being cancelled: it cannot be amended")
         if self._quantity > order.filled:
             self._desk.check_replacement(self.old, self._price, self._quantity)
         self._desk.cancel(self.old, self.handle)
@@ -99,13 +101,12 @@ class Replacement:
 
     def resume(self) -> None:
         """Go on after a restart from the truth of the tracker."""
-        placed = [order for order in self._desk.orders_of(self.handle) if order.client_id != self.old]
-        if placed:
-            self._new = placed[-1].client_id
-            self.on_order(placed[-1])
-            return
         old = self._desk.order(self.old)
-        if old is None:
+        placed = self._desk.order(old.replaced_by) if old is not None else None
+        if placed is not None:
+            self._new = placed.client_id
+            self.on_order(placed)
+        elif old is None:
             self._finish(DoneStatus.FAILED, f"REPLACE_FAILED: order {self.old} is no longer known")
         elif is_settled(old):
             self._replace(old)
@@ -161,7 +162,8 @@ class Replacement:
                 old.price if self._price is None else self._price,
                 reduce_only=old.reduce_only,
                 purpose=purpose_of(old.client_id) or Purpose.ENTRY,
-                parent=self.handle,
+                parent=old.parent,
+                replaces=old.client_id,
             )
         except CtosError as error:
             self._fail(rest, f"{type(error).__name__}: {error}")
@@ -182,4 +184,6 @@ class Replacement:
         self._finish(DoneStatus.FAILED, f"REPLACE_FAILED({remaining.normalize():f}): {reason}")
 
     def _finish(self, status: DoneStatus, reason: str) -> None:
+        if self.old not in self._tally.children:
+            self._tally.children.insert(0, self.old)
         self._on_done(self._tally.done(self.handle, self.kind, self.symbol, status, reason))

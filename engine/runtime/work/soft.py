@@ -102,7 +102,11 @@ class SoftOrder:
 
     def on_order(self, order: Order) -> None:
         """Go on when the working order is settled."""
-        if order.client_id == self._working and is_settled(order):
+        if order.client_id != self._working or not is_settled(order):
+            return
+        if order.replaced_by:
+            self._follow(order)
+        else:
             self._settle(order)
 
     def on_quote(self, quote: Quote) -> None:
@@ -281,6 +285,18 @@ class SoftOrder:
         except CtosError as error:
             self._finish(end_status(self._tally.quantity, True), f"{type(error).__name__}: {error}")
 
+    def _follow(self, order: Order) -> None:
+        """Go on with the order that took the place of the working one, because somebody amended that."""
+        self._tally.add_order(order)
+        self._working = order.replaced_by
+        self._on_change()
+        if self._ending:
+            self._desk.cancel(self._working, self.handle)
+        successor = self._desk.order(order.replaced_by)
+        if successor is not None:
+            self._price = successor.price
+            self.on_order(successor)
+
     def _settle(self, order: Order) -> None:
         self._working = ""
         self._tally.add_order(order)
@@ -361,6 +377,8 @@ class SoftOrder:
         if order is not None:
             self._working = ""
             self._tally.add_order(order)
+            if order.is_open:
+                self._desk.release(order.client_id)
             self._finish(DoneStatus.PARTIAL, f"the rest is left working as {order.client_id}")
 
     def _finish_filled(self) -> None:
