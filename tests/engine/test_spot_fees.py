@@ -18,6 +18,7 @@ from engine.runtime.ledgers import LedgerBook
 from engine.runtime.records import Execution, decode, journalled
 from engine.runtime.state_digest import replay, state_digest
 from tests.engine.floor import BUY, MANUAL, SELL, SPOT, Floor, d
+from tests.engine.monitor_desk import Desk
 from tests.rig import Rig
 
 CHARGED = {"coin_fees": True, "spot_taker": d("0.001"), "spot_maker": d("0.001")}
@@ -159,3 +160,13 @@ def test_a_strategy_that_is_stopped_by_flatten_ends_and_sees_no_dust(tmp_path: P
     rig.run(30)
     assert instance.life.state is InstanceState.STOPPED and not rig.anomalies
     assert rig.ledger_of("b1", SPOT).quantity == d("0.0005") and not refused(rig)
+
+
+def test_what_is_over_after_a_close_is_nothing_that_the_correction_of_positions_proposes_to_sell(tmp_path: Path):
+    desk = Desk(tmp_path, correction="dry_run", floor=CHARGED)
+    floor = desk.floor
+    floor.print(100.0, symbol=SPOT)
+    bought(floor, "1.5", "g1")
+    floor.engine.close("g1", SPOT, soft=False)
+    floor.run(1)
+    assert floor.ledger("g1", SPOT) == d("0.0005") and desk.monitor.corrector.excess(SPOT) == 0
