@@ -132,6 +132,13 @@ HALTS = (
         tests=("tests/engine/test_risk_losses.py::TestTradingState::test_after_a_restart_only_restrictions_are_left",),
     ),
     bug(
+        "dead-man-for-orders-of-others",
+        "orders that somebody else left working, when this program is gone",
+        f"{_RUN}/dead_man.py",
+        ("not (order.held or order.external)", "not order.held"),
+        tests=("tests/boot/test_real_venues.py::TestLive::test_the_timer_is_not_kept_for_orders_of_others",),
+    ),
+    bug(
         "dead-man-is-left-running",
         "a stop that the venue cancels, because an earlier timer still runs",
         f"{_RUN}/dead_man.py",

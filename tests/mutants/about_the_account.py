@@ -97,6 +97,16 @@ BOOKS = (
         tests=("tests/engine/test_reconcile.py::test_e07_fills_that_the_stream_lost_are_found_within_ten_seconds",),
     ),
     bug(
+        "fills-are-asked-for-by-our-clock",
+        "every execution that the stream lost while our clock is ahead of the venue's",
+        f"{_RUN}/reconcile.py",
+        ("+ min(0, round(offset_ms)) - OVERLAP_MS", "- OVERLAP_MS"),
+        tests=(
+            "tests/venues/conformance/test_engine_truth.py"
+            "::test_an_execution_that_the_stream_lost_is_found_though_our_clock_is_wrong",
+        ),
+    ),
+    bug(
         "never-looks-again",
         "every message that the stream loses, until the next start",
         f"{_RUN}/reconcile.py",
