@@ -12,10 +12,12 @@ import pytest
 
 from engine.boot.calling import CallDesk
 from engine.boot.checking import check, find_target
+from engine.boot.choosing import choose
 from engine.boot.options import SystemOptions
 from engine.boot.resetting import reset_account
 from engine.boot.summary import Tally, summary
 from engine.boot.system import System, build_system, running
+from engine.boot.trading import paper_config
 from engine.kernel.account import KeyRights
 from engine.kernel.errors import AuthError, ConfigError, RiskReject, TradingHalted, UnknownVenue, VenueUnavailable
 from engine.kernel.links import LinkState
@@ -140,6 +142,11 @@ class TestPaperOnLiveData:
     ) -> None:
         with pytest.raises(ConfigError, match=says):
             build_system(options(home, **given), asyncio.get_running_loop())
+
+    @pytest.mark.parametrize(("venue", "in_coins"), [("okx", True), ("binance", True), ("backpack", False)])
+    def test_spot_is_charged_on_paper_as_the_venue_whose_data_it_is_does(self, home: Path, venue: str, in_coins: bool):
+        assert paper_config(choose(options(home, exchange=venue))).coin_fees is in_coins
+        assert not paper_config(choose(options(home, exchange="paper"))).coin_fees
 
     @pytest.mark.parametrize("name", ["bybit", "gmocoin", "okex"])
     async def test_an_unknown_venue_names_the_ones_there_are(self, home: Path, name: str) -> None:
