@@ -23,8 +23,9 @@ class SystemOptions:
         speed: `1`, a number, or `max`.
         seed: Seed of all randomness.
         tells_life: Whether start and end of the engine are news for the targets of notifications.
-        guards: Whether resting orders are this program's to cancel when it crashes or ends. A short command leaves them
-            to whoever has them in care: the watchdog of an engine that has crashed goes on with its work.
+        guards: Whether this program has the account in care: its strategies go on, and resting orders are its to cancel
+            when it crashes or ends. A short command leaves both as they are, and the watchdog of an engine that has
+            crashed to its work.
     """
 
     account: str = "0"

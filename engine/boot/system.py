@@ -206,7 +206,8 @@ class System:
             self.engine.say(warning, "warn")
         for path, failure in self.catalogue.failures.items():
             self.engine.say(f"strategy file {path} does not load: {failure}", "error")
-        self.manager.start_restored()
+        if self.options.guards:
+            self.manager.start_restored()
         self.monitor.start_position_monitoring()
         self.space.start()
         self.memory.start()

@@ -347,9 +347,9 @@ class StrategyManager:
             instance.sleep()
 
     def save_all(self) -> None:
-        """Write the memory of every instance."""
+        """Write the memory of every instance; one that has not gone on since the last run is as that run saved it."""
         for instance in self.instances.values():
-            if instance.life.state is not InstanceState.STOPPED:
+            if instance.life.state not in (InstanceState.STOPPED, InstanceState.CREATED):
                 self._store.save(instance)
 
     def _begin(self, instance: StrategyInstance, reason: str) -> None:
