@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -33,6 +33,7 @@ from engine.io.secrets import process_redactor
 from engine.io.space import LOW_BYTES, Space, SpaceGuard
 from engine.io.writer import WriterThread
 from engine.kernel.clock import LoopClock, Rng, VirtualClock
+from engine.kernel.ending import end_all, finish_all
 from engine.kernel.errors import ConfigError, CtosError, UnknownSymbol, VenueUnavailable
 from engine.kernel.event_bus import EventBus, Handler
 from engine.kernel.instruments import Instrument, resolve_symbol
@@ -258,21 +259,22 @@ class System:
     async def stop(self) -> None:
         """Disconnect, then store everything; resting orders, positions and strategies wait for the next start."""
         self.vitals.stopping()
+        timer, lines = "its cancel timer is still on and may cancel what rests", "its connections were not closed"
         try:
-            await self._within(self.cover.stop_timer(), "its cancel timer is still on and may cancel what rests")
-            await self._within(self.driver.stop(), "its connections were not closed in good order")
-            await self.cover.stop_watchdog()
+            await finish_all(
+                partial(self._within, self.cover.stop_timer, timer),
+                partial(self._within, self.driver.stop, f"{lines} in good order"),
+                self.cover.stop_watchdog,
+                self.notifier.finish,
+            )
         finally:
-            try:
-                await self.notifier.finish()
-            finally:
-                self.close()
+            self.close()
 
-    async def _within(self, step: Coroutine[Any, Any, None], otherwise: str) -> None:
+    async def _within(self, step: Callable[[], Coroutine[Any, Any, None]], otherwise: str) -> None:
         """Do one step of the end; a venue that does not answer must not keep it from ending."""
         try:
             async with asyncio.timeout(VENUE_STOP_S):
-                await step
+                await step()
         except TimeoutError:
             venue = self.account.venue
             self.engine.say(f"{venue} has not answered within {VENUE_STOP_S:g} s of the stop: {otherwise}", "error")
@@ -282,33 +284,31 @@ class System:
         self._lock.name_front(front)
 
     def close(self) -> None:
-        """Store everything and release the state directory."""
+        """Store everything and release the state directory; a step that fails keeps no other from being done."""
         self.ready = False
-        self.watch.stop()
-        self.supervision.stop()
-        self.vitals.stop()
-        self.control.close()
-        self.notifier.close()
-        self.cover.close()
-        try:
-            self.manager.save_all()
-            self.space.stop()
-            self.memory.stop()
-            self.files.stop()
-            self.config_watch.stop()
-            self.monitor.stop_position_monitoring()
-            self.shell.close()
-            self.bars.close()
-            self.engine.stop()
-            self.logs.close()
-            self.audit.close()
-            self.journal.close()
-            self.writer.close()
-        finally:
-            try:
-                self.halt_mark.close()
-            finally:
-                self._lock.release()
+        end_all(
+            self.watch.stop,
+            self.supervision.stop,
+            self.vitals.stop,
+            self.control.close,
+            self.notifier.close,
+            self.cover.close,
+            self.manager.save_all,
+            self.space.stop,
+            self.memory.stop,
+            self.files.stop,
+            self.config_watch.stop,
+            self.monitor.stop_position_monitoring,
+            self.shell.close,
+            self.bars.close,
+            self.engine.stop,
+            self.logs.close,
+            self.audit.close,
+            self.journal.close,
+            self.writer.close,
+            self.halt_mark.close,
+            self._lock.release,
+        )
 
     def _focus(self, instruments: Sequence[Instrument]) -> tuple[str, ...]:
         """Return the symbols meant by `symbols=focus`: the watch list, else the largest of the market.

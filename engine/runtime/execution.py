@@ -13,6 +13,7 @@ from typing import Any
 from engine.io.journal import Journal
 from engine.kernel.account import AccountStream, Balance, Position
 from engine.kernel.clock import Clock, Rng
+from engine.kernel.ending import end_all
 from engine.kernel.errors import CtosError, TradingHalted
 from engine.kernel.event_bus import EventBus
 from engine.kernel.instruments import Instrument
@@ -201,21 +202,26 @@ class ExecutionEngine:
 
     def stop(self) -> None:
         """End all timers and streams and store the state; working orders stay at the venue."""
-        self.risk.stop()
-        self.reconciler.stop()
-        self.resolver.stop()
-        self.commands.stop()
-        self._tripwires.stop()
-        self._unlisted.stop()
-        self.conditions.stop()
-        self._flattener.stop()
-        self._prices.stop()
-        self._day.stop()
-        if self._account_stream is not None:
-            self._account_stream()
-            self._account_stream = None
-        self.market.close()
-        self.outside.stop()
+        stream, self._account_stream = self._account_stream, None
+        end_all(
+            self.risk.stop,
+            self.reconciler.stop,
+            self.resolver.stop,
+            self.commands.stop,
+            self._tripwires.stop,
+            self._unlisted.stop,
+            self.conditions.stop,
+            self._flattener.stop,
+            self._prices.stop,
+            self._day.stop,
+            *((stream,) if stream is not None else ()),
+            self.market.close,
+            self.outside.stop,
+            self._store,
+        )
+
+    def _store(self) -> None:
+        """Store the state for the next start."""
         if self._started:
             self.commands.drop_unsent("not sent: the program ended")
             self.core.save_trading()

@@ -12,6 +12,8 @@ from engine.kernel.clock import TimerHandle
 from engine.runtime.core import EngineCore
 
 KEEP_EVERY_S = 60.0
+WORTHLESS = 1e-12
+"""What values a holding that has neither a last price nor a cost."""
 _TABLE = "notes"
 
 
@@ -44,7 +46,8 @@ class UnlistedInstruments:
         """Know these instruments, as delisted where the venue does not list them; harmless for what is known."""
         core = self._core
         for symbol in sorted(set(symbols) - core.market.instruments.keys()):
-            price = self._prices.get(symbol) or float(core.portfolio.position(symbol).entry_price) or None
+            row = core.portfolio.position(symbol)
+            price = self._prices.get(symbol) or float(row.entry_price) or (WORTHLESS if row.quantity else None)
             core.market.keep(symbol, price)
 
     def start(self) -> None:
