@@ -14,27 +14,24 @@ from functools import partial
 
 from engine.kernel.clock import NS_PER_S, TimerHandle
 from engine.kernel.errors import (
-    ClockSkew,
     CtosError,
     DuplicateClientOrderId,
     InvalidOrder,
     JournalError,
     NotSent,
-    OrderNotFound,
-    RateLimited,
     RiskReject,
     TradingHalted,
     UnknownOutcome,
-    VenueUnavailable,
 )
 from engine.kernel.instruments import Instrument
 from engine.kernel.orders import Order, OrderRequest, OrderState, OrderType, OrderUpdate, Pending, Side
 from engine.kernel.permit import under
 from engine.runtime.amendments import Amendments
 from engine.runtime.booking import Booking, about
+from engine.runtime.cancels import Cancels
 from engine.runtime.core import EngineCore
 from engine.runtime.fired_stops import FiredStops
-from engine.runtime.records import Asked, Declined, Intent, Outcome, Sent
+from engine.runtime.records import Asked, Intent, Outcome, Sent
 from engine.runtime.reductions import LESS_HELD, Reductions
 from engine.runtime.resolver import Resolver
 from engine.runtime.sizing import check_minimum, check_terms, market_cap
@@ -45,8 +42,6 @@ DEADLINE_NS = 2 * NS_PER_S
 """An order that could not be sent by then is dropped."""
 
 _FIRE_AGAIN_S = 1.0
-CANCEL_WAITS_S = (0.25, 0.5, 1.0, 2.0, 5.0)
-_TRY_AGAIN = (RateLimited, VenueUnavailable, UnknownOutcome, ClockSkew)
 
 
 class OrderCommands:
@@ -65,6 +60,7 @@ class OrderCommands:
         stops: Stops that the venue does not keep.
         fired: Those of them that were sent.
         amendments: Changes of working orders.
+        cancels: Cancellations under way.
         on_refusal: Called with an order that the venue refused.
     """
 
@@ -78,6 +74,7 @@ class OrderCommands:
         self.stops = HeldStops(core, self._fire)
         self.fired = FiredStops(core, new_stop_id, self.reductions.cap, self.stops.keep, self._fire)
         self.on_refusal: Callable[[Order], None] = lambda order: None
+        self.cancels = Cancels(core, booking, resolver)
         self.amendments = Amendments(core, booking, resolver, self.reductions, self.cancel, self.permit)
         self._deadlines: deque[tuple[int, str]] = deque()
         self._next_deadline: TimerHandle | None = None
@@ -189,7 +186,7 @@ class OrderCommands:
             core.risk.count_cancel(order.instance)
             self.amendments.forget(client_id)
             core.change(Asked(client_id, Pending.CANCEL, by=by))
-            self._send_cancel(client_id, 0)
+            self.cancels.send(client_id)
 
     def check_replacement(self, client_id: str, price: Decimal | None, quantity: Decimal) -> None:
         """Check the order that would take a working one's place, as if that were gone already.
@@ -341,37 +338,18 @@ class OrderCommands:
             core.change(Outcome(client_id, OrderState.REJECTED, str(outcome), type(outcome).__name__))
             self.on_refusal(order)
 
-    def _send_cancel(self, client_id: str, tries: int) -> None:
-        order = self._core.known(client_id)
-        if order.is_open and order.pending is Pending.CANCEL:
-            self._core.gateway.cancel(client_id, order.symbol, partial(self._canceled, client_id, tries))
-
-    def _canceled(self, client_id: str, tries: int, outcome: OrderUpdate | CtosError) -> None:
-        core = self._core
-        order = self._core.known(client_id)
-        if isinstance(outcome, OrderUpdate):
-            self.booking.on_update(outcome)
-        elif not order.is_open:
-            return
-        elif isinstance(outcome, OrderNotFound):
-            self.resolver.watch(order, 0.0)
-        elif isinstance(outcome, _TRY_AGAIN):
-            wait_s = CANCEL_WAITS_S[min(tries, len(CANCEL_WAITS_S) - 1)]
-            core.clock.call_later(wait_s, self._send_cancel, client_id, tries + 1)
-        else:
-            core.oplog("OrderCancelFail", **about(order), error=type(outcome).__name__, det=str(outcome))
-            core.change(Declined(client_id, f"not cancelled: {outcome}", type(outcome).__name__))
-
     def stop(self) -> None:
         """Send nothing any more by itself."""
         self.fired.stop()
         self.amendments.stop()
+        self.cancels.stop()
 
     def on_resolved(self, order: Order) -> None:
         """Go on with an order that is no longer in doubt: cancel it after all, or amend it as wanted meanwhile."""
         if order.is_open and order.pending is Pending.CANCEL:
-            self._core.clock.call_later(CANCEL_WAITS_S[0], self._send_cancel, order.client_id, 0)
+            self.cancels.send_again(order.client_id)
         else:
+            self.cancels.forget(order.client_id)
             self.amendments.take_waiting(order.client_id)
 
     def _resize(self, order: Order, quantity: Decimal) -> None:

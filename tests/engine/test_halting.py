@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from engine.kernel.clock import NS_PER_S
 from engine.kernel.errors import CtosError, RateLimited, TradingHalted, VenueUnavailable
-from engine.kernel.orders import OrderState, OrderType, OrderUpdate
+from engine.kernel.orders import OrderState, OrderType, OrderUpdate, Pending
 from engine.runtime.accounts import AccountLimits
 from engine.runtime.events import LogLine, PanicProgress
 from tests.engine.faults import FaultyDriver
@@ -134,6 +135,29 @@ def test_an_order_that_rests_although_it_counts_as_gone_is_cancelled_all_the_sam
     floor.driver.broken.clear()
     floor.run(20)
     assert not ghost.is_open and floor.venue_orders() == [] and report.confirmed
+
+
+def test_o03_a_cancel_that_is_acknowledged_and_not_carried_out_is_sent_again(floor: Floor):
+    order = floor.order(BUY, 1, 99)
+    cancel = floor.driver.gateway.cancel
+    sent_ns: list[int] = []
+
+    def acknowledge(client_id, symbol, reply):
+        sent_ns.append(floor.clock.now_ns())
+        acked = next(each for each in floor.venue.exchange.open_orders() if each.client_id == client_id)
+        floor.clock.call_later(0.005, reply, replace(acked, state=OrderState.SENT, ts=0))
+
+    floor.driver.gateway.cancel = acknowledge
+    floor.engine.cancel(order.client_id)
+    floor.run(4)
+    report = floor.engine.panic("operator")
+    floor.run(56)
+    assert [round((each - sent_ns[0]) / NS_PER_S) for each in sent_ns] == [0, 5, 15, 35]
+    assert report.unconfirmed == [order.label] and report.is_trouble and order.pending is Pending.CANCEL
+    floor.driver.gateway.cancel = cancel
+    floor.run(15)
+    assert order.state is OrderState.CANCELED and report.confirmed and floor.venue_orders() == []
+    assert floor.engine.commands.cancels._under_way == {}
 
 
 def test_one_list_without_an_order_does_not_confirm_a_halt(floor: Floor):

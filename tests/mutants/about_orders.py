@@ -147,9 +147,13 @@ ORDERS = (
     bug(
         "not-found-is-cancelled",
         "an order that was filled, or works on",
-        f"{_RUN}/commands.py",
+        f"{_RUN}/cancels.py",
         (
-            "        elif isinstance(outcome, OrderNotFound):\n            self.resolver.watch(order, 0.0)\n",
+            "from engine.runtime.records import Declined\n",
+            "from engine.kernel.orders import OrderState\nfrom engine.runtime.records import Declined, Outcome\n",
+        ),
+        (
+            "        elif isinstance(outcome, OrderNotFound):\n            self._resolver.watch(order, 0.0)\n",
             "        elif isinstance(outcome, OrderNotFound):\n"
             "            core.change(Outcome(client_id, OrderState.CANCELED, str(outcome)))\n",
         ),
@@ -158,7 +162,7 @@ ORDERS = (
     bug(
         "cancel-is-not-tried-again",
         "an order that rests although it was cancelled",
-        f"{_RUN}/commands.py",
+        f"{_RUN}/cancels.py",
         ("        elif isinstance(outcome, _TRY_AGAIN):", "        elif isinstance(outcome, RateLimited):"),
     ),
     bug(
@@ -166,8 +170,8 @@ ORDERS = (
         "an order that rests although it was cancelled",
         f"{_RUN}/commands.py",
         (
-            "if order.is_open and order.pending is Pending.CANCEL:\n            self._core.clock",
-            "if order.pending is Pending.AMEND:\n            self._core.clock",
+            "if order.is_open and order.pending is Pending.CANCEL:\n            self.cancels.send_again",
+            "if order.pending is Pending.AMEND:\n            self.cancels.send_again",
         ),
         seeds=(Seed("backpack", 4, 1.0, ("late_request", "lost_and_hidden")),),
     ),
