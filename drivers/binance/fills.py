@@ -238,6 +238,6 @@ class AccountFills:
         except InvalidOrder:
             if instrument.status is not InstrumentStatus.DELISTED:
                 raise
-            return []  # the venue does not speak of it any more; one such symbol must not hide the others
+            fills = []  # the venue does not speak of it any more; one such symbol must not hide the others
         self._asked_ms[instrument.symbol] = now_ms
         return fills

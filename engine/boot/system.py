@@ -334,7 +334,8 @@ class System:
         symbols = set(self._focus(list(self.instruments.values())) if self.instruments else ())
         symbols.update(symbol for _, symbol, _ in engine.core.ledgers())
         symbols.update(order.symbol for order in engine.tracker.working())
-        return sorted(name for name in symbols if name in self.instruments and self.instruments[name].is_perp)
+        listed = [name for name in symbols if engine.market.is_listed(name)]
+        return sorted(name for name in listed if self.instruments[name].is_perp)
 
     def _check_entry(self, instance: str, symbol: str) -> None:
         """Refuse an increase while a critical anomaly covers it, or while the account's stream is not to be trusted."""

@@ -149,6 +149,8 @@ class EngineCore:
 
     def leverage(self, symbol: str) -> Decimal | None:
         """Return the leverage of an instrument, 1 on spot; None while it is not known."""
+        if symbol in self.market.instruments and self.driver.remembered(symbol) is None:
+            return None  # it is not listed, and nobody remembers it
         return self.driver.leverage(symbol)
 
     def free_usd(self, currency: str | None) -> Decimal | None:
