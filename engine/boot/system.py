@@ -293,7 +293,7 @@ class System:
             self.control.close,
             self.notifier.close,
             self.cover.close,
-            self.manager.save_all,
+            self.manager.sleep_all,
             self.space.stop,
             self.memory.stop,
             self.files.stop,

@@ -172,6 +172,7 @@ class StrategyInstance:
     def sleep(self) -> None:
         """Take no more events, because the program stops; the journal has what is missed, for the next start."""
         self._asleep = True
+        self.context.timer.cancel_all()
 
     def renew(self) -> None:
         """Make a fresh strategy object over the memory, after a fault or a halt.

@@ -41,7 +41,8 @@ class WarmUp:
         self._look(instance, reason, self._engine.clock.now_ns())
 
     def _look(self, instance: StrategyInstance, reason: str, since_ns: int) -> None:
-        if not (instance.life.state is InstanceState.WARMUP or _starts_paused(instance)):
+        waits = instance.life.state is InstanceState.WARMUP or _starts_paused(instance)
+        if instance.is_asleep or not waits:
             return
         waited_ns = self._engine.clock.now_ns() - since_ns
         missing = self._missing_quotes(instance, waited_ns)
