@@ -238,11 +238,10 @@ class Conditions:
         symbols.update(order.symbol for order in core.tracker.working() if order.held)
         marked = (symbol for symbol in symbols if market.mark(symbol) is not None and not market.is_stale(symbol))
         blind = [symbol for symbol in marked if market.are_prints_lost(symbol)]
-        links = market.down_links() if blind else []
-        if not links:
+        if not blind:
             return ""
-        what = ", ".join(sorted(blind))
-        return f"no mark prices of {what}, bid and ask stand in for them: {links[0].name} {links[0].state.value}"
+        why = next((f"{link.name} {link.state.value}" for link in market.down_links()), "none since a connection broke")
+        return f"no mark prices of {', '.join(sorted(blind))}, bid and ask stand in for them: {why}"
 
     def _venue(self) -> str:
         silent_s = (self._core.clock.now_ns() - self._reconciler.last_agreed_ns) / NS_PER_S

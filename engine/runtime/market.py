@@ -27,7 +27,18 @@ class _View:
     `printed_ns` is when the last mark price was received; where there is none, as on spot, the last trade.
     """
 
-    __slots__ = ("book_broken", "funding", "last", "mark", "printed_ns", "quote", "received_ns", "ticker", "trade")
+    __slots__ = (
+        "are_prints_lost",
+        "book_broken",
+        "funding",
+        "last",
+        "mark",
+        "printed_ns",
+        "quote",
+        "received_ns",
+        "ticker",
+        "trade",
+    )
 
     def __init__(self) -> None:
         self.quote: Quote | None = None
@@ -38,6 +49,7 @@ class _View:
         self.last: float | None = None
         self.received_ns = 0
         self.printed_ns = 0
+        self.are_prints_lost = False
         self.book_broken = False
 
 
@@ -209,9 +221,10 @@ class MarketData:
         return (self._clock.now_ns() - view.received_ns) // NS_PER_MS
 
     def are_prints_lost(self, symbol: str) -> bool:
-        """Return whether mark prices (on spot: trades) stay away while a connection that may carry them is down.
+        """Return whether mark prices (on spot: trades) stayed away while a connection that may carry them was down.
 
-        On live connections a price that is not told again is one that has not moved.
+        On live connections a price that is not told again is one that has not moved. What was lost is back with the
+        next one: a connection that is made again may yet carry nothing.
         """
         view = self._views.get(symbol)
         return view is not None and self._are_prints_lost(view)
@@ -232,7 +245,9 @@ class MarketData:
         return age is None or age > STALE_MS or self._views[symbol].book_broken
 
     def _are_prints_lost(self, view: _View) -> bool:
-        return self._clock.now_ns() - view.printed_ns > PRINTS_LOST_NS and bool(self.down_links())
+        if not view.are_prints_lost and self._clock.now_ns() - view.printed_ns > PRINTS_LOST_NS:
+            view.are_prints_lost = bool(self.down_links())
+        return view.are_prints_lost
 
     def _is_touch_fresh(self, view: _View) -> bool:
         return view.quote is not None and self._clock.now_ns() - view.received_ns <= STALE_MS * NS_PER_MS
@@ -248,6 +263,7 @@ class MarketData:
             elif kind is MarkPrice:
                 view.mark = event  # type: ignore[assignment]
                 view.printed_ns = now_ns()
+                view.are_prints_lost = False
             elif kind is Ticker:
                 view.ticker = event  # type: ignore[assignment]
                 view.last = event.last  # type: ignore[union-attr]
@@ -266,6 +282,7 @@ class MarketData:
             view.received_ns = now_ns()
             if view.mark is None:
                 view.printed_ns = view.received_ns
+                view.are_prints_lost = False
             publish(trade)
 
         return handle

@@ -80,7 +80,11 @@ def test_entries_are_refused_while_marks_of_what_is_held_are_lost_and_pass_again
         floor.submit(BUY, 1, 99)
     go_on(floor, 100.0, 150)
     assert floor.engine.trading.mode is TradingMode.REDUCE_ONLY, "it is priced, so nothing halts"
-    floor.driver.is_deaf, floor.driver.connections = False, []
+    floor.driver.connections = []
+    go_on(floor, 97.0, 15)
+    assert floor.engine.trading.mode is TradingMode.REDUCE_ONLY, "a connection that is back and carries nothing"
+    assert floor.engine.portfolio.mark(PERP) == d(97)
+    floor.driver.is_deaf = False
     go_on(floor, 100.0, 15)
     assert floor.engine.trading.mode is TradingMode.ARMED
     assert floor.engine.portfolio.mark(PERP) == d(100)
