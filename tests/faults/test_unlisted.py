@@ -30,10 +30,14 @@ class Hiding(dict[str, Any]):
         return [units for native, units in self.items() if native != self.hidden]
 
 
-def unlist(desk: Desk, patch: pytest.MonkeyPatch) -> str:
-    """Let the venue list and find the second perpetual no more; what rested there is gone, the position is told."""
+def unlist(desk: Desk, patch: pytest.MonkeyPatch, spot: bool = False) -> str:
+    """Let the venue list and find the second perpetual, or the pair, no more.
+
+    Its market stands still, what rested there is gone; what is held is told all the same.
+    """
     emulator: Any = desk.emulator
-    symbol, desk.other = desk.other, desk.perp  # its market stands still
+    symbol = desk.spot if spot else desk.other
+    desk.spot, desk.other = (desk.other, desk.other) if spot else (desk.spot, desk.perp)
     for order in list(emulator.exchange.registry.open.values()):
         if order.symbol == symbol:
             emulator.carry_out(partial(emulator.exchange.cancel, order.id, symbol))
@@ -44,12 +48,14 @@ def unlist(desk: Desk, patch: pytest.MonkeyPatch) -> str:
     elif desk.venue == "binance":
         gone = emulator.catalogue.by_symbol[symbol]
         del emulator.catalogue._native[gone.product, gone.native]
-        row = binance_public.futures_symbol
+        name = "spot_symbol" if spot else "futures_symbol"
+        row = getattr(binance_public, name)
 
-        def futures_symbol(listing: Any, status: str) -> dict[str, object]:
-            return row(listing, status) | ({"contractType": "CURRENT_QUARTER"} if listing.symbol == symbol else {})
+        def named(listing: Any, status: str) -> Any:
+            strange = {"contractType": "CURRENT_QUARTER", "filters": []}
+            return row(listing, status) | (strange if listing.symbol == symbol else {})
 
-        patch.setattr(binance_public, "futures_symbol", futures_symbol)
+        patch.setattr(binance_public, name, named)
     else:
         gone = emulator.listings.of(symbol)
         emulator.listings.change(gone.native, visible=False)
@@ -134,5 +140,31 @@ def test_e20_a_symbol_that_vanishes_in_a_run_takes_nothing_else_with_it(
         await desk.wait(150)
         assert desk.is_ready() and not desk.engine.risk.is_halted, desk.situation()
         await desk.rest("59000")
+
+    play(venue, tmp_path, story)
+
+
+@each_venue
+def test_e20_coins_of_a_pair_that_is_listed_no_more_halt_nothing(
+    venue: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(desk: Desk) -> None:
+        bought = desk.give(symbol=desk.spot, quantity="0.012", price=None)
+        await desk.ends(bought, OrderState.FILLED)
+        await desk.wait(61)
+        worth = desk.engine.portfolio.equity()
+        await desk.end()
+        symbol = unlist(desk, monkeypatch, spot=True)
+        await desk.begin()
+        engine = desk.engine
+        assert engine.portfolio.quantity(symbol) > 0
+        await desk.wait(150)
+        assert not engine.risk.is_halted and not engine.risk.losses.is_blind, engine.trading.describe()
+        now = engine.portfolio.equity()
+        assert worth is not None and now is not None and abs(now - worth) < worth / 1000
+        await desk.rest("59000")
+        assert position_summary(engine).rows
+        assert symbol not in engine.flatten_all("test")
+        await desk.until(lambda: any("not list it any more" in text for text in desk.alarms))
 
     play(venue, tmp_path, story)
