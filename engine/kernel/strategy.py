@@ -259,7 +259,10 @@ class Context(Protocol):
         deadline_s: float = 10800,
         policy: DeadlinePolicy = DeadlinePolicy.CANCEL,
     ) -> dict[str, str]:
-        """Move several ledgers: all reductions first, then increases; returns a handle for each symbol."""
+        """Move several ledgers: all reductions first, then increases; returns a handle for each symbol.
+
+        A target that is refused, also for a pause, ends with `on_done` as ERROR; the others go on.
+        """
 
     def close(
         self,
@@ -286,7 +289,7 @@ class Context(Protocol):
         """Return whether a soft order, parent, target or amendment by replacement is still at work."""
 
     def log(self, text: str, level: str = "info", **fields: object) -> None:
-        """Write to the instance's log; `level` is debug, info, warn or error."""
+        """Write to the instance's log; `level` is debug, info, warn or error, and any other counts as warn."""
 
     def why(self, text: str) -> None:
         """Say why the instance is not trading now; empty when it is. Shown beside its name."""
@@ -392,7 +395,10 @@ class Strategy(Generic[P]):
         return 0
 
     def on_start(self, reason: str) -> None:
-        """Begin: `new`, `restart` or `resume`; state is loaded and reconciled."""
+        """Begin: `new`, `restart` or `resume`; state is loaded and reconciled.
+
+        A paused instance restarts paused: `entries_allowed` is false, and what it holds is to be looked after.
+        """
 
     def on_bar(self, bar: Bar) -> None:
         """Handle a closed candle."""
