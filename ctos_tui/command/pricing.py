@@ -132,9 +132,8 @@ def quantity_of(size: Size, market: Market, side: Side, price: Decimal, desk: De
 
 
 def share_of_position(market: Market, percent: Decimal) -> Decimal:
-    """Return a share of what is held, floored to the lot; the whole is exact."""
-    held = abs(market.position)
-    return held if percent == HUNDRED else market.instrument.floor_quantity(held * percent / HUNDRED)
+    """Return a share of what is held, floored to the lot: on spot a fee in coins may leave less than a lot over."""
+    return market.instrument.floor_quantity(abs(market.position) * percent / HUNDRED)
 
 
 def _share_of_balance(percent: Decimal, market: Market, side: Side, price: Decimal, desk: Desk) -> Decimal:

@@ -173,7 +173,7 @@ def _place(intent: PlaceOrder, desk: Desk) -> Staged:
     quantity = sized.quantity
     notes: tuple[str, ...] = (priced.note, sized.note)
     if intent.flags.reduce:
-        closing = max(ZERO, -market.position * intent.side.sign)
+        closing = market.instrument.floor_quantity(max(ZERO, -market.position * intent.side.sign))
         if not closing:
             name = desk.short_name(market.instrument)
             raise ResolveError(f"nothing to reduce: a {intent.side} does not close the position in {name}")

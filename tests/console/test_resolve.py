@@ -341,6 +341,12 @@ def test_closing_orders_are_exact_and_reduce_only() -> None:
     assert [command.symbol for command in stage("flat all").commands] == ["BTC-USDT-PERP", "ETH-USDT-PERP"]  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("line", ["flat btc-spot", "sell 100%bal btc-spot @ best", "sell 0.3 btc-spot @ best reduce"])
+def test_closing_spot_leaves_what_is_less_than_a_lot(line: str) -> None:
+    held = replace(desk().markets["BTC-USDT"], position=D("0.249750034"))
+    assert placed(line, markets={**desk().markets, "BTC-USDT": held}).quantity == D("0.24975")
+
+
 def test_a_target_keeps_its_words_for_the_engine() -> None:
     assert stage("target -500$ eth soft").commands == (TargetCommand("ETH-USDT-PERP", D(-500), True),)
     assert level_of("target 0 btc soft", armed_all=False) is Level.L1
