@@ -282,7 +282,7 @@ class Context(Protocol):
         """Change price and/or total quantity of an own order.
 
         Where the venue cannot amend, another order takes its place. The old one ends with `replaced_by`, or, while the
-        new one is still to come, with `active(order.asked_by)`; `on_done` tells of an amendment that left nothing.
+        new one is still to come, with `active(order.asked_by)`; `on_done` tells when it does not come.
         """
 
     def active(self, handle: str) -> bool:

@@ -147,23 +147,13 @@ class DynGrid(Strategy[DynGridParams]):
         self._save(order.symbol)
 
     def on_done(self, done: Done) -> None:
-        """Note that the close at the guard has ended; the next look tries again if something is left.
-
-        An amendment by replacement may have left nothing behind: then the side is quoted anew.
-        """
+        """Note that the close at the guard has ended; the next look tries again if something is left."""
         grid = self._grids.get(done.symbol)
-        if grid is None:
-            return
-        for slot in (grid.buy, grid.sell):
-            order = self.ctx.order(slot.client_id) if slot.client_id in done.children else None
-            if order is not None and order.state.is_final:
-                slot.closing = True
-                self._follow(order, grid)
-        if done.handle == grid.flattening:
+        if grid is not None and done.handle == grid.flattening:
             grid.flattening = ""
             if done.status not in (DoneStatus.FILLED, DoneStatus.SKIPPED):
                 self.ctx.log(f"{done.symbol}: close ended {done.status.value} {done.reason}".rstrip(), "warn")
-        self._save(done.symbol)
+            self._save(done.symbol)
 
     def action(self, name: str, **arguments: str) -> str:
         """Carry out `rebase [symbol=...]`: begin anew at the present price, out of a freeze or pause."""

@@ -467,4 +467,8 @@ def test_a_crash_while_its_order_is_being_replaced_leaves_one_order() -> None:
     desk.run()
     assert desk.working() == [desk.last] and (desk.last.replaces, desk.last.parent) == (old.client_id, "h1")
     desk.fill(desk.last, 1)
-    assert desk.dones[-1].status is DoneStatus.FILLED and not desk.saved
+    assert [(done.handle, done.status) for done in desk.dones] == [
+        ("r1", DoneStatus.FILLED),
+        ("h1", DoneStatus.FILLED),
+    ]
+    assert not desk.saved

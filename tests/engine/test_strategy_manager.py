@@ -14,7 +14,7 @@ from engine.kernel.orders import Fill, Order, OrderState, OrderType, Side
 from engine.kernel.scheduler import InstanceState
 from engine.kernel.strategy import DeadlinePolicy, Done, Params, PauseMode, Purpose, StopPolicy, Strategy
 from engine.runtime.accounts import AccountLimits
-from engine.runtime.events import InstanceChanged
+from engine.runtime.events import InstanceChanged, OrderChanged, WorkDone
 from tests.engine.floor import d
 from tests.paper.venue import OTHER, PERP
 from tests.rig import Rig
@@ -158,7 +158,10 @@ def test_an_order_that_its_soft_order_has_left_is_the_strategys_own(rig, ends):
     do(rig, lambda ctx: ctx.soft(PERP, Side.BUY, d(1), deadline_s=5, policy=DeadlinePolicy.LEAVE))
     (order,) = rig.working("p1")
     assert order.parent and not [name for name, _ in heard(rig) if name == "open"], "its work reports for it"
+    before = rig.engine.event_seq("p1")
     rig.run(6)
+    missed = [event for _, event in rig.engine.missed("p1", before)]
+    assert [type(event) for event in missed] == [OrderChanged, WorkDone]
     assert order.is_open and not order.parent and heard(rig)[-2:] == [("open", order.client_id), ("done", "partial")]
     if ends == "restart":
         again = rig.restart(prices=[99.0])

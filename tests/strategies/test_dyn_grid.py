@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from drivers.paper.config import QueueModel
 from engine.kernel.errors import ConfigError, CtosError, InsufficientFunds, VenueUnavailable
 from engine.kernel.market import FundingRate, Trade
-from engine.kernel.orders import OrderType, Pending, Side
+from engine.kernel.orders import Fill, OrderState, OrderType, Pending, Side
 from engine.kernel.strategy import PauseMode, StopPolicy
 from engine.kernel.syscalls import VenueFeatures
 from tests.engine.faults import FaultyDriver
@@ -177,6 +177,57 @@ def test_where_the_venue_cannot_amend_a_crash_in_between_leaves_one_order_a_side
     again.path(95.2, 95.2)
     assert again.resting("dg1") == LOWER and not again.manager.get("dg1").why
     again.check_books()
+
+
+def test_where_the_venue_cannot_amend_a_replacement_that_its_memory_does_not_know_is_followed(tmp_path):
+    rig = without_amend(tmp_path)
+    start(rig)
+    rig.path(96.12)
+    instance = rig.manager.get("dg1")
+    memory, event_seq = instance.memory, instance.event_seq
+    rig.path(95.15)
+    instance.memory, instance.event_seq = memory, event_seq
+    rig.manager.save_all()
+    again = rig.restart(prices=[99.9, 98.9])
+    assert again.ledger_of("dg1").quantity == d("0.185") - d("0.088") and not again.manager.get("dg1").why
+    assert grid_of(again).baseline == 100 * d("0.99") * d("0.99") * d("1.01"), "the sell that took its place was filled"
+
+
+def test_where_the_venue_cannot_amend_no_second_order_is_placed_before_the_final_fills(tmp_path):
+    rig = without_amend(tmp_path, queue=QueueModel.FIFO, first_price=None)
+    rig.book(100)
+    start(rig)
+    rig.trade(96.12, 10)
+    rig.book(97)
+    sell = rig.order_of(Side.SELL)
+    rig.driver.scramble = lambda event: () if isinstance(event, Fill) and event.side is Side.SELL else (event,)
+    rig.driver.broken["get_fills"] = VenueUnavailable("busy")
+    rig.trade(float(sell.price), 0.01, Side.BUY)
+    rig.trade(95.15, 10)
+    for _ in range(5):
+        rig.book(96)
+        rig.run(1)
+        assert sell.state is OrderState.CANCELED and sell.filled < sell.reported_filled == d("0.01")
+        assert [order.side for order in rig.working("dg1")] == [Side.BUY], "what was filled is not known yet"
+    rig.driver.broken.clear()
+    for _ in range(10):
+        rig.book(96)
+        rig.run(1)
+    assert_quoted(rig, rig.resting("dg1"))
+    assert sell.replaced_by and sell.filled == d("0.01")
+
+
+def test_where_the_venue_cannot_amend_a_pause_leaves_an_exit_that_is_being_replaced(tmp_path):
+    rig = without_amend(tmp_path)
+    start(rig)
+    rig.path(96.12)
+    old = rig.order_of(Side.SELL)
+    rig.driver.gateway.refuse_cancels = [VenueUnavailable("busy")]
+    rig.print(95.15)
+    rig.manager.pause("dg1", PauseMode.FREEZE)
+    rig.run(1)
+    (exit,) = rig.working("dg1")
+    assert exit.reduce_only and exit.replaces == old.client_id and not old.is_open
 
 
 def test_an_order_that_is_being_replaced_and_is_cancelled_has_no_successor(tmp_path):
