@@ -3,6 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+
+class Stoppable(Protocol):
+    """Something that works until it is stopped."""
+
+    def stop(self) -> object:
+        """End its work."""
+
+
+def stops(*parts: Stoppable) -> list[Callable[[], object]]:
+    """Return the steps that stop these, for `end_all`."""
+    return [part.stop for part in parts]
 
 
 def end_all(step: Callable[[], object], *others: Callable[[], object]) -> None:

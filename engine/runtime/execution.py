@@ -13,7 +13,7 @@ from typing import Any
 from engine.io.journal import Journal
 from engine.kernel.account import AccountStream, Balance, Position
 from engine.kernel.clock import Clock, Rng
-from engine.kernel.ending import end_all
+from engine.kernel.ending import end_all, stops
 from engine.kernel.errors import CtosError, TradingHalted
 from engine.kernel.event_bus import EventBus
 from engine.kernel.instruments import Instrument
@@ -175,8 +175,7 @@ class ExecutionEngine:
         self._account_stream = self.driver.subscribe_account(self.booking.on_event)
         for client_id in [*(order.client_id for order in truth.orders), *(fill.client_id for fill in truth.fills)]:
             self._ids.learn(client_id)
-        told = [order.symbol for order in truth.orders] + [fill.symbol for fill in truth.fills]
-        self._unlisted.know([*told, *(position.symbol for position in truth.positions)])
+        self._unlisted.know_told(truth.orders, truth.fills, truth.positions)
         self.reconciler.take_first(truth)
         for event in early:  # before anything is waited for: what comes from now on is newer
             # Positions and balances were asked for later than these arrived.
@@ -204,16 +203,8 @@ class ExecutionEngine:
         """End all timers and streams and store the state; working orders stay at the venue."""
         stream, self._account_stream = self._account_stream, None
         end_all(
-            self.risk.stop,
-            self.reconciler.stop,
-            self.resolver.stop,
-            self.commands.stop,
-            self._tripwires.stop,
-            self._unlisted.stop,
-            self.conditions.stop,
-            self._flattener.stop,
-            self._prices.stop,
-            self._day.stop,
+            *stops(self.risk, self.reconciler, self.resolver, self.commands, self._tripwires, self._unlisted),
+            *stops(self.conditions, self._flattener, self._prices, self._day),
             *((stream,) if stream is not None else ()),
             self.market.close,
             self.outside.stop,

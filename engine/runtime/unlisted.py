@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 
 from engine.io.journal import Journal
+from engine.kernel.account import Position
 from engine.kernel.clock import TimerHandle
+from engine.kernel.orders import Fill, OrderUpdate
 from engine.runtime.core import EngineCore
 
 KEEP_EVERY_S = 60.0
@@ -49,6 +51,11 @@ class UnlistedInstruments:
             row = core.portfolio.position(symbol)
             price = self._prices.get(symbol) or float(row.entry_price) or (WORTHLESS if row.quantity else None)
             core.market.keep(symbol, price)
+
+    def know_told(self, orders: Iterable[OrderUpdate], fills: Iterable[Fill], positions: Iterable[Position]) -> None:
+        """Know every instrument that the venue's first answers name."""
+        names = {order.symbol for order in orders} | {fill.symbol for fill in fills}
+        self.know(names | {position.symbol for position in positions})
 
     def start(self) -> None:
         """Tell of what is delisted now, and begin to keep prices."""
