@@ -187,22 +187,17 @@ class ConsoleApp(TerminalApp[None]):
         self.session.look()
         trip = self.link.round_trip(self.frames.now())
         if trip is not None and trip > _SLOW_TRIP_S:
-            self._disarm_for(Trigger.SLOW_TERMINAL)
-
-    def _disarm_for(self, trigger: Trigger) -> None:
-        note = self.session.arming.trigger(trigger)
-        if note:
-            self.session.lock_hand(note)
+            self.session.lock_hand(Trigger.SLOW_TERMINAL)
 
     def on_app_blur(self) -> None:
         """Paint less, and disarm where the account asks for it."""
         super().on_app_blur()
-        self._disarm_for(Trigger.FOCUS_LOST)
+        self.session.lock_hand(Trigger.FOCUS_LOST)
 
     def terminal_resumed(self) -> None:
         """Draw all anew after the front was stopped, and disarm where the account asks for it."""
         super().terminal_resumed()
-        self._disarm_for(Trigger.RESUMED)
+        self.session.lock_hand(Trigger.RESUMED)
 
     def on_pane_error(self, name: str, error: Exception) -> None:
         """Say that a pane cannot be painted, once for each reason; the others go on."""

@@ -19,7 +19,7 @@ from ctos_tui.command.schema import params_of, values_of
 from ctos_tui.command.terms import Size, SizeUnit
 from ctos_tui.command.words import GrammarError, read_number
 from ctos_tui.feed import Feed
-from ctos_tui.guard.arming import Arming, ArmingPolicy
+from ctos_tui.guard.arming import Arming, ArmingPolicy, Trigger
 from ctos_tui.guard.levels import GuardLimits
 from ctos_tui.halt_words import in_full
 from ctos_tui.markets import LiveMarkets
@@ -347,10 +347,12 @@ class Session:
         )
         self.say(f"disarmed: only cancels and reductions by hand pass{named}")
 
-    def lock_hand(self, note: str) -> None:
-        """Let no order by hand increase exposure until a person arms the desk again; strategies go on."""
-        self.port.lock_hand()
-        self.say(note, "warn")
+    def lock_hand(self, trigger: Trigger) -> None:
+        """Where the account asks for it, let no order by hand increase exposure until a person arms the desk again."""
+        note = self.arming.trigger(trigger)
+        if note:
+            self.port.lock_hand()
+            self.say(note, "warn")
 
     def state_word(self) -> str:
         """Return whether the account trades, and whether the operator's own orders pass, for the status bar."""

@@ -61,9 +61,9 @@ Command = PlaceCommand | AmendCommand | CancelCommand | TargetCommand
 def is_same(one: Command, other: Command) -> bool:
     """Return whether two resolutions of an intent ask for the same, but for what the market's price moves."""
     match one, other:
-        case (PlaceCommand(), PlaceCommand()) | (AmendCommand(), AmendCommand()):
-            alike = structs.replace(one, price=other.price, quantity=other.quantity) == other
-            return alike and _is_near(one.quantity, other.quantity)
+        case (PlaceCommand() as old, PlaceCommand() as new) | (AmendCommand() as old, AmendCommand() as new):
+            alike = structs.replace(old, price=new.price, quantity=new.quantity) == new
+            return alike and _is_near(old.quantity, new.quantity)
         case _:
             return one == other
 
