@@ -168,7 +168,7 @@ async def _start_and_halt(state: Path, order: PanicOrder, options: SystemOptions
     account = system.account.key.partition("@")[0]
     _tell(PanicNews(f"no engine runs on {system.paths.state}; starting one of {account} without a screen, halted"))
     outcome: asyncio.Future[PanicNews] = loop.create_future()
-    follower = PanicFollower(system, _tell, outcome.set_result)
+    follower = PanicFollower(system, _tell, outcome.set_result, ends=True)
     mark = _mark(system.paths.state, order, system.account.key)
     try:
         try:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from engine.boot.orphans import LIMIT_NS
 from engine.boot.venues import credentials_of, venue_config
 from engine.boot.watchdog_keeper import WatchdogKeeper
 from engine.io.watchdog_log import take_notes, watchdog_log_path
 from engine.io.writer import Call
+from engine.kernel.clock import NS_PER_S
 from engine.kernel.instruments import InstrumentKind
 from engine.kernel.orders import Order
 from engine.runtime.dead_man import TIMEOUT_S, DeadMan
@@ -35,7 +37,7 @@ class CrashCover:
 
     def __init__(self, system: System) -> None:
         self._system = system
-        self._is_wanted = False
+        self._is_wanted = self._leaves = False
         self.dead_man: DeadMan | None = None
         self.watchdog: WatchdogKeeper | None = None
         choice, features = system.choice, system.driver.features
@@ -64,9 +66,32 @@ class CrashCover:
             self.watchdog.start()
 
     async def stop_timer(self) -> None:
-        """Switch the venue's timer off, while the venue can still be asked."""
-        if self.dead_man is not None:
+        """Switch the venue's timer off, while the venue can still be asked, unless it has something to do."""
+        if self.dead_man is not None and self._leaves:
+            self.dead_man.leave()
+        elif self.dead_man is not None:
             await self.dead_man.stop()
+
+    def leave(self, orders: Iterable[Order]) -> str:
+        """Let timer and watchdog do their work after the end: these orders had to go and may still rest.
+
+        Returns:
+            Who goes on cancelling them, in words.
+        """
+        if not self._stands_guard:
+            return "nobody goes on cancelling"
+        self._leaves = True
+        watched, others = [], []
+        for order in orders:
+            (watched if self._covers(order) else others).append(order)
+        found = []
+        if self.watchdog is not None:
+            self.watchdog.hand_over()
+            if watched and self.watchdog.is_running:
+                found.append(f"the watchdog goes on cancelling, for {LIMIT_NS // (60 * NS_PER_S)} min at most")
+        if others and self.dead_man is not None and self.dead_man.is_set:
+            found.append(f"the venue's timer cancels what rests within {TIMEOUT_S} s")
+        return "; ".join(found) or "nobody goes on cancelling"
 
     async def stop_watchdog(self) -> None:
         """Send the watchdog home, once nothing can leave for the venue any more."""

@@ -78,9 +78,8 @@ class _Orphans:
 
     async def cancel(self) -> None:
         """Go on until it is done or none of our affairs any more."""
-        how = "has ended without a word" if self._feed.engine_is_gone else "stands still"
         count = len(self._orders)
-        text = f"the engine (process {self._charge['engine']}) {how} for {self._charge['patience_s']:g} s"
+        text = f"the engine (process {self._charge['engine']}) {self._how()}"
         self._log.write("info", f"{text}; cancelling {count} of its orders at {self._charge['venue']}")
         try:
             while self._clear_looks < LOOKS:
@@ -97,6 +96,12 @@ class _Orphans:
             if self._driver is not None:
                 await self._driver.stop()
         self._log.write("warn", f"{self._so_far()}; the venue shows none of its orders, looked at twice")
+
+    def _how(self) -> str:
+        if self._feed.is_left:
+            return "has ended before the venue had confirmed that they are cancelled"
+        how = "has ended without a word" if self._feed.engine_is_gone else "stands still"
+        return f"{how} for {self._charge['patience_s']:g} s"
 
     def _is_minded(self) -> bool:
         """Return whether another engine of this account is there: it takes the orders over unless its start fails."""

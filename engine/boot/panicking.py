@@ -55,15 +55,21 @@ class PanicFollower:
         system: A started system.
         tell: Takes each line but the last.
         finish: Takes the last line.
+        ends: Whether the system ends with the last line.
     """
 
     def __init__(
-        self, system: System, tell: Callable[[PanicNews], object], finish: Callable[[PanicNews], object]
+        self,
+        system: System,
+        tell: Callable[[PanicNews], object],
+        finish: Callable[[PanicNews], object],
+        ends: bool = False,
     ) -> None:
         self._system = system
         self._engine = system.engine
         self._tell = tell
         self._finish = finish
+        self._ends_with_it = ends
         self._told: dict[str, str] = {}
         self._flatten = False
         self._ends: list[Callable[[], object]] = []
@@ -84,7 +90,9 @@ class PanicFollower:
             closing = len(engine.flatten_all(who))
             self._say(f"flattening {closing} position{'' if closing == 1 else 's'}, reduce-only; stops go as well")
         else:
-            self._name_all(report.kept, "kept, a reduce-only stop")
+            for kept in self._orders(report.kept):
+                whose = " that only the engine watches" if kept.held else ""
+                self._say(f"kept, a reduce-only stop{whose}: {describe(kept)}")
         self._name_all(report.external, "not ours, untouched")
         unsubscribe = [
             self._system.bus.subscribe(PanicProgress, lambda _: self._look()),
@@ -125,7 +133,10 @@ class PanicFollower:
             for line in positions:
                 self._say(f"NOT CLOSED: {line}", "error")
         why = self._unclear(report)
-        text = f"not confirmed within {LIMIT_S:g} s: {why}; the engine goes on trying, look at the venue yourself"
+        after = "the engine goes on trying"
+        if self._ends_with_it:
+            after = self._system.cover.leave(self._orders(report.unconfirmed))
+        text = f"not confirmed within {LIMIT_S:g} s: {why}; {after}, look at the venue yourself"
         self._end(text, positions, False)
 
     def _unclear(self, report: PanicReport) -> str:
@@ -141,6 +152,10 @@ class PanicFollower:
         if not self._flatten:
             for line in positions:
                 self._say(f"position left: {line}", "warn")
+        for order in self._engine.tracker.working() if self._ends_with_it else ():
+            if order.held:
+                text = "does not work while no engine runs: the venue does not know this stop"
+                self._say(f"{text}: {describe(order)}", "warn")
         self._say(f"halted until a person releases it in the console: rearm {self._system.account.name} REASON")
         self._finish(PanicNews(text, "info" if confirmed else "error", confirmed))
 

@@ -18,8 +18,11 @@ from typing import Any
 
 from engine.io.private import forbid_dumps
 
-BEAT, END, CHARGE, ORDER, GONE, ACTED = "beat", "end", "charge", "order", "gone", "acted"
-"""First words of lines. BEAT is answered by the same; ACTED is told once the engine, which stood still, lives again."""
+BEAT, END, LEFT, CHARGE, ORDER, GONE, ACTED = "beat", "end", "left", "charge", "order", "gone", "acted"
+"""First words of lines. BEAT is answered by the same; ACTED is told once the engine, which stood still, lives again.
+
+END and LEFT are the engine's last: it has ended in good order, or so and could not confirm that all orders are gone.
+"""
 TICK_S = 0.5
 HANDOVER_S = 600.0
 """How long another engine of this account may run without having a watchdog of its own before this one gives up."""
@@ -39,6 +42,7 @@ class Feed:
         orders: Symbol and venue order id, empty while not known, of every order to cancel, by client id.
         beats: How many signs of life came.
         is_over: Whether the engine has ended in good order.
+        is_left: Whether it has, and leaves the orders that still work to this process.
         is_cut: Whether the pipe has ended.
     """
 
@@ -51,7 +55,7 @@ class Feed:
         self.charge: dict[str, Any] = {}
         self.orders: dict[str, tuple[str, str]] = {}
         self.beats = 0
-        self.is_over = self.is_cut = False
+        self.is_over = self.is_left = self.is_cut = False
         for each in (descriptor, answers):
             os.set_blocking(each, False)
 
@@ -101,12 +105,17 @@ class Feed:
             self.charge = json.loads(rest)
         elif word == END:
             self.is_over = True
+        elif word == LEFT:
+            self.is_left = True
 
 
 def stand_guard(feed: Feed) -> None:
     """Wait until the engine ends in good order, or act in its place when it does not."""
     quiet_s = handed_over_s = 0.0
     while not feed.is_over:
+        if feed.is_left:
+            _take_over(feed)
+            return
         # Ticks are counted, not the time: of a machine that slept nothing can be told but that it woke.
         if feed.wait(TICK_S):
             quiet_s = handed_over_s = 0.0
@@ -127,13 +136,18 @@ def stand_guard(feed: Feed) -> None:
         elif feed.is_cut and os.getppid() == feed.charge["engine"]:
             return  # the engine lives, and has let this process go
         elif feed.orders:
-            from engine.boot.orphans import cancel_orphans
-
-            cancel_orphans(feed)
+            _take_over(feed)
             while not feed.wait(TICK_S):
                 if feed.engine_is_gone:
                     return
             feed.answer(ACTED)
+
+
+def _take_over(feed: Feed) -> None:
+    from engine.boot.orphans import cancel_orphans
+
+    if feed.orders:
+        cancel_orphans(feed)
 
 
 def is_relieved(charge: dict[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.boot.watchdog import ACTED, BEAT, CHARGE, END, GONE, ORDER
+from engine.boot.watchdog import ACTED, BEAT, CHARGE, END, GONE, LEFT, ORDER
 from engine.boot.watchdog_process import put_on_duty, start_watchdog
 from engine.kernel.clock import NS_PER_S, TimerHandle, sleep
 from engine.kernel.orders import Order
@@ -60,7 +60,7 @@ class WatchdogKeeper:
         self._starts: deque[int] = deque(maxlen=STARTS)
         self._told: dict[str, str] = {}
         self._unanswered = 0
-        self._was_heard = self._in_trouble = False
+        self._was_heard = self._in_trouble = self._hands_over = False
         self._timer: TimerHandle | None = None
 
     @property
@@ -79,11 +79,15 @@ class WatchdogKeeper:
         self._timer = self._engine.clock.call_later(BEAT_S, self._beat)
         self._spawn()
 
+    def hand_over(self) -> None:
+        """Let the last word be that the orders which still work are the process's to cancel, at once."""
+        self._hands_over = True
+
     async def stop(self) -> None:
-        """Let it end without doing anything, and wait for that."""
+        """Let it end without doing anything, and wait for that, unless it takes over."""
         process = self._process
         self.close()
-        if process is None:
+        if process is None or self._hands_over:
             return
         for _ in range(int(END_S / 0.02)):
             if process.poll() is not None:
@@ -100,7 +104,8 @@ class WatchdogKeeper:
         self._timer = None
         self._unsubscribe()
         if self._process is not None:
-            self._write(END)
+            self._write(LEFT if self._hands_over else END)
+            self._dying.append(self._process)
             self._let_go()
 
     def _spawn(self) -> None:

@@ -28,6 +28,7 @@ class StopReport:
         cancelled: Those that the venue confirmed gone.
         unconfirmed: Those that had to go and may still rest.
         kept: Those that go on resting at the venue.
+        cover: Who goes on cancelling those that are not confirmed, in words.
         held: Stops that only this program would have sent.
         positions: How many positions stay open.
         is_paper: Whether the market stands still for this account while the program is stopped.
@@ -40,6 +41,7 @@ class StopReport:
     kept: tuple[Order, ...] = ()
     held: tuple[Order, ...] = ()
     positions: int = 0
+    cover: str = ""
     is_paper: bool = False
     is_needed: bool = True
 
@@ -55,6 +57,8 @@ class StopReport:
             (self.held, "does not work while this program is stopped: the venue does not know this stop"),
         ):
             lines += [f"  {_words(order)}: {what}" for order in orders]
+        if self.cover:
+            lines.append(f"  {self.cover}")
         if not (self.cancelled or self.unconfirmed or self.kept or self.held):
             lines.append("  no order rests")
         if self.positions:
@@ -98,13 +102,15 @@ async def wind_down(system: System, policy: OnStop, hurry: asyncio.Event, limit_
     engine.desk.is_frozen = True
     told = [order for client_id in asked if (order := tracker.get(client_id)) is not None]
     kept = [order for order in tracker.working() if order.client_id not in set(asked) and not order.external]
+    unconfirmed = tuple(order for order in told if order.is_open)
     report = StopReport(
         policy,
         tuple(order for order in told if not order.is_open),
-        tuple(order for order in told if order.is_open),
+        unconfirmed,
         tuple(order for order in kept if not order.held),
         tuple(order for order in kept if order.held),
         sum(1 for row in engine.portfolio.positions() if row.quantity),
+        system.cover.leave(unconfirmed) if unconfirmed and system.choice.is_live else "",
         is_paper=not system.choice.is_live,
     )
     engine.oplog("ProgramStop", policy=policy, det="; ".join(line.strip() for line in report.lines))

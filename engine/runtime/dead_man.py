@@ -53,13 +53,19 @@ class DeadMan:
         self._timer = self._engine.clock.call_later(AGAIN_S, self._beat)
         self._unsubscribe = self._engine.bus.subscribe(TradingStateChanged, self._on_state)
 
-    async def stop(self) -> None:
-        """Switch the timer off, so that resting orders outlive a clean end; says so when the venue does not answer."""
+    def leave(self) -> bool:
+        """Keep the timer no more, but leave it as it is; return whether it was kept until now."""
         if self._timer is None:
-            return
+            return False
         self._timer.cancel()
         self._timer = None
         self._unsubscribe()
+        return True
+
+    async def stop(self) -> None:
+        """Switch the timer off, so that resting orders outlive a clean end; says so when the venue does not answer."""
+        if not self.leave():
+            return
         for tries_left in reversed(range(TRIES if self.is_set else 0)):
             try:
                 await self._engine.driver.cancel_all_after(0)

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from ctos_tui.__main__ import cli
 from drivers.paper.markets.synthetic import SyntheticMarket
+from engine.boot import panicking
 from engine.boot.options import SystemOptions
 from engine.boot.system import running
 from engine.kernel.clock import LoopClock
@@ -57,12 +58,17 @@ async def test_panic_without_an_engine_cancels_and_flattens_at_the_venue(emulato
         price = system.instruments[symbol].price_from_float(round(quote.bid * 0.99))
         resting = engine.submit(MANUAL, symbol, Side.BUY, OrderType.POST_ONLY, d("0.01"), price)
         await until(lambda: order(system, resting).state is OrderState.OPEN, 20)
+        low = system.instruments[symbol].price_from_float(round(quote.bid * 0.8))
+        stop = engine.submit(MANUAL, symbol, Side.SELL, OrderType.STOP, d("0.02"), None, low)
+        is_held = order(system, stop).held
     assert len(emulator.exchange.open_orders()) == 1
 
     done = await panic(home, emulator, "--reason", "gone mad")
     assert done.exit_code == 0, done.output
     assert "1 of 1 orders cancelled" in done.stdout
     assert f"! position left: {symbol} +0.02" in done.stdout
+    assert is_held and "kept, a reduce-only stop that only the engine watches" in done.stdout
+    assert "! does not work while no engine runs: the venue does not know this stop" in done.stdout
     assert emulator.exchange.open_orders() == []
 
     flat = await panic(home, emulator, "--flatten")
@@ -158,3 +164,20 @@ async def test_panic_on_a_venue_that_cannot_be_reached_leaves_the_next_start_hal
     (home / "ctos.yaml").write_text(text)
     async with running(options) as system:
         assert system.engine.trading.mode is TradingMode.HALTED
+
+
+@pytest.mark.parametrize("emulator", ["backpack"], indirect=True)
+async def test_p17_what_panic_without_an_engine_cannot_confirm_is_left_to_its_watchdog(
+    emulator: Emulator, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(panicking, "LIMIT_S", 3.0)
+    live = configure(home, emulator)
+    await rest_one(live)
+    emulator.faults.answer("DELETE /api/v1/order", 503, "{}", times=None)
+    done = await panic(home, emulator)
+    assert done.exit_code == 1 and "NOT CONFIRMED cancelled" in done.stdout, done.output
+    assert "the watchdog goes on cancelling, for 10 min at most, look at the venue yourself" in done.stdout
+    emulator.faults.clear()
+    await until(lambda: emulator.exchange.open_orders() == [], 20)
+    [log] = (home / "state" / "logs").glob("*_watchdog.log")
+    await until(lambda: "looked at twice" in log.read_text(), 20)

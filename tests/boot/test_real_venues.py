@@ -18,6 +18,7 @@ from engine.boot.resetting import reset_account
 from engine.boot.summary import Tally, summary
 from engine.boot.system import System, build_system, running
 from engine.boot.trading import paper_config
+from engine.boot.winding_down import wind_down
 from engine.kernel.account import KeyRights
 from engine.kernel.errors import AuthError, ConfigError, RiskReject, TradingHalted, UnknownVenue, VenueUnavailable
 from engine.kernel.links import LinkState
@@ -324,6 +325,26 @@ class TestLive:
             await until(lambda: driver.timers == [60, 0, 60])
             await until(lambda: not system.monitor.anomalies.active())
         assert driver.timers == [60, 0, 60, 0]
+
+    async def test_the_timer_stays_on_when_a_stop_cannot_confirm_that_orders_are_gone(
+        self, live: Behaviour, home: Path
+    ) -> None:
+        async with running(options(home)) as system:
+            driver, dead_man = driver_of(system), system.cover.dead_man
+            assert dead_man is not None
+            await quoted(system)
+            system.engine.arm("operator", 60)
+            await until(lambda: dead_man.is_set)
+            quote = system.engine.market.quote(PERP)
+            assert quote is not None
+            low = system.instruments[PERP].price_from_float(quote.bid * 0.9)
+            own = system.engine.submit(MANUAL, PERP, Side.BUY, OrderType.LIMIT, d("0.01"), low)
+            await until(lambda: (order := system.engine.tracker.get(own)) and order.state is OrderState.OPEN)
+            driver.gateway.cancel = lambda client_id, symbol, reply: None  # type: ignore[method-assign]
+            report = await wind_down(system, "cancel", asyncio.Event(), 0.1)
+        assert [order.client_id for order in report.unconfirmed] == [own]
+        assert report.lines[-1] == "  the venue's timer cancels what rests within 60 s"
+        assert driver.timers == [60]
 
     async def test_the_timer_is_not_kept_for_orders_of_others(self, live: Behaviour, home: Path) -> None:
         async with running(options(home)) as system:

@@ -20,6 +20,7 @@ from drivers.paper.markets.synthetic import SyntheticMarket
 from engine.boot import watchdog, watchdog_keeper
 from engine.boot.options import SystemOptions
 from engine.boot.system import build_system, running
+from engine.boot.winding_down import wind_down
 from engine.io.lock import StateLock
 from engine.io.watchdog_log import take_notes
 from engine.kernel.clock import LoopClock
@@ -229,6 +230,22 @@ async def test_an_engine_whose_start_fails_leaves_the_watchdog_at_its_work(
     await until(lambda: not is_watching(engine.watchdog), 20)
 
 
+async def test_what_a_stop_cannot_confirm_is_left_to_the_watchdog(home: Path, emulator: Emulator) -> None:
+    async with running(settle(home, emulator)) as system:
+        await place(system, SYMBOL)
+        await until(lambda: system.cover.watchdog.is_running)  # type: ignore[union-attr]
+        others = by_somebody_else(emulator)
+        emulator.faults.answer("DELETE /api/v1/order", 503, "{}", times=None)
+        report = await wind_down(system, "cancel", asyncio.Event(), 0.5)
+    assert len(report.unconfirmed) == 2
+    assert report.lines[-1] == "  the watchdog goes on cancelling, for 10 min at most"
+    emulator.faults.clear()
+    await until(lambda: resting(emulator) == {others}, 20)
+    path = watchdog_log(home)
+    await until(lambda: "looked at twice" in path.read_text(), 20)
+    assert "has ended before the venue had confirmed" in path.read_text()
+
+
 async def test_a_frozen_engine_keeps_what_is_left_when_it_thaws_and_learns_what_is_gone(
     home: Path, emulator: Emulator, engines: Engines
 ) -> None:
@@ -255,6 +272,7 @@ async def test_a_frozen_engine_keeps_what_is_left_when_it_thaws_and_learns_what_
 async def test_an_engine_that_is_back_in_time_keeps_its_orders_and_so_does_one_that_ends(
     home: Path, emulator: Emulator, engines: Engines
 ) -> None:
+    settle(home, emulator, watchdog_s=10.0)  # longer than any start takes
     first = await engines.start()
     left = resting(emulator)
     await first.kill()
