@@ -326,6 +326,32 @@ ORDERS = (
         tests=("tests/engine/test_execution.py::test_a_reduction_that_turns_up_late_is_fitted_to_what_is_left",),
     ),
     bug(
+        "replacement-belongs-to-nobody",
+        "a second order beside the one that took the place of the first",
+        f"{_RUN}/work/replace.py",
+        ("parent=old.parent", "parent=self.handle"),
+        tests=(
+            "tests/strategies/test_dyn_grid.py"
+            "::test_where_the_venue_cannot_amend_the_replaced_order_goes_on_as_the_new_one",
+        ),
+    ),
+    bug(
+        "a-cancelled-order-is-replaced-all-the-same",
+        "an order after everything was taken back",
+        f"{_RUN}/execution.py",
+        ("        self.works.end_replacement(client_id)\n", ""),
+        tests=(
+            "tests/strategies/test_dyn_grid.py::test_an_order_that_is_being_replaced_and_is_cancelled_has_no_successor",
+        ),
+    ),
+    bug(
+        "a-shrinking-reduction-waits-for-what-is-being-cancelled",
+        "a position that is turned round by its own take-profit",
+        f"{_RUN}/reductions.py",
+        ("        if shrinks:\n", "        if shrinks and not working:\n"),
+        tests=("tests/engine/test_execution.py::test_a_reduction_shrinks_while_a_newer_one_is_still_being_cancelled",),
+    ),
+    bug(
         "replacement-sent-twice-after-a-crash",
         "more bought than was asked for",
         f"{_RUN}/work/replace.py",

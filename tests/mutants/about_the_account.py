@@ -165,6 +165,16 @@ BOOKS = (
         tests=("tests/engine/test_portfolio.py::test_funding_is_split_by_signed_quantity_and_booked_once",),
     ),
     bug(
+        "a-checkpoint-forgets-what-it-leaves-out",
+        "a position twice as large as it is",
+        f"{_RUN}/fills.py",
+        ("max([self.horizon_ts, *(booked.fill.ts for booked in left_out)])", "self.horizon_ts + 0 * len(left_out)"),
+        tests=(
+            "tests/engine/test_reconcile.py"
+            "::test_e05_a_crash_in_a_storm_of_fills_books_none_of_those_twice_that_the_checkpoint_leaves_out",
+        ),
+    ),
+    bug(
         "a-forgotten-fill-is-booked-again",
         "a position twice as large as it is",
         f"{_RUN}/fills.py",
