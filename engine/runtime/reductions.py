@@ -97,7 +97,7 @@ class Reductions:
             give = min(excess, order.working_quantity)
             if give == order.working_quantity:
                 self._cancel(order.client_id, LESS_HELD)
-            elif order.held or order.state in (OrderState.OPEN, OrderState.PARTIAL):
+            elif order.held or _can_shrink(order):
                 self._resize(order, order.quantity - give)
             excess -= give
 
@@ -107,6 +107,11 @@ class Reductions:
             for order in self._core.working(symbol, instance)
             if order.side is side and order.reduce_only and (order.type is OrderType.STOP) is is_stop
         ]
+
+
+def _can_shrink(order: Order) -> bool:
+    """Return whether the venue has an order that rests; one that takes is over before an amendment could reach it."""
+    return order.type.rests and not order.fired and order.state in (OrderState.OPEN, OrderState.PARTIAL)
 
 
 def _staying(orders: list[Order]) -> list[Order]:

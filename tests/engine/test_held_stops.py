@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.kernel.errors import ClockSkew, CtosError, InsufficientFunds, RateLimited, UnknownOutcome, VenueUnavailable
-from engine.kernel.orders import Order, OrderState, OrderType
+from engine.kernel.orders import Order, OrderRequest, OrderState, OrderType, OrderUpdate
 from engine.kernel.strategy import Purpose
 from engine.kernel.syscalls import VenueFeatures
 from engine.runtime.client_ids import purpose_of
@@ -160,3 +160,20 @@ def test_a_stop_does_not_leave_after_the_end_of_the_program(floor: Floor):
     floor.engine.stop()
     floor.run(60)
     assert len(sent(floor)) == 1
+
+
+@pytest.mark.parametrize("is_stop", [True, False])
+def test_an_order_that_takes_is_not_amended_when_less_is_held(floor: Floor, is_stop: bool):
+    floor.hold(3)
+    floor.driver.gateway.lose_requests = 1
+    if is_stop:
+        order = floor.order(SELL, 3, None, STOP, trigger=95)
+        floor.print(94)
+    else:
+        order = floor.order(SELL, 3, type=OrderType.MARKET, reduce_only=True)
+    terms = (order.client_id, "v1", PERP, SELL, OrderType.MARKET, OrderState.OPEN)
+    floor.engine.booking.on_update(OrderUpdate(*terms, d(3), None, d(0), ts=order.venue_ts + 1))
+    assert order.state is OrderState.OPEN
+    floor.venue.gateway.place(OrderRequest("app1", "", PERP, SELL, OrderType.MARKET, d(1)), lambda reply: None)
+    floor.run(2)
+    assert floor.ledger() == 2 and order.quantity == 3 and "reduction" not in floor.alarms()
