@@ -75,7 +75,11 @@ class UnlistedInstruments:
         self._save()
 
     def _save(self) -> None:
-        prices = {symbol: price for symbol in self._held() if (price := self._core.market.price(symbol)) is not None}
+        prices: dict[str, float] = {}
+        for symbol in self._held():
+            price = self._core.market.price(symbol) or self._prices.get(symbol)  # none comes in the first moments
+            if price is not None:
+                prices[symbol] = price
         if prices != self._prices and self._journal.failed is None:
             self._prices = prices
             self._journal.put(_TABLE, self._key, msgspec.json.encode(prices))
