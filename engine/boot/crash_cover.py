@@ -81,15 +81,13 @@ class CrashCover:
         if not self._stands_guard:
             return "nobody goes on cancelling"
         self._leaves = True
-        watched, others = [], []
-        for order in orders:
-            (watched if self._covers(order) else others).append(order)
+        covered = [self._covers(order) for order in orders]
         found = []
         if self.watchdog is not None:
             self.watchdog.hand_over()
-            if watched and self.watchdog.is_running:
+            if any(covered) and self.watchdog.is_running:
                 found.append(f"the watchdog goes on cancelling, for {LIMIT_NS // (60 * NS_PER_S)} min at most")
-        if others and self.dead_man is not None and self.dead_man.is_set:
+        if not all(covered) and self.dead_man is not None and self.dead_man.is_set:
             found.append(f"the venue's timer cancels what rests within {TIMEOUT_S} s")
         return "; ".join(found) or "nobody goes on cancelling"
 
