@@ -18,6 +18,8 @@ from engine.kernel.syscalls import BookEvent, Driver, TickEvent, Unsubscribe
 STALE_MS = 10_000
 PRINTS_LOST_NS = 15 * NS_PER_S
 """Longer than a venue is silent about a mark price that rests: OKX tells it at least every 10 s."""
+RENEW_NS = 30 * NS_PER_S
+"""So long a price may stay away on connections that live again."""
 _NOT_MARKET = ("rest", "private", "trade")
 
 
@@ -33,9 +35,11 @@ class _View:
         "funding",
         "last",
         "mark",
+        "patience_ns",
         "printed_ns",
         "quote",
         "received_ns",
+        "renewed_ns",
         "ticker",
         "trade",
     )
@@ -50,6 +54,8 @@ class _View:
         self.received_ns = 0
         self.printed_ns = 0
         self.are_prints_lost = False
+        self.renewed_ns = 0
+        self.patience_ns = RENEW_NS
         self.book_broken = False
 
 
@@ -141,6 +147,31 @@ class MarketData:
             book = self._driver.subscribe_orderbook(symbol, self._book_handler(view))
             trades = self._driver.subscribe_trades(symbol, self._trade_handler(view))
             self._depth[symbol] = (book, trades)
+
+    def end_deaf(self) -> list[tuple[str, bool]]:
+        """End the streams that have told no price since their connections live: the venue may not know of them.
+
+        Each is given `RENEW_NS` first, and twice as long each time, as a market may just be quiet.
+
+        Returns:
+            What is to be watched anew: (symbol, whether with its depth).
+        """
+        links = [link for link in self._driver.links() if not link.name.startswith(_NOT_MARKET)]
+        if not links or any(link.state is not LinkState.LIVE for link in links):
+            return []
+        now_ns, live_ns = self._clock.now_ns(), max(link.since_ns for link in links)
+        ended = []
+        for symbol in list(self._ticks):
+            view = self._views[symbol]
+            heard_ns = view.received_ns if view.mark is None else view.printed_ns
+            if heard_ns >= live_ns:
+                view.patience_ns = RENEW_NS
+            elif now_ns - max(live_ns, view.renewed_ns) > view.patience_ns:
+                view.renewed_ns, view.patience_ns = now_ns, 2 * view.patience_ns
+                ended.append((symbol, symbol in self._depth))
+                self._ticks.pop(symbol)()
+                self.unwatch_depth(symbol)
+        return ended
 
     def unwatch_depth(self, symbol: str) -> None:
         """Stop to stream the book and trades of an instrument; its prices go on."""

@@ -6,6 +6,8 @@ from engine.kernel.clock import TimerHandle
 from engine.runtime.core import EngineCore
 
 LOOK_S = 5.0
+ANEW_S = 1.0
+"""Between the end of a stream and its new beginning: asked for in one moment, the venue would be told nothing."""
 
 
 class PriceWatch:
@@ -18,6 +20,7 @@ class PriceWatch:
     def __init__(self, core: EngineCore) -> None:
         self._core = core
         self._timer: TimerHandle | None = None
+        self._ended: list[tuple[str, bool]] = []
 
     def start(self) -> None:
         """Begin to look: a person may trade at the venue what nobody watches here."""
@@ -32,10 +35,22 @@ class PriceWatch:
             self._timer = None
 
     def look(self) -> None:
-        """Stream what is not streamed yet."""
+        """Stream what is not streamed yet, and anew what fell silent."""
+        self._watch_ended()
         market, portfolio = self._core.market, self._core.portfolio
         symbols = {row.symbol for row in portfolio.positions()}
         symbols.update(order.symbol for order in self._core.tracker.working())
         symbols |= portfolio.rate_markets()
         for symbol in sorted(symbols & market.instruments.keys()):
             market.watch(symbol, depth=False)
+        self._ended = market.end_deaf()
+        for symbol, _ in self._ended:
+            self._core.say(f"{symbol}: no price since the connection is there: asked for anew", "info")
+        if self._ended:
+            self._core.clock.call_later(ANEW_S, self._watch_ended)
+
+    def _watch_ended(self) -> None:
+        if self._timer is not None:
+            for symbol, depth in self._ended:
+                self._core.market.watch(symbol, depth)
+        self._ended = []

@@ -90,6 +90,22 @@ def test_entries_are_refused_while_marks_of_what_is_held_are_lost_and_pass_again
     assert floor.engine.portfolio.mark(PERP) == d(100)
 
 
+def test_prices_that_the_venue_never_heard_are_wanted_are_asked_for_anew(floor: Floor) -> None:
+    floor.driver.lose()
+    go_on(floor, 100.0, 24)
+    floor.driver.connections = [LinkStatus("market", LinkState.LIVE, floor.clock.now_ns())]
+    subscribe, asked = floor.driver.subscribe_ticks, []
+
+    def asked_anew(symbol: str, handler: Callable[[Any], None]) -> Any:
+        asked.append(symbol)
+        floor.driver.is_deaf = False
+        return subscribe(symbol, handler)
+
+    floor.driver.subscribe_ticks = asked_anew
+    go_on(floor, 100.0, 40)
+    assert asked.count(PERP) == 1 and floor.engine.trading.mode is TradingMode.ARMED
+
+
 def test_a_mark_that_rests_on_live_connections_holds(floor: Floor) -> None:
     floor.driver.is_deaf = True
     go_on(floor, 95.0, 40)

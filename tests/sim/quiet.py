@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 from engine.io.database import JournalDamaged
 from engine.kernel.anomaly import AnomalyKind
@@ -18,6 +19,10 @@ from tests.sim.truth import differences, settled
 
 SETTLE_S = 90.0
 """How long after the last fault everything must agree, the waits of the resolver included."""
+_PATIENCE_S = 45.0
+"""After so long what works by itself is taken back: closing softly may take hours."""
+_STALE_S = 30
+"""A book may lose its line once more: it was opened while the venue was gone."""
 _REPLAY_EVERY = 4
 """A replay of the whole journal after every so many rounds."""
 
@@ -46,6 +51,9 @@ class Quiet:
             await sleep(self._clock, 1.0)
             waited_s = (self._clock.now_ns() - began_ns) / NS_PER_S
             open_work = [item.handle for item in engine.active_work()]
+            if _PATIENCE_S < waited_s <= _PATIENCE_S + 1:
+                for handle in open_work:
+                    life.call(engine.end, handle)
             waiting = (
                 settled(engine, place.symbols)
                 or (f"work {open_work[0]} goes on" if open_work else "")
@@ -142,18 +150,30 @@ class Quiet:
         lots = int(Decimal(100) / price / instrument.lot_size) + 1
         quantity = max(lots * instrument.lot_size, instrument.min_quantity)
         reduces = abs(own) >= quantity
-        try:
-            client_id = life.call(engine.submit, NAME, symbol, side, OrderType.LIMIT, quantity, price, None, reduces)
-        except CtosError as error:
-            is_full = isinstance(error, RiskReject) and error.rule == "max_notional_usd"
-            if is_full and self._place.beside.spot and not reduces:
-                self._report.counts["full of spot"] += 1  # which this order does not reduce
-                return
-            self._violated(f"I15: no order can be given in quiet: {error}")
+        client_id = await self._submitted(life, NAME, symbol, side, OrderType.LIMIT, quantity, price, None, reduces)
+        if not client_id:
             return
         await self._expect(life, client_id, OrderState.OPEN)
         life.call(engine.cancel, client_id)
         await self._expect(life, client_id, OrderState.CANCELED)
+
+    async def _submitted(self, life: Life, *order: Any) -> str:
+        """Return the client id of an order that is given, "" where no order can be but for a good reason."""
+        for patience_s in range(_STALE_S, -1, -1):
+            try:
+                return life.call(life.engine.submit, *order)
+            except RiskReject as error:
+                if error.rule == "max_notional_usd" and self._place.beside.spot and not order[-1]:
+                    self._report.counts["full of spot"] += 1  # which this order does not reduce
+                    return ""
+                if error.rule != "stale_data" or not patience_s:
+                    self._violated(f"I15: no order can be given in quiet: {error}")
+                    return ""
+            except CtosError as error:
+                self._violated(f"I15: no order can be given in quiet: {error}")
+                return ""
+            await sleep(self._clock, 1.0)
+        raise AssertionError("patience ends in the loop")
 
     async def _gone(self, life: Life) -> None:
         """Every order of the bot that is cancelled must end; one on its way still counts against the limits."""

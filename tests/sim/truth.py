@@ -273,6 +273,8 @@ def settled(engine: ExecutionEngine, symbols: list[str]) -> str:
             return f"{symbol} has no fresh quote: {age_ms} ms old"
         if engine.core.is_book_broken(symbol):
             return f"the book of {symbol} is not whole"
+        if engine.market.mark(symbol) is not None and engine.market.are_prints_lost(symbol):
+            return f"no mark price of {symbol} since a connection broke"
     if trouble := engine.stream.trouble():
         return trouble
     if engine.reconciler.last_error:
