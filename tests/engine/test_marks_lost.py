@@ -102,7 +102,7 @@ def test_prices_that_the_venue_never_heard_are_wanted_are_asked_for_anew(floor: 
         return subscribe(symbol, handler)
 
     floor.driver.subscribe_ticks = asked_anew
-    go_on(floor, 100.0, 40)
+    go_on(floor, 100.0, 50)
     assert asked.count(PERP) == 1 and floor.engine.trading.mode is TradingMode.ARMED
 
 
