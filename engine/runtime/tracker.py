@@ -326,11 +326,12 @@ def _gives_terms(order: Order, record: Status) -> bool:
 
     A bare acknowledgement only repeats what was asked: a venue may have made a reduction smaller. The answer to a
     query may be older than what the stream has said meanwhile. So may the answer to an amendment, within the same
-    millisecond, when the stream has told of it already and of a reduction that became smaller right after it. A held
-    stop has one source of terms: the engine itself.
+    millisecond, when the stream has told of it already and of a reduction that became smaller right after it. A total
+    below what is booked is older than the fills. A held stop has one source of terms: the engine itself.
     """
     update = record.update
     newest = update.ts >= order.venue_ts and update.state is not OrderState.SENT
+    newest &= not update.quantity or update.quantity >= order.filled
     if update.ts == order.venue_ts and record.answers is Pending.AMEND and order.reduce_only and not order.held:
         newest &= _has_other_prices(order, update) or update.quantity < order.quantity
     return newest and order.is_open and order.type.rests

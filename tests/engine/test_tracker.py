@@ -199,6 +199,15 @@ def test_e10_fills_of_an_amendment_without_an_answer_are_no_overfill_and_leave_i
     assert order.state is OrderState.FILLED
 
 
+def test_a_list_from_before_an_amendment_does_not_make_an_order_smaller_than_what_it_has_filled(tracker: OrderTracker):
+    tracker.apply(Status(update(OrderState.OPEN, ts=5)), 2)
+    tracker.apply(Asked(ID, Pending.AMEND, None, D(15)), 3)
+    tracker.apply(Execution(fill(1, 12), "grid", D(0)), 4)
+    tracker.apply(Status(update(OrderState.OPEN, ts=5)), 5)
+    order = known(tracker)
+    assert (order.state, order.quantity, order.working_quantity) == (OrderState.PARTIAL, 15, 3)
+
+
 def test_a_refused_amendment_explains_no_overfill(tracker: OrderTracker):
     tracker.apply(Status(update(OrderState.OPEN, ts=5)), 2)
     tracker.apply(Asked(ID, Pending.AMEND, None, D(15)), 3)

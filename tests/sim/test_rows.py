@@ -92,4 +92,4 @@ def test_d05_a_disk_that_takes_seconds_lets_no_order_out_late_or_twice_and_loses
 @pytest.mark.parametrize("venue", ["okx", "backpack"])
 def test_o01_o02_a_halt_among_faults_and_crashes_cancels_all_and_outlives_them(venue: str):
     report = run(venue, "lose_response", "slow_network", "cut", "unknown", "busy", halt=1.0, crash_s=60.0)
-    assert report.halts >= 2 and report.counts["refused TradingHalted"] > 10
+    assert report.halts >= 2 and report.counts["refused TradingHalted"] > 5

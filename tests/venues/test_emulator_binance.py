@@ -408,7 +408,7 @@ async def test_spot_orders_live_and_events_name_the_cancellation(client: Client,
     wallet = {
         row["asset"]: row for row in (await client("GET", "/api/v3/account", omitZeroBalances="true"))["balances"]
     }
-    assert wallet["BTC"]["free"] == "0.02000000" and "DOGE" not in wallet
+    assert wallet["BTC"]["free"] == "0.01998000" and "DOGE" not in wallet
     futures = {row["asset"]: Decimal(row["balance"]) for row in await client("GET", "/fapi/v3/balance")}
     spot = Decimal(wallet["USDT"]["free"]) + Decimal(wallet["USDT"]["locked"])
     together = {balance.currency: balance.total for balance in venue.balances()}
