@@ -34,7 +34,7 @@ run: $(BASE)
 
 # Real terminals and markets that follow the wall clock meet moments that no rerun repeats: what fails is tried once more.
 test: lint
-	$(BIN)/pytest -n 3 --durations=40 -m "not pty" || $(BIN)/pytest -m "not pty" --last-failed
+	$(BIN)/pytest -n 4 --durations=40 -m "not pty" || $(BIN)/pytest -m "not pty" --last-failed
 	$(BIN)/pytest -n 4 --durations=20 -m pty || $(BIN)/pytest -m pty --last-failed
 
 lint: $(DEV)
