@@ -1,6 +1,7 @@
 # make run    installs once, then opens the console on paper (ARGS="..." is passed on)
 # make test   lint, types, import contracts and the test suite
 # make lint   only ruff, mypy and the import contracts
+# make suite  only the tests
 # make bench  the speed measurements, each beside its floor
 # make soak   simulated trading among faults and crashes, all venues in turn (HOURS=... simulated, SEED=..., JOBS=...)
 # make chaos  loses real terminals and kills real processes (ROUNDS=... of each way, KILLS=..., SEED=..., JOBS=...)
@@ -10,7 +11,7 @@
 # PYTHON=...  chooses the interpreter that .venv is made from
 
 .DEFAULT_GOAL := run
-.PHONY: run test lint bench soak chaos faults mutants lock
+.PHONY: run test lint suite bench soak chaos faults mutants lock
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -32,10 +33,13 @@ JOBS ?= 2
 run: $(BASE)
 	@exec $(BIN)/ctos-tui --account 0 $(ARGS)
 
+test: $(DEV)
+	@$(MAKE) --no-print-directory -j2 lint suite
+
 # Real terminals and markets that follow the wall clock meet moments that no rerun repeats: what fails is tried once more.
-test: lint
-	$(BIN)/pytest -n 4 --durations=40 -m "not pty" || $(BIN)/pytest -m "not pty" --last-failed
-	$(BIN)/pytest -n 4 --durations=20 -m pty || $(BIN)/pytest -m pty --last-failed
+suite: $(DEV)
+	$(BIN)/pytest -n 6 --durations=40 -m "not pty" || $(BIN)/pytest -m "not pty" --last-failed
+	$(BIN)/pytest -n 5 --durations=20 -m pty || $(BIN)/pytest -m pty --last-failed
 
 lint: $(DEV)
 	$(BIN)/ruff check
