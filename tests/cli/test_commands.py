@@ -43,7 +43,7 @@ def assert_adds_up(summary: dict[str, object]) -> None:
 
 def test_same_seed_prints_the_same_bytes_and_the_money_adds_up(tmp_path: Path) -> None:
     def run(folder: str, hash_seed: str) -> subprocess.CompletedProcess[bytes]:
-        options = ["--market", "synthetic:3", "--speed", "max", "--seed", "7", "--for", "20m", "--strategy", GRID]
+        options = ["--market", "synthetic:3", "--speed", "max", "--seed", "7", "--for", "10m", "--strategy", GRID]
         return ctos("run", "--config", str(tmp_path / folder), *options, hash_seed=hash_seed)
 
     first, second = run("a", "1"), run("b", "2")
