@@ -27,13 +27,12 @@ from engine.runtime.records import Asked, Declined
 from engine.runtime.reductions import LESS_HELD, Reductions
 from engine.runtime.resolver import Resolver
 from engine.runtime.sizing import check_minimum, check_price_step, check_quantity_step
+from engine.runtime.waits import wait_s
 
 ZERO = Decimal(0)
 DEADLINE_NS = 2 * NS_PER_S
 """An amendment that could not be sent by then is dropped."""
 
-WAITS_S = (0.25, 0.5, 1.0, 2.0, 5.0)
-"""Before each further try to make a reduction smaller that is larger than what it reduces; the last is repeated."""
 LOUD_AFTER = 5
 """So many times in a row that may fail before a person is told."""
 _TRANSIENT = (RateLimited, VenueUnavailable, ClockSkew, NotSent)
@@ -233,11 +232,11 @@ class Amendments:
         if before is not None:
             before.timer.cancel()
             tries += before.tries
-        wait_s = WAITS_S[min(tries, len(WAITS_S)) - 1]
+        seconds = wait_s(tries)
         if tries == LOUD_AFTER:
-            text = f"#{order.label} is larger than what it reduces ({why}); it is tried again every {wait_s:g} s"
+            text = f"#{order.label} is larger than what it reduces ({why}); it is tried again every {seconds:g} s"
             self._core.alarm("reduction", text, order.symbol, order.instance)
-        timer = self._core.clock.call_later(wait_s, self._shrink, order.client_id)
+        timer = self._core.clock.call_later(seconds, self._shrink, order.client_id)
         self._shrinking[order.client_id] = _Retry(tries, timer)
 
     def _shrink(self, client_id: str) -> None:

@@ -13,8 +13,8 @@ from engine.runtime.booking import Booking, about
 from engine.runtime.core import EngineCore
 from engine.runtime.records import Declined
 from engine.runtime.resolver import Resolver
+from engine.runtime.waits import WAITS_S, wait_s
 
-WAITS_S = (0.25, 0.5, 1.0, 2.0, 5.0)
 ACKED_WAITS_S = (5.0, 10.0, 20.0, 30.0)
 """So long a venue that has acknowledged a cancellation is given to carry it out."""
 _TRY_AGAIN = (RateLimited, VenueUnavailable, UnknownOutcome, ClockSkew)
@@ -62,9 +62,8 @@ class Cancels:
         again = self._under_way.setdefault(client_id, _Again())
         if again.timer is not None:
             again.timer.cancel()
-        wait_s = waits_s[min(again.tries, len(waits_s) - 1)]
         again.tries += 1
-        again.timer = self._core.clock.call_later(wait_s, self.send, client_id)
+        again.timer = self._core.clock.call_later(wait_s(again.tries, waits_s), self.send, client_id)
 
     def stop(self) -> None:
         """Send nothing any more."""

@@ -24,9 +24,8 @@ from engine.runtime.booking import about
 from engine.runtime.core import EngineCore
 from engine.runtime.outside import STOP_LOST
 from engine.runtime.records import Intent
+from engine.runtime.waits import wait_s
 
-WAITS_S = (0.25, 0.5, 1.0, 2.0, 5.0)
-"""Before each further try; the last is repeated until the venue takes it or nothing is left to reduce."""
 LOUD_AFTER = 5
 """So many times in a row a stop may fail to leave before a person is called."""
 BESIDE_S = 0.25
@@ -123,21 +122,21 @@ class FiredStops:
             self._call_for_help(lost, f"cannot be kept: {error}")
             return
         assert order is not None
-        wait_s = WAITS_S[min(tries, len(WAITS_S)) - 1]
+        seconds = wait_s(tries)
         core.oplog("OrderPlaced", **about(order), type="stop", det=f"for #{lost.label}: {lost.reason}")
         core.say(
             f"{_name(lost)} was met and did not reach the book: {lost.reason}; sent anew as #{order.label}", "warn"
         )
         if tries == LOUD_AFTER:
-            self._call_for_help(lost, f"did not leave {tries} times ({lost.reason}); it is tried every {wait_s:g} s")
+            self._call_for_help(lost, f"did not leave {tries} times ({lost.reason}); it is tried every {seconds:g} s")
         self._tries[order.client_id] = tries
         until_ns = core.clock.now_ns() + BESIDE_NS
-        self._later(wait_s, order.client_id, order.trigger_price, until_ns)
+        self._later(seconds, order.client_id, order.trigger_price, until_ns)
         core.publish_order(order)
 
-    def _later(self, wait_s: float, client_id: str, trigger: Decimal | None, until_ns: int) -> None:
+    def _later(self, seconds: float, client_id: str, trigger: Decimal | None, until_ns: int) -> None:
         if not self._is_stopped:
-            timer = self._core.clock.call_later(wait_s, self._send_again, client_id, trigger, until_ns)
+            timer = self._core.clock.call_later(seconds, self._send_again, client_id, trigger, until_ns)
             self._timers[client_id] = timer
 
     def _send_again(self, client_id: str, trigger: Decimal | None, until_ns: int) -> None:
