@@ -33,7 +33,7 @@ NS_PER_S: Final = 1_000_000_000
 PRICE_ORDER: Final[tuple[ReferencePrice | MarketPrice, ...]] = (
     *(ReferencePrice(ref) for ref in (Ref.BEST, Ref.MID, Ref.OPP, Ref.LAST, Ref.MARK, Ref.ENTRY)),
     MarketPrice(),
-    *(ReferencePrice(ref) for ref in (Ref.BID, Ref.ASK)),
+    *(ReferencePrice(ref) for ref in (Ref.BID, Ref.ASK, Ref.PASSIVE)),
 )
 
 

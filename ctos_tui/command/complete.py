@@ -31,6 +31,13 @@ FLAGS: Final = {
     "fok": "all at once or nothing",
     "soft": "post-only, follows its side of the touch",
 }
+_HOLDINGS: Final = {
+    "all": "every position",
+    "longs": "every long position",
+    "shorts": "every short position",
+    "winners": "every position in profit",
+    "losers": "every position that is not in profit",
+}
 SPANS: Final = ("10m", "30m", "1h", "4h")
 _WORDS: Final = re.compile(r"@|[^ @]+")
 
@@ -207,8 +214,12 @@ def _flat(place: _Place) -> Iterator[Candidate]:
         return
     if not place.words:
         yield from _held(place)
-        yield from _starting([("all", "every position")], place.prefix)
-    if not looks_like_number(place.prefix):
+        yield from _starting(_HOLDINGS.items(), place.prefix)
+    if place.words and place.words[-1] in _HOLDINGS:
+        yield from _starting([("except", "then a market to leave alone")], place.prefix)
+    if place.words and place.words[-1] == "except":
+        yield from _held(place)
+    elif not looks_like_number(place.prefix):
         yield from _starting(
             [("50%pos", "half of the position"), ("@", "then a price; without one at the market")], place.prefix
         )

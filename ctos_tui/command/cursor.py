@@ -50,6 +50,11 @@ RESERVED: Final = frozenset(
         "all",
         "buys",
         "sells",
+        "longs",
+        "shorts",
+        "winners",
+        "losers",
+        "except",
         "for",
         "as",
         "if",
@@ -137,6 +142,12 @@ class Cursor:
             return None
         self.at += 1
         return word.low
+
+    def is_symbols(self, word: Word | None) -> bool:
+        """Return whether a word can only be a symbol, or several joined by `+`."""
+        return word is not None and all(
+            self.is_symbol(Word(part, word.start, word.end)) for part in word.text.split("+")
+        )
 
     def need_symbol(self, example: str) -> str:
         """Take a symbol."""

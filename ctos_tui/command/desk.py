@@ -15,6 +15,8 @@ from engine.kernel.instruments import Instrument, InstrumentKind, resolve_symbol
 from engine.kernel.orders import Order, OrderType, Side
 
 ZERO: Final = Decimal(0)
+PASSIVE: Final = Decimal("0.0005")
+"""So far from the mark, on its own side of it, an order rests that is priced `passive`."""
 
 
 class ResolveError(CtosError):
@@ -73,6 +75,11 @@ class Market(msgspec.Struct, frozen=True):
         """Return what is displayed on the other side."""
         return self.ask_depth if side is Side.BUY else self.bid_depth
 
+    @property
+    def unrealised(self) -> Decimal | None:
+        """Return the open profit in quote; None while the mark or the entry price is not known."""
+        return self.position * (self.mark - self.entry) if self.mark is not None and self.entry is not None else None
+
     def reference(self, ref: Ref, side: Side) -> Decimal | None:
         """Return the price that a word of the prompt names for an order of this side."""
         prices = {
@@ -84,6 +91,7 @@ class Market(msgspec.Struct, frozen=True):
             Ref.LAST: self.last,
             Ref.MARK: self.mark,
             Ref.ENTRY: self.entry if self.position else None,
+            Ref.PASSIVE: None if self.mark is None else self.mark * (1 - side.sign * PASSIVE),
         }
         return prices[ref]
 

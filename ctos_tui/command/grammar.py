@@ -117,8 +117,7 @@ def _param(cursor: Cursor, params: dict[str, str]) -> None:
 
 def _names_markets(cursor: Cursor, word: Word) -> bool:
     """Return whether a word is a symbol, several joined by `+`, or every symbol."""
-    parts = word.text.split("+")
-    return word.low == "all" or all(cursor.is_symbol(Word(part, word.start, word.end)) for part in parts)
+    return word.low == "all" or cursor.is_symbols(word)
 
 
 def _run(cursor: Cursor) -> Intent:

@@ -35,6 +35,15 @@ class CancelScope(StrEnum):
     LAST = "last"
 
 
+class Holding(StrEnum):
+    """Which positions a close means."""
+
+    LONGS = "longs"
+    SHORTS = "shorts"
+    WINNERS = "winners"
+    LOSERS = "losers"
+
+
 def _line(*parts: object) -> str:
     return " ".join(text for text in (str(part) for part in parts if part is not None) if text)
 
@@ -71,7 +80,11 @@ class Flatten(msgspec.Struct, frozen=True):
     """Close a position, or all; without a price at the market, reduce-only.
 
     Attributes:
-        percent: Share of the position that is closed.
+        symbol: A market, or several joined by `+`; None means the focused one.
+        everything: All positions, but for what `holdings` and `ignored` leave out.
+        percent: Share of each position that is closed.
+        holdings: What each of them must be; empty for anything.
+        ignored: Markets that are left alone.
     """
 
     symbol: str | None = None
@@ -79,12 +92,15 @@ class Flatten(msgspec.Struct, frozen=True):
     percent: Decimal = HUNDRED
     price: Price | None = None
     flags: Flags = NO_FLAGS
+    holdings: tuple[Holding, ...] = ()
+    ignored: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         share = None if self.percent == HUNDRED else f"{plain(self.percent)}%pos"
-        where = "all" if self.everything else self.symbol
+        where = (" ".join(self.holdings) or "all") if self.everything else self.symbol
+        ignored = f"except {'+'.join(self.ignored)}" if self.ignored else None
         price = None if self.price is None else f"@ {self.price}"
-        return _line("flat", where, share, price, self.flags)
+        return _line("flat", where, ignored, share, price, self.flags)
 
 
 class Reverse(msgspec.Struct, frozen=True):

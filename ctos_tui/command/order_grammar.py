@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, NoReturn
 
@@ -14,13 +14,14 @@ from ctos_tui.command.intents import (
     CancelOrders,
     CancelScope,
     Flatten,
+    Holding,
     Intent,
     MoveOrder,
     PlaceOrder,
     Reverse,
     Target,
 )
-from ctos_tui.command.terms import Flags, Price, Size, SizeUnit
+from ctos_tui.command.terms import NO_FLAGS, AbsolutePrice, Flags, Price, Size, SizeUnit
 from ctos_tui.command.words import Word, looks_like_number
 from engine.kernel.orders import Side
 
@@ -29,6 +30,13 @@ Reader = Callable[[Cursor], Intent]
 _AT: Final = ("@", "at")
 _ORDER_ID: Final = re.compile(r"^#[A-Za-z0-9]{1,20}$")
 _PLAIN_UNITS: Final = (SizeUnit.BASE, SizeUnit.QUOTE, SizeUnit.CONTRACTS)
+_HOLDINGS: Final = frozenset(holding.value for holding in Holding)
+_OPPOSITES: Final = {
+    Holding.LONGS: Holding.SHORTS,
+    Holding.SHORTS: Holding.LONGS,
+    Holding.WINNERS: Holding.LOSERS,
+    Holding.LOSERS: Holding.WINNERS,
+}
 _TARGET_UNITS: Final = {"$": Decimal(1), "k$": Decimal(1_000), "m$": Decimal(1_000_000)}
 
 
@@ -38,11 +46,22 @@ class _Head:
 
     size: Size | None = None
     symbol: str | None = None
-    everything: bool = False
     symbol_word: Word | None = None
 
 
-def _head(cursor: Cursor, *, size: bool, everything: bool = False) -> _Head:
+@dataclass(slots=True)
+class _Which:
+    """Which positions a close means, and how much of them."""
+
+    symbol: str | None = None
+    everything: bool = False
+    percent: Decimal | None = None
+    holdings: list[Holding] = field(default_factory=list)
+    ignored: tuple[str, ...] = ()
+    except_word: Word | None = None
+
+
+def _head(cursor: Cursor, *, size: bool) -> _Head:
     """Read size and symbol, in any order, up to the `@` or the end of the line."""
     head = _Head()
     while (word := cursor.peek()) is not None and word.low not in _AT:
@@ -50,19 +69,21 @@ def _head(cursor: Cursor, *, size: bool, everything: bool = False) -> _Head:
             if not size or head.size is not None:
                 _second_number(cursor, word, head)
             head.size = cursor.size()
-        elif everything and word.low == "all" and head.symbol is None:
-            head.everything = True
-            cursor.at += 1
         elif cursor.is_symbol(word):
-            if head.symbol is not None or head.everything:
+            if head.symbol is not None:
                 cursor.fail(f"a second market, {word.text!r}", word)
             head.symbol = cursor.symbol()
             head.symbol_word = word
-        elif word.low in FLAG_WORDS:
-            cursor.fail(f"{word.text!r} stands after the price", word, _price_before(cursor, word))
         else:
-            cursor.fail(f"did not understand {word.text!r}", word)
+            _stray(cursor, word)
     return head
+
+
+def _stray(cursor: Cursor, word: Word) -> NoReturn:
+    """Refuse a word that does not belong before the price."""
+    if word.low in FLAG_WORDS:
+        cursor.fail(f"{word.text!r} stands after the price", word, _price_before(cursor, word))
+    cursor.fail(f"did not understand {word.text!r}", word)
 
 
 def _second_number(cursor: Cursor, word: Word, head: _Head) -> NoReturn:
@@ -139,18 +160,54 @@ def _target(cursor: Cursor) -> Intent:
 
 
 def _flat(cursor: Cursor) -> Intent:
-    head = _head(cursor, size=True, everything=True)
-    percent = Decimal(100)
-    if head.size is not None:
-        if head.size.unit is not SizeUnit.POSITION:
-            number = next(word for word in cursor.words if cursor.is_size(word))
-            cursor.fail("flat takes a share of the position", number, cursor.with_word(number, "50%pos"))
-        percent = head.size.value
+    which = _Which()
+    while (word := cursor.peek()) is not None and word.low not in _AT:
+        _read_which(cursor, word, which)
+    if which.ignored and which.symbol is not None:
+        cursor.fail("a named market needs no except", which.except_word)
+    everything = which.everything or bool(which.holdings or which.ignored)
+    percent = Decimal(100) if which.percent is None else which.percent
+    chosen = (tuple(which.holdings), which.ignored)
     if cursor.peek() is None:
-        return Flatten(head.symbol, head.everything, percent)
+        return Flatten(which.symbol, everything, percent, None, NO_FLAGS, *chosen)
+    at = cursor.words[cursor.at + 1] if cursor.at + 1 < len(cursor.words) else None
     price, flags = _price_and_flags(cursor)
+    if isinstance(price, AbsolutePrice) and at is not None and (everything or "+" in (which.symbol or "")):
+        cursor.fail("several markets have no price in common", at, cursor.with_word(at, "passive"))
     flags = Flags(flags.post, False, flags.ioc, flags.fok, flags.soft)
-    return Flatten(head.symbol, head.everything, percent, price, flags)
+    return Flatten(which.symbol, everything, percent, price, flags, *chosen)
+
+
+def _read_which(cursor: Cursor, word: Word, which: _Which) -> None:
+    """Read one word that says which positions are closed, or how much of them."""
+    if cursor.is_symbols(word):
+        if which.symbol is not None or which.everything or which.holdings:
+            better = f"flat {which.symbol}+{word.low}" if which.symbol is not None else ""
+            cursor.fail(f"a second market, {word.text!r}", word, better)
+        which.symbol = word.low
+        cursor.at += 1
+    elif cursor.is_size(word) and which.percent is None:
+        size = cursor.size()
+        if size.unit is not SizeUnit.POSITION:
+            cursor.fail("flat takes a share of the position", word, cursor.with_word(word, "50%pos"))
+        which.percent = size.value
+    elif word.low == "all" and which.symbol is None and not which.everything:
+        which.everything = True
+        cursor.at += 1
+    elif word.low in _HOLDINGS and which.symbol is None:
+        holding = Holding(word.low)
+        if holding in which.holdings or _OPPOSITES[holding] in which.holdings:
+            cursor.fail(f"{which.holdings[-1]} and {holding} together close nothing, or all", word, "flat all")
+        which.holdings.append(holding)
+        cursor.at += 1
+    elif word.low == "except" and not which.ignored:
+        cursor.at += 1
+        named = cursor.next("a market to leave alone", "flat all except btc")
+        if not cursor.is_symbols(named):
+            cursor.fail(f"{named.text!r} is not a market", named, "flat all except btc+eth")
+        which.ignored, which.except_word = tuple(named.low.split("+")), word
+    else:
+        _stray(cursor, word)
 
 
 def _reverse(cursor: Cursor) -> Intent:

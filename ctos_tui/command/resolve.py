@@ -19,6 +19,7 @@ from ctos_tui.command.intents import (
     CancelOrders,
     CancelScope,
     Flatten,
+    Holding,
     MoveOrder,
     OrderIntent,
     PlaceOrder,
@@ -251,15 +252,11 @@ def _closing(intent: Flatten, market: Market, desk: Desk) -> tuple[PlaceCommand,
 
 def _flatten(intent: Flatten, desk: Desk) -> Staged:
     flags = structs.replace(intent.flags, reduce=True)
-    if not intent.everything:
-        market = desk.market(intent.symbol)
-        if not market.position:
-            raise ResolveError(f"no position in {desk.short_name(market.instrument)}")
+    if not intent.everything and "+" not in (intent.symbol or ""):
+        market = _held(intent.symbol, desk)
         command, priced = _closing(intent, market, desk)
         return _one_order(intent, command, market, priced, flags, (priced.note,), desk)
-    held = [market for market in desk.markets.values() if market.position and market.instrument.is_perp]
-    if not held:
-        raise ResolveError("no position is open")
+    held = _chosen(intent, desk)
     commands: list[PlaceCommand] = []
     legs: list[Leg] = []
     decision = Decision(Level.L1)
@@ -276,6 +273,44 @@ def _flatten(intent: Flatten, desk: Desk) -> Staged:
     confirm = str(len(held)) if decision.level is Level.L2 else ""
     title = f"FLAT {len(held)} position{'s' if len(held) != 1 else ''}"
     return Staged(intent, tuple(commands), decision, preview.many_line(title, legs, decision, desk, confirm), confirm)
+
+
+def _held(symbol: str | None, desk: Desk) -> Market:
+    market = desk.market(symbol)
+    if not market.position:
+        raise ResolveError(f"no position in {desk.short_name(market.instrument)}")
+    return market
+
+
+def _chosen(intent: Flatten, desk: Desk) -> list[Market]:
+    """Return the positions that a close of several means."""
+    if intent.symbol is not None:
+        named = (_held(name, desk) for name in intent.symbol.split("+"))
+        return list({market.instrument.symbol: market for market in named}.values())
+    ignored = {desk.market(name).instrument.symbol for name in intent.ignored}
+    held = [market for market in desk.markets.values() if market.position and market.instrument.is_perp]
+    if not held:
+        raise ResolveError("no position is open")
+    chosen = [
+        market
+        for market in held
+        if market.instrument.symbol not in ignored and all(_is(holding, market, desk) for holding in intent.holdings)
+    ]
+    if not chosen:
+        raise ResolveError(f"none of {len(held)} position{'s' if len(held) != 1 else ''} is meant by this")
+    return chosen
+
+
+def _is(holding: Holding, market: Market, desk: Desk) -> bool:
+    match holding:
+        case Holding.LONGS:
+            return market.position > 0
+        case Holding.SHORTS:
+            return market.position < 0
+    if market.unrealised is None:
+        name = desk.short_name(market.instrument)
+        raise ResolveError(f"the profit of {name} is not known: leave it out with except {name.lower()}")
+    return market.unrealised > 0 if holding is Holding.WINNERS else market.unrealised <= 0
 
 
 def _reverse(intent: Reverse, desk: Desk) -> Staged:

@@ -35,6 +35,7 @@ class Ref(StrEnum):
     LAST = "last"
     MARK = "mark"
     ENTRY = "entry"
+    PASSIVE = "passive"
 
 
 class OffsetUnit(StrEnum):

@@ -20,7 +20,12 @@ VERBS: Final[tuple[Verb, ...]] = (
     Verb("buy", "buy SIZE [SYMBOL] @ PRICE [post reduce ioc fok soft]", "stage a buy", ("b",)),
     Verb("sell", "sell SIZE [SYMBOL] @ PRICE [post reduce ioc fok soft]", "stage a sell", ("s",)),
     Verb("target", "target AMOUNT$ [SYMBOL] [soft]", "bring the position to an amount, negative for short"),
-    Verb("flat", "flat [SYMBOL|all] [N%pos] [@ PRICE]", "close the position, reduce-only", ("close",)),
+    Verb(
+        "flat",
+        "flat [SYMBOL|all|longs|losers ...] [except SYMBOL] [N%pos] [@ PRICE]",
+        "close positions, reduce-only",
+        ("close",),
+    ),
     Verb("rev", "rev [SYMBOL] @ PRICE", "turn the position round"),
     Verb("x", "x [#ID ...|SYMBOL|all|buys|sells|last]", "cancel orders", ("cancel",)),
     Verb("mv", "mv #ID [SIZE] [@ PRICE]", "change an order", ("move",)),

@@ -130,7 +130,6 @@ class ExecutionEngine:
         self.set_coin_position = work.set_coin_position
         self.set_positions = work.set_positions
         self.close = work.close
-        self.close_all = work.close_all
         self.end = work.end
         self.work_of = work.work_of
         self.active_work = work.active_work

@@ -12,7 +12,6 @@ from engine.runtime.accounts import MANUAL
 from engine.runtime.client_ids import ClientIds
 from engine.runtime.core import EngineCore
 from engine.runtime.work.book import WorkBook, WorkItem
-from engine.runtime.work.close import CloseFilter
 from engine.runtime.work.incremental import IncrementalPlan
 from engine.runtime.work.targets import Basis, TargetPlan
 from engine.runtime.work.ticket import Ticket
@@ -144,11 +143,6 @@ class WorkCommands:
             instance, symbol, fraction=fraction, soft=soft, basis=basis, deadline_s=deadline_s, policy=policy
         )
         return self._works.target(handle or self._ids.new_handle(instance), plan)
-
-    def close_all(self, wanted: CloseFilter | None = None, passive: bool = False) -> list[str]:
-        """Close the account's positions by hand; `passive` rests 5 bp from the mark; return handles or client ids."""
-        rows = self._core.portfolio.positions()
-        return self._works.close_all(rows, wanted or CloseFilter(), lambda: self._ids.new_handle(MANUAL), passive)
 
     def end(self, handle: str) -> bool:
         """End a piece of work; return whether there was such work."""

@@ -178,6 +178,9 @@ def test_a_bare_coin_means_the_accounts_default(line: str, symbol: str) -> None:
         ("buy 1 @ best -64249.5", "no price above 0"),
         ("buy 1 btc @ best reduce", "nothing to reduce"),
         ("flat sol", "no position in SOL-PERP"),
+        ("flat btc+sol", "no position in SOL-PERP"),
+        ("flat losers", "none of 2 positions is meant by this"),
+        ("flat all except btc+eth", "none of 2 positions is meant by this"),
         ("rev sol @ best", "no position in SOL-PERP"),
         ("rev btc-spot @ best", "cannot be reversed"),
         ("target -100$ btc-spot", "cannot be negative"),
@@ -339,6 +342,49 @@ def test_closing_orders_are_exact_and_reduce_only() -> None:
         "BTC-USDT-PERP", Side.SELL, OrderType.LIMIT, D("0.24"), D("64249.6"), False
     )
     assert [command.symbol for command in stage("flat all").commands] == ["BTC-USDT-PERP", "ETH-USDT-PERP"]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("line", "closed"),
+    [
+        ("flat longs", ["BTC"]),
+        ("flat shorts", ["ETH"]),
+        ("flat winners", ["BTC", "ETH"]),
+        ("flat winners shorts", ["ETH"]),
+        ("flat all except btc", ["ETH"]),
+        ("flat eth+btc", ["ETH", "BTC"]),
+        ("flat eth+eth-perp", ["ETH"]),
+    ],
+)
+def test_several_positions_are_chosen_by_what_they_are(line: str, closed: list[str]) -> None:
+    staged = stage(line)
+    assert [command.symbol for command in staged.commands] == [f"{base}-USDT-PERP" for base in closed]  # type: ignore[union-attr]
+    assert all(command.reduce_only for command in staged.commands)  # type: ignore[union-attr]
+
+
+def test_positions_are_closed_passively_each_on_its_own_side_of_the_mark() -> None:
+    commands = stage("flat all @ passive post").commands
+    assert [(command.side, command.type, command.price) for command in commands] == [  # type: ignore[union-attr]
+        (Side.SELL, OrderType.POST_ONLY, D("64282.2")),
+        (Side.BUY, OrderType.POST_ONLY, D("3410.44")),
+    ]
+
+
+def test_a_position_whose_profit_is_not_known_is_neither_in_profit_nor_in_loss() -> None:
+    there = desk()
+    markets = {
+        symbol: replace(market, mark=None) if market.position < 0 else market
+        for symbol, market in there.markets.items()
+    }
+    there = replace(there, markets=markets)
+    for line in ("flat winners", "flat losers"):
+        with pytest.raises(
+            ResolveError, match="the profit of ETH-PERP is not known: leave it out with except eth-perp"
+        ):
+            resolve(parse(line), there)
+    assert [command.symbol for command in resolve(parse("flat winners except eth-perp"), there).commands] == [
+        "BTC-USDT-PERP"
+    ]
 
 
 @pytest.mark.parametrize("line", ["flat btc-spot", "sell 100%bal btc-spot @ best", "sell 0.3 btc-spot @ best reduce"])

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from engine.kernel.errors import BelowMinimum, CtosError, InsufficientFunds, InvalidOrder, RiskReject, TradingHalted
 from engine.kernel.orders import OrderState, OrderType, Side
 from engine.kernel.strategy import DeadlinePolicy, DoneStatus
-from engine.runtime.work import Basis, CloseFilter, TargetPlan
-from engine.runtime.work.close import positions_to_close
+from engine.runtime.work import Basis, TargetPlan
 from tests.engine.scripted_desk import NO_OFFSET, SPOT, SYMBOL, ScriptedDesk, d, instrument
 
 
@@ -322,43 +321,6 @@ def test_the_operator_aims_at_the_accounts_position() -> None:
     desk.run()
     assert desk.ledgers == {("grid", SYMBOL): d("0.5"), ("manual", SYMBOL): d("-0.5")}
     assert desk.done.status is DoneStatus.FILLED
-
-
-class Row:
-    def __init__(self, symbol: str, quantity: object, unrealised: object) -> None:
-        self.symbol, self.quantity, self.unrealised = symbol, d(quantity), d(unrealised)
-
-
-ROWS = [Row("A", 1, 5), Row("B", -1, -5), Row("C", 2, -1), Row("D", 0, 0), Row("E", -2, 3)]
-
-
-@pytest.mark.parametrize(
-    "wanted, taken",
-    [
-        (CloseFilter(), "ABCE"),
-        (CloseFilter(side=Side.BUY), "AC"),
-        (CloseFilter(side=Side.SELL), "BE"),
-        (CloseFilter(profit=True), "AE"),
-        (CloseFilter(profit=False), "BC"),
-        (CloseFilter(only=frozenset("AB")), "AB"),
-        (CloseFilter(ignore=frozenset("AB")), "CE"),
-        (CloseFilter(side=Side.SELL, profit=False, ignore=frozenset("E")), "B"),
-    ],
-)
-def test_close_all_takes_what_the_filter_says(wanted: CloseFilter, taken: str) -> None:
-    assert "".join(row.symbol for row in positions_to_close(ROWS, wanted)) == taken
-
-
-def test_close_all_at_the_market_and_passively() -> None:
-    desk = holding("0.5")
-    handles = iter(["c1", "c2"])
-    row = Row(SYMBOL, "0.5", 0)
-    sent = desk.book.close_all([row], CloseFilter(), lambda: next(handles), passive=True)
-    assert sent == [desk.last.client_id]
-    assert desk.log == ["limit reduce-only sell 0.5 @ 100.05"]
-    desk.run()
-    assert desk.book.close_all([row], CloseFilter(), lambda: next(handles)) == ["c1"]
-    assert desk.log[1] == "ioc reduce-only sell 0.5 @ 99.70"
 
 
 def test_a_restart_between_the_legs_opens_the_second_once() -> None:

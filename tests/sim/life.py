@@ -257,6 +257,8 @@ class Life:
 
     def flatten(self) -> None:
         """Close everything by hand, as the operator does after a halt."""
+        if self.bot is None or (self.bot.idle and not self.engine.risk.is_halted):
+            return  # the quiet phase has released the halt and looks at an order that this would take away
         self._place.counts["flattened"] += 1
         self._place.trace.note("flatten all")
         try:

@@ -5,11 +5,10 @@
 """
 
 from engine.runtime.work.book import WorkBook
-from engine.runtime.work.close import CloseFilter
 from engine.runtime.work.desk import OrderDesk
 from engine.runtime.work.incremental import IncrementalPlan
 from engine.runtime.work.pricing import SoftParams
 from engine.runtime.work.targets import Basis, TargetPlan
 from engine.runtime.work.ticket import Ticket
 
-__all__ = ["Basis", "CloseFilter", "IncrementalPlan", "OrderDesk", "SoftParams", "TargetPlan", "Ticket", "WorkBook"]
+__all__ = ["Basis", "IncrementalPlan", "OrderDesk", "SoftParams", "TargetPlan", "Ticket", "WorkBook"]

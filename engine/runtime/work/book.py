@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
@@ -10,16 +10,14 @@ from typing import Any, Protocol
 
 from engine.kernel.errors import CtosError
 from engine.kernel.market import Quote
-from engine.kernel.orders import Order, OrderType
+from engine.kernel.orders import Order
 from engine.kernel.strategy import DeadlinePolicy, Done, DoneStatus
-from engine.runtime.accounts import MANUAL
-from engine.runtime.work.close import Closable, CloseFilter, closing_side, passive_price, positions_to_close
 from engine.runtime.work.desk import OrderDesk
 from engine.runtime.work.incremental import Incremental, IncrementalPlan
 from engine.runtime.work.pricing import SoftParams, has_touch
 from engine.runtime.work.replace import Replacement
 from engine.runtime.work.soft import SoftOrder
-from engine.runtime.work.targets import SUPERSEDED, Basis, Target, TargetPhase, TargetPlan
+from engine.runtime.work.targets import SUPERSEDED, Target, TargetPhase, TargetPlan
 from engine.runtime.work.ticket import Ticket
 
 
@@ -142,33 +140,6 @@ class WorkBook:
         item = Replacement(self._desk, handle, order.instance, order.symbol, client_id, price, total, *callbacks)
         return self._start(item)
 
-    def close_all(
-        self, positions: Iterable[Closable], wanted: CloseFilter, new_handle: Callable[[], str], passive: bool = False
-    ) -> list[str]:
-        """Close positions of the account by hand, with exact reduce-only quantities.
-
-        Args:
-            positions: All positions.
-            wanted: Which of them.
-            new_handle: Makes a handle.
-            passive: Limit orders 5 bp from the mark on the passive side, instead of market orders.
-
-        Returns:
-            Handles, or client ids of the limit orders.
-
-        Raises:
-            CtosError: A position's close was refused; those before it were sent.
-        """
-        sent = []
-        for position in positions_to_close(positions, wanted):
-            symbol = position.symbol
-            if passive:
-                sent.append(self._close_passively(symbol, position.quantity))
-            else:
-                plan = TargetPlan(MANUAL, symbol, fraction=Decimal(1), soft=False, basis=Basis.ACCOUNT)
-                sent.append(self.target(new_handle(), plan))
-        return sent
-
     def end(self, handle: str, reason: str = "canceled") -> bool:
         """End a piece of work: cancel what works, report what was done; returns whether there was such work."""
         item = self._items.get(handle)
@@ -256,11 +227,6 @@ class WorkBook:
         if kind == Replacement.kind:
             return Replacement.from_dict(self._desk, body, done, change)
         return SoftOrder.from_dict(self._desk, body, self._params, done, change)
-
-    def _close_passively(self, symbol: str, quantity: Decimal) -> str:
-        side, instrument = closing_side(quantity), self._desk.instrument(symbol)
-        price = passive_price(instrument, side, self._desk.mark(symbol))
-        return self._desk.submit(MANUAL, symbol, side, OrderType.LIMIT, abs(quantity), price, reduce_only=True)
 
     def _new_target(self, handle: str, plan: TargetPlan) -> Target:
         return Target(self._desk, handle, plan, self._params, *self._callbacks(handle))
