@@ -372,3 +372,26 @@ class OrderUpdate:
         check_amounts(self.quantity, self.price, self.filled, self.trigger_price, self.average_price)
         if self.quantity < 0 or self.filled < 0:
             raise ValueError(f"no order is for {self.quantity}, or filled {self.filled}")
+
+
+@dataclass(slots=True, frozen=True)
+class OrderTrack:
+    """How far an own order has come.
+
+    Attributes:
+        id: Client id; of a soft order its handle, that of the parent or target where it belongs to one.
+        filled: Base coins filled; of a soft order by all the orders that it has sent.
+        remaining: Base coins still to be filled; none once an order is final.
+        order: Client id of the order that works now; empty while none does.
+        repegs: How often a soft order was sent to another price since the program started.
+        deadline_ms: When the policy of a soft order applies to its rest; None for other orders.
+    """
+
+    id: str
+    symbol: str
+    side: Side
+    filled: Decimal
+    remaining: Decimal
+    order: str
+    repegs: int = 0
+    deadline_ms: int | None = None

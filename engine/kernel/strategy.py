@@ -21,7 +21,7 @@ from engine.kernel.errors import CtosError
 from engine.kernel.instruments import Instrument
 from engine.kernel.market import Bar, FundingRate, Quote, Trade
 from engine.kernel.orderbook import OrderBook
-from engine.kernel.orders import Fill, Order, OrderType, Side
+from engine.kernel.orders import Fill, Order, OrderTrack, OrderType, Side
 
 ZERO = Decimal(0)
 
@@ -334,6 +334,12 @@ class Context(Protocol):
 
     def order(self, client_id: str) -> Order | None:
         """Return one of this instance's orders, working or recently final."""
+
+    def track_orders(self, coins: Sequence[str] = (), cids: Sequence[str] = ()) -> list[OrderTrack]:
+        """Return how far soft orders and other working orders have come: all, or of some coins, ids or handles.
+
+        What is named by its id is told of when it is final, too. Raises `UnknownSymbol`.
+        """
 
     def equity(self) -> Decimal:
         """Return allocated capital plus this instance's profit, USD."""

@@ -17,19 +17,12 @@ from engine.kernel.errors import BelowMinimum, CtosError, InvalidOrder, Paused, 
 from engine.kernel.instruments import Instrument
 from engine.kernel.market import Bar, FundingRate, Quote
 from engine.kernel.orderbook import OrderBook
-from engine.kernel.orders import Order, OrderType, Side
+from engine.kernel.orders import Order, OrderTrack, OrderType, Side
 from engine.kernel.scheduler import InstanceState
 from engine.kernel.strategy import DeadlinePolicy, Purpose
-from engine.runtime.given import (
-    LEVELS,
-    given_choice,
-    given_number,
-    given_seconds,
-    given_symbol,
-    given_text,
-    plain_text,
-)
+from engine.runtime.given import LEVELS, given_choice, given_number, given_seconds, given_symbol, given_text, plain_text
 from engine.runtime.timers import InstanceTimers
+from engine.runtime.tracks import track_orders
 
 if TYPE_CHECKING:
     from engine.runtime.instance import StrategyInstance
@@ -422,6 +415,10 @@ class StrategyContext:
         """Return one of this instance's orders."""
         order = self._engine.tracker.get(client_id)
         return order if order is not None and order.instance == self.instance else None
+
+    def track_orders(self, coins: Sequence[str] = (), cids: Sequence[str] = ()) -> list[OrderTrack]:
+        """Return how far this instance's soft orders and working orders have come, soft ones first."""
+        return track_orders(self._engine, self.instance, coins, cids)
 
     def equity(self) -> Decimal:
         """Return allocated capital plus profit, USD."""

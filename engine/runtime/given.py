@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from enum import Enum
 from typing import TypeVar
@@ -73,6 +74,17 @@ def given_text(what: str, value: object) -> str:
     if not isinstance(value, str):
         raise InvalidOrder(f"{what} {value!r} must be a text, not a {type(value).__name__}")
     return plain_text(value)
+
+
+def given_texts(what: str, values: object) -> tuple[str, ...]:
+    """Return several texts, each once; refuse what is none, and a single text, which would be read sign by sign.
+
+    Raises:
+        InvalidOrder: Names the value.
+    """
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise InvalidOrder(f"{what} {values!r} must be a list of texts")
+    return tuple(dict.fromkeys(given_text(what, value) for value in values))
 
 
 def plain_text(text: str) -> str:

@@ -15,7 +15,6 @@ from engine.kernel.strategy import DeadlinePolicy, Done, DoneStatus
 from engine.kernel.syscalls import VenueFeatures
 from engine.runtime.accounts import AccountLimits
 from engine.runtime.events import OrderChanged, WorkDone
-from engine.runtime.work import CloseFilter
 from tests.engine.floor import BUY, MANUAL, PERP, SELL, SPOT, Floor, d
 
 GRID = "grid"
@@ -157,22 +156,6 @@ def test_a_basket_reduces_first(floor: Floor):
     floor.run(1)
     assert sent(floor)[1:] == [("market", "sell", d("1.5"), True), ("market", "buy", d(1), False)]
     assert {report.handle for report in dones(floor)} == set(handles.values())
-
-
-def test_the_operator_closes_everything(floor: Floor):
-    floor.hold(2, instance=GRID)
-    floor.hold(1)
-    floor.engine.close_all(CloseFilter(side=SELL))
-    floor.run(1)
-    assert floor.venue_quantity() == 3
-    floor.engine.close_all(passive=True)
-    floor.run(1)
-    assert floor.engine.tracker.working(PERP)[0].price == d("100.05")
-    floor.engine.cancel_all()
-    floor.run(1)
-    floor.engine.close_all()
-    floor.run(1)
-    assert floor.venue_quantity() == 0 and floor.ledger(GRID) == 2 and floor.ledger() == -2
 
 
 def test_work_refused_by_the_budget_waits_for_it(tmp_path: Path):

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from engine.kernel.errors import CtosError
 from engine.kernel.market import Quote
-from engine.kernel.orders import Order
+from engine.kernel.orders import Order, OrderTrack
 from engine.kernel.strategy import DeadlinePolicy, Done, DoneStatus
 from engine.runtime.work.desk import OrderDesk
 from engine.runtime.work.incremental import Incremental, IncrementalPlan
@@ -31,6 +31,9 @@ class WorkItem(Protocol):
     @property
     def kind(self) -> str:
         """Return soft, incremental, target or amend."""
+
+    def track(self) -> OrderTrack | None:
+        """Return how far the soft order has come that is at work now, None while none is."""
 
     def start(self) -> None:
         """Begin; raises what the desk raises when nothing was sent."""

@@ -11,13 +11,14 @@ from typing import Any
 from engine.kernel.clock import NS_PER_S
 from engine.kernel.errors import BelowMinimum, CtosError
 from engine.kernel.market import Quote
-from engine.kernel.orders import Order, Side
+from engine.kernel.orders import Order, OrderTrack, Side
 from engine.kernel.strategy import DeadlinePolicy, Done, DoneStatus, Purpose
 from engine.runtime.work.alarms import Alarms
 from engine.runtime.work.desk import OrderDesk
 from engine.runtime.work.execution import CANCELED_OUTSIDE, Execution, OnDone, end_status
 from engine.runtime.work.parts import load_part, new_part
 from engine.runtime.work.pricing import SoftParams, has_touch, market_reference, peg, smallest_quantity, touch
+from engine.runtime.work.soft import SoftOrder
 from engine.runtime.work.ticket import Tally, Ticket
 
 ZERO = Decimal(0)
@@ -119,6 +120,10 @@ class Incremental:
         self._child: Execution | None = None
         self._ending = ""
         self._last: Done | None = None
+
+    def track(self) -> OrderTrack | None:
+        """Return how far the soft child at work has come, None while there is none."""
+        return self._child.track() if isinstance(self._child, SoftOrder) else None
 
     def start(self) -> None:
         """Plan the children and start the first.

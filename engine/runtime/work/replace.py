@@ -70,6 +70,9 @@ class Replacement:
         self._tally = Tally()
         self._new = ""
 
+    def track(self) -> None:
+        """Return None: it is no soft order."""
+
     def start(self) -> None:
         """Check the new terms, then cancel the old order.
 

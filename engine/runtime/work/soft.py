@@ -14,7 +14,7 @@ from typing import Any
 from engine.kernel.clock import NS_PER_MS, NS_PER_S
 from engine.kernel.errors import CtosError, PostOnlyWouldTake, TooManyCommands
 from engine.kernel.market import Quote
-from engine.kernel.orders import Order, OrderState, OrderType, Pending, Side
+from engine.kernel.orders import Order, OrderState, OrderTrack, OrderType, Pending, Side
 from engine.kernel.strategy import DeadlinePolicy, DoneStatus
 from engine.runtime.work.alarms import Alarms
 from engine.runtime.work.desk import OrderDesk, is_settled
@@ -86,11 +86,28 @@ class SoftOrder:
         self._evaluated_ns = 0
         self._step_ns = round(params.interval_s * NS_PER_S)
         self._over = False
+        self._repegs = 0
 
     @property
     def deadline_ns(self) -> int | None:
         """Return when its policy applies to the rest, None before it has started."""
         return self._started_ns + round(self._deadline_s * NS_PER_S) if self._started_ns else None
+
+    def track(self) -> OrderTrack:
+        """Return how far it has come."""
+        order = self._desk.order(self._working) if self._working else None
+        filled = self._tally.quantity + (ZERO if order is None else order.filled)
+        deadline_ns = self.deadline_ns
+        return OrderTrack(
+            id=self.handle,
+            symbol=self.symbol,
+            side=self._ticket.side,
+            filled=filled,
+            remaining=max(ZERO, self._ticket.quantity - filled),
+            order=self._working,
+            repegs=self._repegs,
+            deadline_ms=None if deadline_ns is None else deadline_ns // NS_PER_MS,
+        )
 
     def start(self) -> None:
         """Place the first order behind the touch."""
@@ -238,6 +255,7 @@ class SoftOrder:
     def _repeg(self, order: Order, target: Decimal) -> None:
         if not self._desk.can_amend(self.symbol):
             self._desk.cancel(order.client_id, self.handle)
+            self._repegs += 1
             return
         quantity = None
         if self._budget is not None:
@@ -248,6 +266,7 @@ class SoftOrder:
             self._desk.amend(order.client_id, target, quantity, by=self.handle)
         except CtosError:
             return  # Refused: the order works on at its price, and the next step asks again.
+        self._repegs += 1
 
     def _place(self, price: Decimal, type: OrderType = OrderType.POST_ONLY) -> None:
         """Send an order for the rest, or finish when there is none."""

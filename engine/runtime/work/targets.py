@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.kernel.errors import CtosError, InvalidOrder, ReduceOnlyRejected, RiskReject
 from engine.kernel.market import Quote
-from engine.kernel.orders import Order, Side
+from engine.kernel.orders import Order, OrderTrack, Side
 from engine.kernel.strategy import DeadlinePolicy, Done, DoneStatus, Purpose
 from engine.runtime.work.desk import OrderDesk
 from engine.runtime.work.execution import Execution, OnDone
@@ -158,6 +158,10 @@ class Target:
     def deadline_ns(self) -> int | None:
         """Return when the soft leg at work ends, None while there is none."""
         return self._leg.deadline_ns if isinstance(self._leg, SoftOrder) else None
+
+    def track(self) -> OrderTrack | None:
+        """Return how far the soft leg at work has come, None while there is none."""
+        return self._leg.track() if isinstance(self._leg, SoftOrder) else None
 
     def start(self) -> None:
         """Work out the goal from the present price and ledger, and reduce or get ready to increase.
