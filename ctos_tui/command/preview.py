@@ -159,9 +159,7 @@ def _from_mid(leg: Leg) -> str:
 
 def many_line(title: str, legs: Sequence[Leg], decision: Decision, desk: Desk, confirm: str) -> Spans:
     """Return the preview of several orders that are sent together."""
-    named = [
-        f"{leg.side} {quantity_text(leg.quantity)} {desk.short_name(leg.market.instrument)}" for leg in legs[:MANY]
-    ]
+    named = [_briefly(leg, desk) for leg in legs[:MANY]]
     if len(legs) > MANY:
         named.append(f"{len(legs) - MANY} more")
     total = sum((leg.notional for leg in legs), Decimal(0))
@@ -175,6 +173,11 @@ def many_line(title: str, legs: Sequence[Leg], decision: Decision, desk: Desk, c
             verdict(decision, None, confirm),
         ]
     )
+
+
+def _briefly(leg: Leg, desk: Desk) -> str:
+    text = f"{leg.side} {quantity_text(leg.quantity)} {desk.short_name(leg.market.instrument)}"
+    return text if leg.limit is None else f"{text} @ {by_step(leg.limit, leg.market.instrument.tick_size)}"
 
 
 def target_line(leg: Leg, target: Decimal, decision: Decision, desk: Desk, confirm: str) -> Spans:

@@ -69,6 +69,11 @@ def test_the_preview_of_the_console_page() -> None:
             "CONFIRM: BTC market order, ETH market order — type 2 to send",
         ),
         (
+            "flat all @ passive post",
+            "FLAT 2 positions · sell 0.12 BTC-PERP @ 64,282.2, buy 0.4 ETH-PERP @ 3,410.44 · 9,078 $ · "
+            "fees ≤ 1.8 $ · OK",
+        ),
+        (
             "target -1000$ btc soft",
             "TARGET −1,000 $ BTC-PERP · SELL 0.1355 BTC-PERP limit 64,249.6 (best, 0.0 bp mid) soft · 8,706 $ · "
             "pos 0.12→−0.0155 · fees ≤ 1.7 $ · OK",
