@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from ctos_tui.command.commands import AmendCommand, CancelCommand, Command, PlaceCommand, TargetCommand
+from ctos_tui.command.commands import (
+    AmendCommand,
+    CancelCommand,
+    Command,
+    FlattenAllCommand,
+    PlaceCommand,
+    TargetCommand,
+)
 from ctos_tui.command.schema import value_text
 from ctos_tui.port import AnomalyRow, Change, Figures, HaltProgress, Health, InstanceRow, Settings
 from engine.boot.system import System
@@ -105,6 +112,10 @@ class LocalPort:
     def funding(self, symbol: str) -> FundingRate | None:
         """Return the predicted funding rate."""
         return self._market.funding(symbol)
+
+    def is_listed(self, symbol: str) -> bool:
+        """Return whether the venue still lists an instrument."""
+        return self._market.is_listed(symbol)
 
     def age_ms(self, symbol: str) -> int | None:
         """Return the age of an instrument's data; None before the first message."""
@@ -211,6 +222,9 @@ class LocalPort:
                 return command.client_id
             case TargetCommand():
                 return engine.set_coin_position(MANUAL, command.symbol, command.amount, command.soft, basis="account")
+            case FlattenAllCommand():
+                engine.flatten_all(WHO)
+                return ""
 
     def _place(self, command: PlaceCommand) -> str:
         if command.soft:
@@ -226,10 +240,6 @@ class LocalPort:
             command.price,
             reduce_only=command.reduce_only,
         )
-
-    def flatten_all(self) -> int:
-        """Cancel what rests, protective stops too, and close every position; returns how many are being closed."""
-        return len(self._engine.flatten_all(WHO))
 
     def arm(self, seconds: int | None) -> None:
         """Let orders pass: strategies' until disarmed; those by hand, where they need a grant, for `seconds`."""

@@ -69,6 +69,7 @@ def make_market(port: Port, instrument: Instrument, held: PositionRow | None, ow
         usual_quantity=_usual(own),
         unknown_order=any(order.state is OrderState.UNKNOWN for order in own),
         turnover=ticker.quote_volume_24h if ticker is not None else 0.0,
+        listed=port.is_listed(symbol),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from ctos_tui.command.commands import is_same
+from ctos_tui.command.commands import is_confirmed
 from ctos_tui.command.desk import Desk
 from ctos_tui.command.grammar import parse
 from ctos_tui.command.intents import (
@@ -169,10 +169,6 @@ class Operator:
 
     def _carry_out(self, staged: Staged) -> None:
         self._desk = self._reading = None
-        if isinstance(staged.intent, Flatten) and staged.intent.everything and staged.intent.price is None:
-            closing = self.session.port.flatten_all()
-            self.session.say(f"flattening {closing} position{'s' if closing != 1 else ''}", "warn")
-            return
         accepted = self.session.send(staged.commands)
         if accepted == len(staged.commands):
             self.session.say(f"sent: {staged.intent}", "good")
@@ -207,8 +203,7 @@ class Operator:
         if now.decision.refused:
             self.session.say(plain_text(now.preview), "danger")
             return None
-        alike = len(now.commands) == len(staged.commands) and all(map(is_same, now.commands, staged.commands))
-        if not alike:
+        if not is_confirmed(staged.commands, now.commands):
             self.session.say(f"not sent, it has changed while you typed: {plain_text(now.preview)}", "danger")
             return None
         return now

@@ -194,6 +194,9 @@ class Port(Protocol):
     def funding(self, symbol: str) -> FundingRate | None:
         """Return the predicted funding rate."""
 
+    def is_listed(self, symbol: str) -> bool:
+        """Return whether the venue still lists an instrument."""
+
     def age_ms(self, symbol: str) -> int | None:
         """Return the age of an instrument's data; None before the first message."""
 
@@ -244,9 +247,6 @@ class Port(Protocol):
 
     def send(self, command: Command) -> str:
         """Carry out one command; returns the client id or handle of what it started."""
-
-    def flatten_all(self) -> int:
-        """Cancel what rests, protective stops too, and close every position; returns how many are being closed."""
 
     def arm(self, seconds: int | None) -> None:
         """Let orders pass: strategies' until disarmed; those by hand, where they need a grant, for `seconds`."""

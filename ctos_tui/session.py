@@ -308,14 +308,14 @@ class Session:
         return Vocabulary(strategies, instances, self.themes, self.port.settings.accounts, tuple(self.sizes))
 
     def send(self, commands: tuple[Command, ...]) -> int:
-        """Carry out commands one after the other; returns how many were accepted, the rest is refused with a note."""
+        """Carry out commands one after the other; returns how many were accepted, each other is refused with a note."""
         accepted = 0
         for command in commands:
             try:
                 self.port.send(command)
             except CtosError as error:
                 self.refuse(error)
-                break
+                continue
             accepted += 1
             if isinstance(command, PlaceCommand):
                 sent = Sent(command.symbol, command.side, command.quantity, command.price, self.port.now_ns())

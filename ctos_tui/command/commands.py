@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -55,7 +56,28 @@ class TargetCommand(msgspec.Struct, frozen=True):
     soft: bool
 
 
-Command = PlaceCommand | AmendCommand | CancelCommand | TargetCommand
+class FlattenAllCommand(msgspec.Struct, frozen=True):
+    """Cancel every order, protective stops too, and close everything that the venue says is held."""
+
+
+Command = PlaceCommand | AmendCommand | CancelCommand | TargetCommand | FlattenAllCommand
+
+
+def is_confirmed(asked: Sequence[Command], now: Sequence[Command]) -> bool:
+    """Return whether commands are what was confirmed, but for what the market's price moves.
+
+    Closes may have become smaller, or fewer: part of a position can have gone meanwhile.
+    """
+    if asked and all(isinstance(command, PlaceCommand) and command.reduce_only for command in asked):
+        return bool(now) and all(any(is_no_more(old, new) for old in asked) for new in now)
+    return len(asked) == len(now) and all(map(is_same, asked, now))
+
+
+def is_no_more(old: Command, new: Command) -> bool:
+    """Return whether a close is the same as another, or smaller."""
+    if not isinstance(old, PlaceCommand) or not isinstance(new, PlaceCommand):
+        return False
+    return is_same(structs.replace(old, quantity=min(old.quantity, new.quantity)), new)
 
 
 def is_same(one: Command, other: Command) -> bool:

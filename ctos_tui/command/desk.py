@@ -36,6 +36,7 @@ class Market(msgspec.Struct, frozen=True):
         usual_quantity: Median quantity of recent orders; None while too few are known.
         unknown_order: An own order of the market has no known outcome.
         turnover: Traded in 24 hours, in quote.
+        listed: The venue still lists it.
     """
 
     instrument: Instrument
@@ -52,6 +53,7 @@ class Market(msgspec.Struct, frozen=True):
     usual_quantity: Decimal | None = None
     unknown_order: bool = False
     turnover: float = 0.0
+    listed: bool = True
 
     @property
     def mid(self) -> Decimal | None:

@@ -95,6 +95,22 @@ class Flatten(msgspec.Struct, frozen=True):
     holdings: tuple[Holding, ...] = ()
     ignored: tuple[str, ...] = ()
 
+    @property
+    def is_of_many(self) -> bool:
+        """Return whether it may close more than one position."""
+        return self.everything or "+" in (self.symbol or "")
+
+    @property
+    def is_unconditional(self) -> bool:
+        """Return whether all of everything is to be closed at the market."""
+        return (
+            self.everything
+            and self.price is None
+            and self.percent == HUNDRED
+            and not self.holdings
+            and not self.ignored
+        )
+
     def __str__(self) -> str:
         share = None if self.percent == HUNDRED else f"{plain(self.percent)}%pos"
         where = (" ".join(self.holdings) or "all") if self.everything else self.symbol

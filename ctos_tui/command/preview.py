@@ -157,8 +157,10 @@ def _from_mid(leg: Leg) -> str:
     return f"{basis_points((leg.limit - mid) / mid)} mid"
 
 
-def many_line(title: str, legs: Sequence[Leg], decision: Decision, desk: Desk, confirm: str) -> Spans:
-    """Return the preview of several orders that are sent together."""
+def many_line(
+    title: str, legs: Sequence[Leg], decision: Decision, desk: Desk, confirm: str, left: Sequence[str] = ()
+) -> Spans:
+    """Return the preview of several orders that are sent together; `left` says what they leave, and why."""
     named = [_briefly(leg, desk) for leg in legs[:MANY]]
     if len(legs) > MANY:
         named.append(f"{len(legs) - MANY} more")
@@ -168,6 +170,7 @@ def many_line(title: str, legs: Sequence[Leg], decision: Decision, desk: Desk, c
         [
             [(title, "warn")],
             [(", ".join(named), "bright")],
+            [(", ".join(left), "warn")] if left else [],
             [(amount(total), "bright")],
             [("fees ≤ ", "dim"), (amount(fees), "bright")],
             verdict(decision, None, confirm),

@@ -5,6 +5,7 @@ Nothing is sent here, and nothing is remembered: the same intent is resolved aga
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -12,14 +13,22 @@ from typing import Final
 from msgspec import structs
 
 from ctos_tui.command import preview
-from ctos_tui.command.commands import AmendCommand, CancelCommand, Command, PlaceCommand, TargetCommand
+from ctos_tui.command.commands import (
+    AmendCommand,
+    CancelCommand,
+    Command,
+    FlattenAllCommand,
+    PlaceCommand,
+    TargetCommand,
+)
 from ctos_tui.command.desk import Desk, Market, ResolveError
+from ctos_tui.command.holdings import chosen_positions, named_position, open_positions
 from ctos_tui.command.intents import (
+    HUNDRED,
     BumpOrder,
     CancelOrders,
     CancelScope,
     Flatten,
-    Holding,
     MoveOrder,
     OrderIntent,
     PlaceOrder,
@@ -38,7 +47,7 @@ from ctos_tui.command.pricing import (
 )
 from ctos_tui.command.terms import NO_FLAGS, Flags, MarketPrice, Price, Ref, ReferencePrice
 from ctos_tui.command.words import plain
-from ctos_tui.guard.levels import Decision, Level, OrderFacts, decide, decide_amend
+from ctos_tui.guard.levels import Decision, Level, OrderFacts, Reason, decide, decide_amend
 from engine.kernel.orders import Order, OrderType, Side
 
 ZERO: Final = Decimal(0)
@@ -251,16 +260,17 @@ def _closing(intent: Flatten, market: Market, desk: Desk) -> tuple[PlaceCommand,
 
 
 def _flatten(intent: Flatten, desk: Desk) -> Staged:
+    if intent.is_unconditional:
+        return _flatten_all(intent, desk)
     flags = structs.replace(intent.flags, reduce=True)
-    if not intent.everything and "+" not in (intent.symbol or ""):
-        market = _held(intent.symbol, desk)
+    if not intent.is_of_many:
+        market = named_position(intent.symbol, desk)
         command, priced = _closing(intent, market, desk)
         return _one_order(intent, command, market, priced, flags, (priced.note,), desk)
-    held = _chosen(intent, desk)
     commands: list[PlaceCommand] = []
     legs: list[Leg] = []
     decision = Decision(Level.L1)
-    for market in held:
+    for market in chosen_positions(intent, desk):
         command, priced = _closing(intent, market, desk)
         facts = structs.replace(_facts(command, market, priced.worst, desk), focused=True)
         own = decide(facts, desk.limits)
@@ -270,47 +280,41 @@ def _flatten(intent: Flatten, desk: Desk) -> Staged:
         decision = Decision(max(decision.level, own.level), decision.reasons + reasons)
         commands.append(command)
         legs.append(_leg(facts, market, priced, flags, (priced.note,)))
-    confirm = str(len(held)) if decision.level is Level.L2 else ""
-    title = f"FLAT {len(held)} position{'s' if len(held) != 1 else ''}"
-    return Staged(intent, tuple(commands), decision, preview.many_line(title, legs, decision, desk, confirm), confirm)
+    return _staged_close(intent, tuple(commands), legs, decision, desk)
 
 
-def _held(symbol: str | None, desk: Desk) -> Market:
-    market = desk.market(symbol)
-    if not market.position:
-        raise ResolveError(f"no position in {desk.short_name(market.instrument)}")
-    return market
-
-
-def _chosen(intent: Flatten, desk: Desk) -> list[Market]:
-    """Return the positions that a close of several means."""
-    if intent.symbol is not None:
-        named = (_held(name, desk) for name in intent.symbol.split("+"))
-        return list({market.instrument.symbol: market for market in named}.values())
-    ignored = {desk.market(name).instrument.symbol for name in intent.ignored}
-    held = [market for market in desk.markets.values() if market.position and market.instrument.is_perp]
-    if not held:
-        raise ResolveError("no position is open")
-    chosen = [
-        market
+def _flatten_all(intent: Flatten, desk: Desk) -> Staged:
+    """Stage the close of everything, which no missing price, stale book or venue's silence refuses."""
+    held = open_positions(desk)
+    legs = [
+        Leg(
+            market=market,
+            side=Side.SELL if market.position > 0 else Side.BUY,
+            quantity=share_of_position(market, HUNDRED),
+            worst=market.mark or market.last or market.entry or ZERO,
+            limit=None,
+        )
         for market in held
-        if market.instrument.symbol not in ignored and all(_is(holding, market, desk) for holding in intent.holdings)
+        if market.listed
     ]
-    if not chosen:
-        raise ResolveError(f"none of {len(held)} position{'s' if len(held) != 1 else ''} is meant by this")
-    return chosen
+    left = [f"{desk.short_name(market.instrument)} is not listed any more" for market in held if not market.listed]
+    if not legs:
+        raise ResolveError(f"nothing can be closed: {', '.join(left)}")
+    decision = Decision(Level.L2, (Reason("market orders; every order is cancelled, stops too", level=Level.L2),))
+    return _staged_close(intent, (FlattenAllCommand(),), legs, decision, desk, left)
 
 
-def _is(holding: Holding, market: Market, desk: Desk) -> bool:
-    match holding:
-        case Holding.LONGS:
-            return market.position > 0
-        case Holding.SHORTS:
-            return market.position < 0
-    if market.unrealised is None:
-        name = desk.short_name(market.instrument)
-        raise ResolveError(f"the profit of {name} is not known: leave it out with except {name.lower()}")
-    return market.unrealised > 0 if holding is Holding.WINNERS else market.unrealised <= 0
+def _staged_close(
+    intent: Flatten,
+    commands: tuple[Command, ...],
+    legs: list[Leg],
+    decision: Decision,
+    desk: Desk,
+    left: Sequence[str] = (),
+) -> Staged:
+    confirm = str(len(legs)) if decision.level is Level.L2 else ""
+    title = f"FLAT {len(legs)} position{'s' if len(legs) != 1 else ''}"
+    return Staged(intent, commands, decision, preview.many_line(title, legs, decision, desk, confirm, left), confirm)
 
 
 def _reverse(intent: Reverse, desk: Desk) -> Staged:

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import structs
 from pydantic import Field
 
-from ctos_tui.command.commands import AmendCommand, CancelCommand, PlaceCommand, TargetCommand
+from ctos_tui.command.commands import AmendCommand, CancelCommand, FlattenAllCommand, PlaceCommand, TargetCommand
 from ctos_tui.port import AnomalyRow, Change, Figures, HaltProgress, Health, InstanceRow, Settings
 from engine.kernel.account import Balance
 from engine.kernel.clock import NS_PER_S
@@ -85,6 +85,7 @@ class ScriptedPort:
         self.last_prices: dict[str, float] = {}
         self.candles: dict[tuple[str, str], list[Bar]] = {}
         self.stale: set[str] = set()
+        self.unlisted: set[str] = set()
         self.status = TradingStatus()
         self.progress = HaltProgress()
         self.hand_until_ns = 0
@@ -189,6 +190,9 @@ class ScriptedPort:
             return None
         rate = (sum(map(ord, symbol)) % 19 - 6) / 100_000
         return FundingRate(symbol, self.time_ns // 10**6, rate, 8, START_NS // 10**6 + 3 * 3_600_000)
+
+    def is_listed(self, symbol: str) -> bool:
+        return symbol not in self.unlisted
 
     def age_ms(self, symbol: str) -> int | None:
         return 14_000 if symbol in self.stale else 12
@@ -317,6 +321,8 @@ class ScriptedPort:
                 self.bus.publish(OrderChanged(order))
             case TargetCommand():
                 return "target-1"
+            case FlattenAllCommand():
+                self.held.clear()
         return ""
 
     def _order(self, client_id: str) -> Order:
@@ -364,12 +370,6 @@ class ScriptedPort:
         self.booked.append(BookedFill(fill, order.instance, realised, D("0.012")))
         self.bus.publish(OrderChanged(order))
         self.bus.publish(FillBooked(fill, order.instance, realised))
-
-    def flatten_all(self) -> int:
-        self.calls.append(("flatten_all", None))
-        count = len([1 for quantity, _ in self.held.values() if quantity])
-        self.held.clear()
-        return count
 
     def arm(self, seconds: int | None) -> None:
         self.calls.append(("arm", seconds))

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from ctos_tui.actions import ACTIONS, DESK, DIALOG, EVERYWHERE, PANES, PROMPT, STAGED
+from ctos_tui.command.commands import FlattenAllCommand
 from ctos_tui.guard.keys import KeyGuard
 from ctos_tui.outcome import Outcome
 from ctos_tui.port import Health
@@ -159,7 +160,7 @@ async def test_panic_twice_stages_flatten_all():
         await press(pilot, "f9")
         assert "FLAT 2 positions" in screen_text(app, "preview")
         await press(pilot, "enter", "2", "enter")
-        assert ("flatten_all", None) in port.calls
+        assert ("send", FlattenAllCommand()) in port.calls
 
 
 async def test_order_keys_that_are_pasted_or_held_are_dropped_with_a_note():

@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ctos_tui.command.commands import AmendCommand, CancelCommand, PlaceCommand, TargetCommand
+from ctos_tui.command.commands import (
+    AmendCommand,
+    CancelCommand,
+    FlattenAllCommand,
+    PlaceCommand,
+    TargetCommand,
+)
 from ctos_tui.command.desk import Market, ResolveError, Sent
 from ctos_tui.command.grammar import parse
 from ctos_tui.command.intents import PlaceOrder
@@ -65,7 +71,12 @@ def test_the_preview_of_the_console_page() -> None:
         ),
         (
             "flat all",
-            "FLAT 2 positions · sell 0.12 BTC-PERP, buy 0.4 ETH-PERP · 9,056 $ · fees ≤ 4.5 $ · "
+            "FLAT 3 positions · sell 0.12 BTC-PERP, buy 0.4 ETH-PERP, sell 0.25 BTC-USDT · 25,135 $ · fees ≤ 20.6 $ · "
+            "CONFIRM: market orders; every order is cancelled, stops too — type 3 to send",
+        ),
+        (
+            "flat all 50%pos",
+            "FLAT 2 positions · sell 0.06 BTC-PERP, buy 0.2 ETH-PERP · 4,528 $ · fees ≤ 2.3 $ · "
             "CONFIRM: BTC market order, ETH market order — type 2 to send",
         ),
         (
@@ -186,6 +197,7 @@ def test_a_bare_coin_means_the_accounts_default(line: str, symbol: str) -> None:
         ("flat btc+sol", "no position in SOL-PERP"),
         ("flat losers", "none of 2 positions is meant by this"),
         ("flat all except btc+eth", "none of 2 positions is meant by this"),
+        ("flat all except sol", "no position in SOL-PERP"),
         ("rev sol @ best", "no position in SOL-PERP"),
         ("rev btc-spot @ best", "cannot be reversed"),
         ("target -100$ btc-spot", "cannot be negative"),
@@ -346,7 +358,7 @@ def test_closing_orders_are_exact_and_reduce_only() -> None:
     assert placed("rev btc @ best") == PlaceCommand(
         "BTC-USDT-PERP", Side.SELL, OrderType.LIMIT, D("0.24"), D("64249.6"), False
     )
-    assert [command.symbol for command in stage("flat all").commands] == ["BTC-USDT-PERP", "ETH-USDT-PERP"]  # type: ignore[union-attr]
+    assert stage("flat all").commands == (FlattenAllCommand(),)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,117 @@
+"""Closing several positions by the prompt: what is confirmed is what is closed, and nothing beside it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from ctos_tui.command.commands import FlattenAllCommand, PlaceCommand, is_confirmed
+from engine.kernel.errors import RiskReject
+from engine.kernel.orders import OrderType, Side
+from engine.runtime.accounts import MANUAL
+from tests.console.consoles import console, enter_line, opened, press, running_console, screen_text, until
+from tests.console.scripted import BTC, ETH, busy_port, populate
+from tests.console.test_app_trading import held, type_confirmation
+
+D = Decimal
+
+
+async def hold_both(pilot, system) -> None:
+    """Be long BTC, with a stop and an entry that rests, and short ETH."""
+    engine = system.engine
+    await press(pilot, "A")
+    await until(pilot, lambda: engine.market.quote(ETH) is not None, "a quote of ETH")
+    engine.submit(MANUAL, BTC, Side.BUY, OrderType.MARKET, D("0.01"))
+    engine.submit(MANUAL, ETH, Side.SELL, OrderType.MARKET, D("0.2"))
+    await until(pilot, lambda: held(system) and held(system, ETH), "both positions")
+    mark = engine.instrument(BTC).price_from_float(engine.market.price(BTC))
+    engine.submit(
+        MANUAL,
+        BTC,
+        Side.SELL,
+        OrderType.STOP,
+        D("0.01"),
+        None,
+        engine.instrument(BTC).round_price(Side.SELL, mark * D("0.9")),
+        True,
+    )
+    await until(pilot, lambda: len(engine.tracker.working()) == 1, "the stop")
+
+
+@pytest.mark.parametrize("line", ["flat longs", "flat all except eth", "flat btc+btc-perp"])
+async def test_only_what_is_chosen_is_closed(tmp_path, line):
+    async with running_console(tmp_path) as (pilot, system):
+        await hold_both(pilot, system)
+        await enter_line(pilot, line)
+        await type_confirmation(pilot, pilot.app)
+        await until(pilot, lambda: not held(system), "the closed long")
+        assert held(system, ETH) == D("-0.2")
+        assert not [order for order in system.engine.tracker.recent() if order.symbol == ETH and order.reduce_only]
+
+
+async def test_a_share_of_everything_is_a_share(tmp_path):
+    async with running_console(tmp_path) as (pilot, system):
+        await hold_both(pilot, system)
+        await enter_line(pilot, "flat all 50%pos")
+        await type_confirmation(pilot, pilot.app)
+        await until(pilot, lambda: held(system) == D("0.005") and held(system, ETH) == D("-0.1"), "the halves")
+        assert system.engine.tracker.working(BTC), "its stop stands"
+
+
+async def test_all_of_everything_cancels_the_stops_too(tmp_path):
+    async with running_console(tmp_path) as (pilot, system):
+        await hold_both(pilot, system)
+        await enter_line(pilot, "flat all")
+        assert "every order is cancelled, stops too" in screen_text(pilot.app, "preview")
+        await type_confirmation(pilot, pilot.app)
+        await until(pilot, lambda: not held(system) and not held(system, ETH), "no position")
+        await until(pilot, lambda: not system.engine.tracker.working(), "no stop")
+
+
+async def test_panic_flattens_past_a_position_that_has_no_price_or_is_not_listed():
+    port = busy_port()
+    app = console(port)
+    async with opened(app) as pilot:
+        populate(port)
+        port.stale.add(BTC)
+        port.unlisted.add(ETH)
+        await enter_line(pilot, "flat all")
+        preview = screen_text(app, "preview")
+        assert "FLAT 1 position" in preview and "ETH-PERP is not listed any more" in preview
+        await press(pilot, "1", "enter")
+        assert ("send", FlattenAllCommand()) in port.calls
+
+
+async def test_one_close_that_is_refused_keeps_no_other_from_being_sent():
+    port = busy_port()
+    app = console(port)
+    async with opened(app) as pilot:
+        populate(port)
+        app.session.arm(None, None)
+        port.refuse = RiskReject("margin", "0 $", "1 $")
+        await enter_line(pilot, "flat all 50%pos")
+        await press(pilot, "2", "enter")
+        sent = [command for name, command in port.calls if name == "send"]
+        assert [command.symbol for command in sent] == [BTC, ETH]
+
+
+def close(symbol: str, quantity: str, side: Side = Side.SELL) -> PlaceCommand:
+    return PlaceCommand(symbol, side, OrderType.MARKET, D(quantity), None, True)
+
+
+@pytest.mark.parametrize(
+    ("now", "stands"),
+    [
+        ([close(BTC, "1"), close(ETH, "2")], True),
+        ([close(BTC, "0.3"), close(ETH, "2")], True),
+        ([close(ETH, "2")], True),
+        ([close(BTC, "1"), close(ETH, "2.5")], False),
+        ([close(BTC, "1", Side.BUY), close(ETH, "2")], False),
+        ([close(BTC, "1"), close(ETH, "2"), close("SOL-USDT-PERP", "1")], False),
+        ([], False),
+    ],
+)
+def test_a_close_that_was_confirmed_may_become_smaller_and_nothing_else(now, stands):
+    assert is_confirmed((close(BTC, "1"), close(ETH, "2")), tuple(now)) is stands
+    assert is_confirmed((FlattenAllCommand(),), (FlattenAllCommand(),))
