@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from engine.kernel.account import AccountStream, Balance, FundingPayment, Position
 from engine.kernel.errors import CtosError
-from engine.kernel.orders import Fill, Order, OrderState, OrderUpdate, Pending
+from engine.kernel.orders import Fill, Order, OrderState, OrderUpdate, Pending, Side
 from engine.kernel.syscalls import AccountEvent
 from engine.runtime.accounts import MANUAL
 from engine.runtime.core import EngineCore
@@ -123,7 +123,7 @@ class Booking:
             return False
         before = order.state if order is not None else None
         instance = order.instance if order is not None else MANUAL
-        effect = core.write(Execution(fill, instance, self._fee_in_quote(fill), self._fee_in_coins(fill)))
+        effect = core.write(Execution(fill, instance, self._fee_in_quote(fill), self._fee_in_coins(fill, order)))
         assert effect.booked is not None
         self._log_fill(fill, order)
         if order is not None:
@@ -190,11 +190,25 @@ class Booking:
             )
             return ZERO
 
-    def _fee_in_coins(self, fill: Fill) -> Decimal:
-        """Return the base coins that the venue took as the fee of a spot trade."""
-        instrument = self._core.market.instruments.get(fill.symbol)
-        is_taken = instrument is not None and not instrument.is_perp and fill.fee_currency == instrument.base
-        return fill.fee if is_taken else ZERO
+    def _fee_in_coins(self, fill: Fill, order: Order | None) -> Decimal:
+        """Return the base coins by which the fee of a spot trade makes the ledger smaller.
+
+        The fee of a sale is paid with coins that no sale locks: from the ledger comes what it holds beyond all that
+        its orders still sell, the rest from other coins in the wallet. So no sale of what is held turns it short.
+        """
+        core = self._core
+        instrument = core.market.instruments.get(fill.symbol)
+        if instrument is None or instrument.is_perp or fill.fee_currency != instrument.base:
+            return ZERO
+        if fill.side is Side.BUY:
+            return fill.fee
+        instance = order.instance if order is not None else MANUAL
+        locked = fill.quantity if order is None else max(fill.quantity, order.exposed_quantity)
+        for other in (*core.tracker.working(fill.symbol, instance), *core.tracker.unbooked()):
+            is_sale = other.side is Side.SELL and (other.instance, other.symbol) == (instance, fill.symbol)
+            if is_sale and other is not order and not other.held:
+                locked += other.exposed_quantity
+        return min(fill.fee, max(ZERO, core.ledger_quantity(instance, fill.symbol) - locked))
 
     def _log_fill(self, fill: Fill, order: Order | None) -> None:
         slippage = None

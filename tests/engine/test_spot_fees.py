@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from drivers.paper.config import QueueModel
 from engine.kernel.account import Ledger
+from engine.kernel.market import BookUpdate
 from engine.kernel.orders import Fill, OrderState, OrderType
 from engine.kernel.scheduler import InstanceState
 from engine.kernel.strategy import Done, DoneStatus, Params, StopPolicy, Strategy
@@ -17,6 +20,7 @@ from engine.runtime.events import LogLine, WorkDone
 from engine.runtime.ledgers import LedgerBook
 from engine.runtime.records import Execution, decode, journalled
 from engine.runtime.state_digest import replay, state_digest
+from tests.engine.faults import FaultyDriver
 from tests.engine.floor import BUY, MANUAL, SELL, SPOT, Floor, d
 from tests.engine.monitor_desk import Desk
 from tests.rig import Rig
@@ -170,3 +174,64 @@ def test_what_is_over_after_a_close_is_nothing_that_the_correction_of_positions_
     floor.engine.close("g1", SPOT, soft=False)
     floor.run(1)
     assert floor.ledger("g1", SPOT) == d("0.0005") and desk.monitor.corrector.excess(SPOT) == 0
+
+
+class CoinPaid(FaultyDriver):
+    """Pays the fee of every sale in coins too, as Binance takes BNB, as long as there is one that no order locks."""
+
+    def subscribe_account(self, handler: Callable[[Any], None]) -> Any:
+        return self._driver.subscribe_account(lambda event: handler(_paid_in_coins(event)))
+
+    async def get_fills(self, symbol: str | None = None, since: int | None = None) -> list[Fill]:
+        return [_paid_in_coins(fill) for fill in await self._driver.get_fills(symbol, since)]
+
+
+def _paid_in_coins(event: Any) -> Any:
+    if not isinstance(event, Fill) or event.side is not SELL:
+        return event
+    return replace(event, fee=event.quantity * d("0.00075"), fee_currency="TST")
+
+
+@pytest.fixture
+def coin_paid(tmp_path: Path) -> Floor:
+    """A floor on which an instance holds 200, bought without a fee, before a book with 100 on each level."""
+    floor = Floor(tmp_path, driver_of=CoinPaid, queue=QueueModel.FIFO, features=VenueFeatures(stops=False))
+    floor.admit("grid")
+    show(floor, 100.0)
+    bought(floor, "200", "grid")
+    assert floor.ledger("grid", SPOT) == 200
+    return floor
+
+
+def show(floor: Floor, middle: float) -> None:
+    bids = [(round(middle - 0.01 * step - 0.01, 2), 100.0) for step in range(5)]
+    asks = [(round(middle + 0.01 * step + 0.01, 2), 100.0) for step in range(5)]
+    floor.play(BookUpdate(SPOT, floor.clock.now_ms(), bids, asks, True))
+    floor.print(middle, 0.001, SPOT)
+
+
+def test_a_sale_of_everything_in_two_trades_leaves_nothing_and_nothing_is_bought_back(coin_paid: Floor):
+    floor = coin_paid
+    floor.order(SELL, 200, type=OrderType.MARKET, instance="grid", symbol=SPOT)
+    sales = [booked.fill for booked in floor.fills() if booked.fill.side is SELL]
+    assert [(fill.quantity, fill.fee_currency) for fill in sales] == [(100, "TST"), (100, "TST")]
+    assert floor.ledger("grid", SPOT) == 0 == floor.engine.portfolio.quantity(SPOT)
+    show(floor, 100.0)
+    floor.engine.set_coin_position("grid", SPOT, d(0), soft=False)
+    floor.run(5)
+    assert dones(floor)[-1].status is DoneStatus.SKIPPED and floor.fills()[-1].fill.side is SELL
+    digest = state_digest(floor.engine.core.state)
+    assert replay(floor.journal, floor.account.key, floor.clock).digest == digest
+
+
+@pytest.mark.parametrize(("resting", "left", "at_the_end"), [(100, "100", "0"), (90, "99.925", "9.8575")])
+def test_a_fee_takes_only_coins_that_no_sale_at_the_venue_has_locked(
+    coin_paid: Floor, resting: int, left: str, at_the_end: str
+):
+    floor = coin_paid
+    order = floor.order(SELL, resting, 105, instance="grid", symbol=SPOT)
+    floor.order(SELL, 100, type=OrderType.MARKET, instance="grid", symbol=SPOT)
+    assert floor.ledger("grid", SPOT) == d(left)
+    show(floor, 110.0)
+    floor.run(1)
+    assert order.state is OrderState.FILLED and floor.ledger("grid", SPOT) == d(at_the_end)
