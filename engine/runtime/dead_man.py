@@ -36,7 +36,7 @@ class DeadMan:
         on_trouble: Called with why the timer cannot be set, and with nothing once it can again.
 
     Attributes:
-        is_set: Whether the venue would cancel our orders.
+        is_set: Whether the venue has said that it would cancel our orders.
     """
 
     def __init__(self, engine: ExecutionEngine, shell: Shell, on_trouble: Callable[[str], None]) -> None:
@@ -46,6 +46,7 @@ class DeadMan:
         self._timer: TimerHandle | None = None
         self._told_why = False
         self._failures = 0
+        self._is_wanted = self._may_be_set = False
         self.is_set = False
 
     def start(self) -> None:
@@ -66,7 +67,7 @@ class DeadMan:
         """Switch the timer off, so that resting orders outlive a clean end; says so when the venue does not answer."""
         if not self.leave():
             return
-        for tries_left in reversed(range(TRIES if self.is_set else 0)):
+        for tries_left in reversed(range(TRIES if self._may_be_set else 0)):
             try:
                 await self._engine.driver.cancel_all_after(0)
                 break
@@ -76,7 +77,7 @@ class DeadMan:
                     self._engine.say(text, "error")
                 else:
                     await sleep(self._engine.clock, 1.0)
-        self.is_set = False
+        self.is_set = self._may_be_set = False
 
     def _on_state(self, event: TradingStateChanged) -> None:
         if event.state == TradingMode.ARMED and not self.is_set:
@@ -91,8 +92,9 @@ class DeadMan:
         if protects and not self._told_why:
             self._engine.say(f"the venue's cancel timer is off while it keeps {protects}", "info")
         self._told_why = bool(protects)
-        wanted = not protects and self._is_needed()
-        if wanted or self.is_set:
+        wanted = self._is_wanted = not protects and self._is_needed()
+        if wanted or self._may_be_set:
+            self._may_be_set = True  # noted first: an answer may be lost, or some symbols' timers set and others not
             call = self._engine.driver.cancel_all_after(TIMEOUT_S if wanted else 0)
             self._shell.run(call, partial(self._was_set, wanted), self._failed)
 
@@ -103,11 +105,13 @@ class DeadMan:
 
     def _was_set(self, is_set: bool, _: None) -> None:
         self.is_set = is_set
+        self._may_be_set = is_set or self._is_wanted
         if self._failures >= TRIES:
             self._on_trouble("")
         self._failures = 0
 
     def _failed(self, error: CtosError) -> None:
+        self._may_be_set = True  # an earlier call may have gone on setting after a later one switched off
         self._failures += 1
         if self._failures == TRIES:
             self._on_trouble(f"the venue's cancel timer cannot be set, orders would outlive a crash: {error}")
