@@ -90,7 +90,7 @@ class FiredStops:
         tries = self._tries.pop(order.client_id, None)
         if tries is None or order.filled or order.reported_filled or order.asked_by:
             return
-        if order.state in _UNTAKEN or (order.state is OrderState.REJECTED and order.error in _TRANSIENT):
+        if order.state in _UNTAKEN or was_busy(order):
             self._hold_again(order, tries + 1)
         elif order.state is OrderState.REJECTED or order.error not in _TOLD_BY_OTHERS:
             self._core.on_ended_outside(order, order.reason)
@@ -166,6 +166,11 @@ class FiredStops:
             f"{order.symbol}: a position{whose} is UNPROTECTED now: {_name(order)} was met and {why}; close it by hand"
         )
         self._core.alarm(STOP_LOST, text, order.symbol, order.instance, "CRIT")
+
+
+def was_busy(order: Order) -> bool:
+    """Return whether the venue was too busy to take a stop that the engine sent: nothing is wrong with the stop."""
+    return order.fired and order.state is OrderState.REJECTED and order.error in _TRANSIENT
 
 
 def _name(order: Order) -> str:

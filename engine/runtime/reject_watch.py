@@ -11,6 +11,7 @@ from engine.kernel.anomaly import AnomalyKind
 from engine.kernel.clock import NS_PER_S, Clock
 from engine.kernel.orders import Order, OrderState
 from engine.runtime.anomalies import Reading
+from engine.runtime.fired_stops import was_busy
 from engine.runtime.readings import percent, reading
 from engine.runtime.tripwires import HARMLESS_REJECTS
 
@@ -44,7 +45,7 @@ class RejectWatch:
         now_ns = self._clock.now_ns()
         if order.external or order.state in _UNDECIDED or order.client_id in self._counted:
             return
-        if order.created_ns < now_ns - WITHIN_NS:
+        if order.created_ns < now_ns - WITHIN_NS or was_busy(order):
             return
         refused = order.state is OrderState.REJECTED and order.error not in HARMLESS_REJECTS
         self._counted.add(order.client_id)

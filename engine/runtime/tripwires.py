@@ -11,6 +11,7 @@ from engine.runtime.accounts import MANUAL
 from engine.runtime.conditions import NEW_KEY
 from engine.runtime.core import EngineCore
 from engine.runtime.events import OrderChanged
+from engine.runtime.fired_stops import was_busy
 
 REJECTS = 5
 REJECTS_WITHIN_NS = 10 * NS_PER_S
@@ -56,15 +57,17 @@ class Tripwires:
 
     def _on_order(self, event: OrderChanged) -> None:
         order = event.order
-        if order.state is OrderState.REJECTED and order.error == "AuthError":
-            self._trip(f"the venue refuses the key: {order.reason}; {NEW_KEY}")
-        elif order.state is OrderState.REJECTED and order.instance != MANUAL and order.error not in HARMLESS_REJECTS:
-            self._count_reject(order)
-        elif order.state is OrderState.UNKNOWN:
+        if order.state is OrderState.UNKNOWN:
             self._unknown_since.setdefault(order.client_id, self._core.clock.now_ns())
             self._look()
-        else:
-            self._unknown_since.pop(order.client_id, None)
+            return
+        self._unknown_since.pop(order.client_id, None)
+        if order.state is not OrderState.REJECTED:
+            return
+        if order.error == "AuthError":
+            self._trip(f"the venue refuses the key: {order.reason}; {NEW_KEY}")
+        elif order.instance != MANUAL and order.error not in HARMLESS_REJECTS and not was_busy(order):
+            self._count_reject(order)
 
     def _count_reject(self, order: Order) -> None:
         now_ns = self._core.clock.now_ns()

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from engine.io.settings import MonitorConfig
 from engine.kernel.errors import ClockSkew, CtosError, InsufficientFunds, RateLimited, UnknownOutcome, VenueUnavailable
 from engine.kernel.orders import Order, OrderRequest, OrderState, OrderType, OrderUpdate
 from engine.kernel.strategy import Purpose
 from engine.kernel.syscalls import VenueFeatures
 from engine.runtime.client_ids import purpose_of
-from engine.runtime.events import EngineAlarm
+from engine.runtime.events import EngineAlarm, OrderChanged
+from engine.runtime.reject_watch import RejectWatch
 from tests.engine.faults import FaultyDriver
 from tests.engine.floor import MANUAL, PERP, SELL, Floor, d
 
@@ -141,6 +143,22 @@ def test_a_person_is_called_when_a_stop_does_not_leave_and_it_is_tried_on(floor:
     assert floor.alarms() == ["stop_lost"]
     floor.run(40)
     assert floor.alarms() == ["stop_lost"] and floor.ledger() == 0 and len(sent(floor)) == 9
+
+
+def test_a_busy_venue_does_not_halt_the_strategies_whose_stops_it_did_not_take(floor: Floor):
+    floor.admit("other")
+    halted: list[str] = []
+    floor.engine.risk.on_instance_halt = lambda instance, reason: halted.append(instance)
+    for name in ("grid", "other"):
+        floor.hold(1, instance=name)
+        floor.order(SELL, 1, None, STOP, name, trigger=95)
+    watch = RejectWatch(floor.clock, MonitorConfig())
+    floor.bus.subscribe(OrderChanged, lambda event: watch.on_order(event.order))
+    floor.driver.gateway.refuse_places += [VenueUnavailable("busy")] * 24
+    floor.print(94)
+    floor.run(90)
+    assert len(sent(floor)) == 28 and floor.ledger("grid") == floor.ledger("other") == 0
+    assert halted == [] and not floor.engine.risk.is_halted and list(watch.evaluate()) == []
 
 
 @pytest.mark.parametrize("at", ["on its way", "while it waits"])

@@ -9,9 +9,9 @@ import pytest
 
 from engine.kernel.errors import InvalidOrder, VenueUnavailable
 from engine.kernel.instruments import InstrumentStatus
-from engine.kernel.orders import OrderState, OrderType
+from engine.kernel.orders import OrderState, OrderType, OrderUpdate
 from tests.engine.faults import FaultyDriver
-from tests.engine.floor import BUY, PERP, SELL, SPOT, Floor, d
+from tests.engine.floor import BUY, MANUAL, PERP, SELL, SPOT, Floor, d
 
 
 @pytest.fixture
@@ -82,6 +82,21 @@ def test_many_unknown_orders_halt_the_account_at_once(floor: Floor):
     assert not floor.engine.risk.is_halted
     floor.order(BUY, 1, 98, instance="d")
     assert floor.engine.risk.is_halted
+
+
+@pytest.mark.parametrize("instance", [MANUAL, "grid"])
+def test_an_unknown_order_that_proves_refused_is_unknown_no_more(floor: Floor, instance: str):
+    floor.driver.gateway.lose_requests = 1
+    floor.driver.gateway.refuse_queries = [VenueUnavailable("maintenance") for _ in range(99)]
+    order = floor.order(BUY, 1, 99, instance=instance)
+    assert order.state is OrderState.UNKNOWN
+    terms = (order.client_id, "", PERP, BUY, OrderType.LIMIT, OrderState.REJECTED)
+    floor.engine.booking.on_update(
+        OrderUpdate(*terms, d(1), d(99), d(0), ts=floor.clock.now_ms(), error="InvalidOrder")
+    )
+    assert order.state is OrderState.REJECTED
+    floor.run(90)
+    assert not floor.engine.risk.is_halted
 
 
 def test_unknown_orders_of_the_last_run_count_too(floor: Floor):
