@@ -226,7 +226,7 @@ class Conditions:
         ill = core.market.down_links()
         if not ill:
             return ""
-        stale = {symbol for _, symbol, _ in core.ledgers() if core.market.is_stale(symbol)}
+        stale = {symbol for _, symbol, _ in core.holdings() if core.market.is_stale(symbol)}
         if not stale:
             return ""
         return f"no prices of {', '.join(sorted(stale))}, which is held: {ill[0].name} {ill[0].state.value}"
@@ -234,7 +234,7 @@ class Conditions:
     def _marks(self) -> str:
         """Tell that the touch stands in for mark prices: they value what is held, and meet the stops kept here."""
         core, market = self._core, self._core.market
-        symbols = {symbol for _, symbol, _ in core.ledgers()}
+        symbols = {symbol for _, symbol, _ in core.holdings()}
         symbols.update(order.symbol for order in core.tracker.working() if order.held)
         marked = (symbol for symbol in symbols if market.mark(symbol) is not None and not market.is_stale(symbol))
         blind = [symbol for symbol in marked if market.are_prints_lost(symbol)]
@@ -250,7 +250,7 @@ class Conditions:
         return f"the venue does not answer: {self._reconciler.last_error or 'nothing was heard'}"
 
     def _exposed_to_silence(self) -> str:
-        return self._venue() if any(True for _ in self._core.ledgers()) or self._core.tracker.working() else ""
+        return self._venue() if self._core.holdings() or self._core.tracker.working() else ""
 
     def _clock(self) -> str:
         health = self._core.driver.health()

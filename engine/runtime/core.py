@@ -161,6 +161,10 @@ class EngineCore:
         """Return (instance, symbol, signed base coins) of every ledger that is not flat."""
         return self.portfolio.ledgers()
 
+    def holdings(self) -> Sequence[tuple[str, str, Decimal]]:
+        """Return (instance, symbol, signed base coins) of every ledger that orders can close."""
+        return self.portfolio.holdings()
+
     def ledger_quantity(self, instance: str, symbol: str) -> Decimal:
         """Return the signed base coins of one ledger."""
         return self.portfolio.ledger(instance, symbol).quantity

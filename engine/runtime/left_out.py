@@ -55,5 +55,5 @@ class LeftOut:
         return f"{name} was not restored: {reason}; nobody looks after {held}; {remedy}"
 
     def _held(self, name: str) -> list[str]:
-        ledgers = self._engine.portfolio.ledgers()
-        return [f"{quantity.normalize():f} {symbol}" for owner, symbol, quantity in ledgers if owner == name]
+        holdings = self._engine.portfolio.holdings()
+        return [f"{quantity.normalize():f} {symbol}" for owner, symbol, quantity in holdings if owner == name]

@@ -110,6 +110,10 @@ class Portfolio:
         """Return (instance, symbol, signed base coins) of every ledger that is not flat."""
         return self._books.open()
 
+    def holdings(self) -> list[tuple[str, str, Decimal]]:
+        """Return (instance, symbol, signed base coins) of every ledger that orders can close: without dust."""
+        return [ledger for ledger in self._books.open() if self.whole_lots(*ledger[1:])]
+
     def instances(self) -> list[str]:
         """Return every instance that ever traded."""
         return list(self._books.by_instance)

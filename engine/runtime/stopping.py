@@ -128,12 +128,7 @@ class Stopping:
         return bool(self._held(instance))
 
     def _held(self, instance: StrategyInstance) -> list[str]:
-        portfolio = self._engine.portfolio
-        return [
-            symbol
-            for owner, symbol, held in portfolio.ledgers()
-            if owner == instance.name and portfolio.whole_lots(symbol, held)
-        ]
+        return [symbol for owner, symbol, _ in self._engine.portfolio.holdings() if owner == instance.name]
 
     def _on_done(self, event: WorkDone) -> None:
         """Remember what the venue does not close because it is too small: it ends a flatten."""

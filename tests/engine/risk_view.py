@@ -84,6 +84,9 @@ class View:
     def ledgers(self) -> Iterable[tuple[str, str, Decimal]]:
         return [(instance, symbol, held) for (instance, symbol), held in self.held.items() if held]
 
+    def holdings(self) -> Sequence[tuple[str, str, Decimal]]:
+        return [ledger for ledger in self.ledgers() if self.instruments[ledger[1]].floor_quantity(abs(ledger[2]))]
+
     def ledger_quantity(self, instance: str, symbol: str) -> Decimal:
         return self.held.get((instance, symbol), d(0))
 

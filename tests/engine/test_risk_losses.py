@@ -106,6 +106,9 @@ def test_blindness_is_told_at_once_and_halts_after_120_s() -> None:
     gate.view.profits["grid"] = None
     gate.clock.advance(300)
     assert gate.state.mode is TradingMode.ARMED, "nothing is held"
+    gate.view.held["grid", BTC] = d("0.0005")
+    gate.clock.advance(300)
+    assert gate.state.mode is TradingMode.ARMED, "half a lot, which no order can sell"
     gate.view.held["grid", BTC] = d(1)
     gate.clock.advance(20)
     gate.view.profits["grid"] = d(0)

@@ -11,6 +11,8 @@ import pytest
 
 from drivers.paper.config import QueueModel
 from engine.kernel.account import Ledger
+from engine.kernel.errors import UnknownStrategy, VenueUnavailable
+from engine.kernel.links import LinkState, LinkStatus
 from engine.kernel.market import BookUpdate
 from engine.kernel.orders import Fill, OrderState, OrderType
 from engine.kernel.scheduler import InstanceState
@@ -174,6 +176,51 @@ def test_what_is_over_after_a_close_is_nothing_that_the_correction_of_positions_
     floor.engine.close("g1", SPOT, soft=False)
     floor.run(1)
     assert floor.ledger("g1", SPOT) == d("0.0005") and desk.monitor.corrector.excess(SPOT) == 0
+
+
+class Troubled(FaultyDriver):
+    """A venue whose connections a test sets."""
+
+    def __init__(self, driver: Any) -> None:
+        super().__init__(driver)
+        self.connections: list[LinkStatus] = []
+
+    def links(self) -> list[LinkStatus]:
+        return self.connections
+
+
+@pytest.mark.parametrize("sold", ["1.497", "1.498"])
+def test_dust_is_no_exposure_to_a_venue_that_falls_silent(tmp_path: Path, sold: str):
+    floor = Floor(tmp_path, driver_of=Troubled, features=VenueFeatures(stops=False), **CHARGED)
+    floor.print(100.0, symbol=SPOT)
+    bought(floor, "1.5")
+    floor.order(SELL, sold, type=OrderType.MARKET, symbol=SPOT)
+    floor.driver.connections = [LinkStatus("market", LinkState.DOWN, 0)]
+    for name in ("get_open_orders", "get_fills", "get_position", "fetch_balance"):
+        floor.driver.broken[name] = VenueUnavailable("maintenance")
+    for _ in range(200):
+        floor.print(100.0)
+        floor.run(0.98)
+    causes = floor.engine.trading.describe()
+    if sold == "1.497":
+        assert floor.engine.risk.is_halted, "a lot is left, which can be sold"
+        return
+    assert floor.ledger(symbol=SPOT) == d("0.0005")
+    assert not floor.engine.risk.is_halted and "the venue does not answer" in causes and "no prices" not in causes
+
+
+def test_dust_of_what_was_not_restored_is_given_up_by_a_stop(tmp_path: Path):
+    rig = Rig(tmp_path, classes=[Buyer], first_price=None, **CHARGED)
+    rig.print(100.0, symbol=SPOT)
+    rig.launch("buyer", SPOT, "b1")
+    rig.run(1)
+    rig.engine.close("b1", SPOT, soft=False)
+    rig.run(1)
+    after = rig.restart(classes=[])
+    assert after.ledger_of("b1", SPOT).quantity == d("0.0005")
+    after.manager.stop("b1")
+    with pytest.raises(UnknownStrategy, match="no strategy instance"):
+        after.manager.stop("b1")
 
 
 class CoinPaid(FaultyDriver):

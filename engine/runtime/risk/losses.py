@@ -321,7 +321,7 @@ class LossGuard:
         return None if profit is None or self._peak is None else max(ZERO, self._peak - profit)
 
     def _check_sight(self, blind: bool) -> None:
-        if not blind or not any(True for _ in self._view.ledgers()):
+        if not blind or not self._view.holdings():
             self._blind_since_ns = None
             return
         if self._blind_since_ns is None:

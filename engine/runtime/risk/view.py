@@ -42,6 +42,9 @@ class RiskView(Protocol):
     def ledgers(self) -> Iterable[tuple[str, str, Decimal]]:
         """Return (instance, symbol, signed base coins) of every ledger that is not flat, `manual` included."""
 
+    def holdings(self) -> Sequence[tuple[str, str, Decimal]]:
+        """Return the same without what is too little for any order to close: the part of a lot that a fee left over."""
+
     def ledger_quantity(self, instance: str, symbol: str) -> Decimal:
         """Return the signed base coins of one ledger."""
 
