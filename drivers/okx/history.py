@@ -153,7 +153,10 @@ class History:
         return [found[opened] for opened in sorted(found)][-limit:]
 
     async def funding_payments(self, since: int) -> list[FundingPayment]:
-        """Return the account's funding payments since a time within the last seven days, oldest first."""
+        """Return the account's funding payments since a time within the last seven days, oldest first.
+
+        The rate of a payment is 0 where the venue tells it no more.
+        """
         bills: list[BillRow] = []
         query: dict[str, str | int | None] = {"instType": "SWAP", "type": FUNDING_BILLS, "begin": since}
         async for rows in self._pages("/account/bills", BillRow, "bills", "billId", **query):
@@ -168,13 +171,22 @@ class History:
             if known is None:
                 continue
             if bill.instId not in rates:
-                rates[bill.instId] = await self._rest.get(
-                    "/public/funding-rate-history", FundingHistoryRow, "funding_history", instId=bill.instId
-                )
+                rates[bill.instId] = await self._funding_rates(bill.instId)
             with understanding("okx: funding bills"):
                 found.append(codec.funding_payment(bill, rates[bill.instId], known))
         found.sort(key=lambda payment: (payment.ts, payment.id))
         return found
+
+    async def _funding_rates(self, native: str) -> list[FundingHistoryRow]:
+        """Return the rates that a swap has settled at, newest first; none of one that the venue lists no more."""
+        try:
+            return await self._rest.get(
+                "/public/funding-rate-history", FundingHistoryRow, "funding_history", instId=native
+            )
+        except InvalidOrder as error:
+            if error.code != _NO_INSTRUMENT:
+                raise
+            return []
 
     async def transfers(self, since: int) -> list[CashTransfer]:
         """Return deposits, withdrawals and transfers since a time within the last seven days, oldest first."""

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from engine.kernel.account import FundingPayment
 from engine.kernel.errors import InvalidOrder
 from engine.kernel.instruments import InstrumentStatus
 from engine.kernel.orders import OrderState, OrderType
 from engine.runtime.accounts import MANUAL
+from engine.runtime.events import FundingShared
 from engine.runtime.reports import position_summary
 from tests.faults.desk import BUY, SELL, Desk, each_venue, play
 from tests.venues.emulators import binance_public
@@ -168,3 +170,30 @@ def test_e20_coins_of_a_pair_that_is_listed_no_more_halt_nothing(
         await desk.until(lambda: any("not list it any more" in text for text in desk.alarms))
 
     play(venue, tmp_path, story)
+
+
+def test_e20_funding_of_a_swap_that_is_gone_is_booked_and_keeps_no_other_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(desk: Desk) -> None:
+        for symbol, quantity in ((desk.perp, "0.02"), (desk.other, "0.5")):
+            await desk.ends(desk.give(symbol=symbol, quantity=quantity, price=None), OrderState.FILLED)
+        await desk.wait(10)
+        await desk.end()
+        held = desk.emulator.exchange.account
+        before = held.cash(desk.quote)
+        for symbol in (desk.perp, desk.other):
+            desk.emulator.funding(symbol, 0.0001, next_time=desk.clock.now_ms() + 5_000)
+        await desk.wait(10)
+        paid = held.cash(desk.quote) - before
+        assert paid < 0
+        symbol = unlist(desk, monkeypatch)
+        await desk.begin()
+        booked: list[FundingPayment] = []
+        desk.bus.subscribe(FundingShared, lambda shared: booked.append(shared.payment))
+        await desk.until(lambda: booked, 90)
+        assert {payment.symbol: bool(payment.rate) for payment in booked} == {desk.perp: True, symbol: False}
+        assert sum(payment.amount for payment in booked) == paid
+        assert not any("could not be asked for" in line for line in desk.logs)
+
+    play("okx", tmp_path, story)
