@@ -28,7 +28,7 @@ from engine.kernel.errors import (
     Unsupported,
     VenueUnavailable,
 )
-from engine.kernel.instruments import Instrument, InstrumentKind
+from engine.kernel.instruments import Instrument, InstrumentKind, InstrumentStatus
 from engine.kernel.links import VenueHealth
 from engine.kernel.market import TIMEFRAME_MS, Bar, Trade
 from engine.kernel.orderbook import OrderBook
@@ -163,8 +163,9 @@ class VenueDriver(VenueCalls):
         """Hear of an instrument that is known but not listed, after each look: for tables of a driver's own."""
 
     def is_listed(self, symbol: str) -> bool:
-        """Return whether the venue lists an instrument at present."""
-        return symbol in self.instruments and symbol not in self._known.unlisted
+        """Return whether the venue lists an instrument at present, and not as delisted."""
+        instrument = self.instruments.get(symbol)
+        return instrument is not None and instrument.status is not InstrumentStatus.DELISTED
 
     def remembered(self, symbol: str) -> Instrument | None:
         """Return an instrument that is listed or, as delisted, was once; None for one that was never seen."""
@@ -187,10 +188,10 @@ class VenueDriver(VenueCalls):
         return instrument
 
     async def symbols(self, kind: InstrumentKind | None = None) -> list[Instrument]:
-        """Return the tradable instruments; the venue is asked anew when what is known is older than 3 s."""
+        """Return the instruments that the venue lists, whatever their status; it is asked anew when 3 s have passed."""
         if self.clock.now_ns() - self._refreshed_ns > _FRESH_NS:
             await self.refresh_instruments()
-        listed = (each for symbol, each in self.instruments.items() if self.is_listed(symbol))
+        listed = (each for symbol, each in self.instruments.items() if symbol not in self._known.unlisted)
         return [each for each in listed if kind is None or each.kind is kind]
 
     async def exchange_limits(self, symbol: str) -> ExchangeLimits:

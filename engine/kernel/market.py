@@ -46,6 +46,11 @@ class Quote(msgspec.Struct, gc=False):
         """Return the middle of the touch."""
         return (self.bid + self.ask) / 2
 
+    @property
+    def is_whole(self) -> bool:
+        """Return whether there are a bid and an ask; without one of them the middle is no price."""
+        return self.bid > 0.0 and self.ask > 0.0
+
 
 class BookUpdate(msgspec.Struct, gc=False):
     """A change of the order book, or a whole book when `snapshot`."""

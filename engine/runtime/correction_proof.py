@@ -27,14 +27,14 @@ class Look(msgspec.Struct, frozen=True):
 def missing_proof(engine: ExecutionEngine, symbol: str, looks: list[Look]) -> str:
     """Return what is not proved yet, in words; empty when everything is.
 
-    Streams are fresh (but of what the venue lists no more); two looks at least 5 s apart show the same position; all
-    executions up to then are booked; no order of the symbol is in flight or in doubt.
+    Streams are fresh (but of what does not trade: it may be silent for good); two looks at least 5 s apart show the
+    same position; all executions up to then are booked; no order of the symbol is in flight or in doubt.
     """
     trouble = engine.stream.trouble()
     if trouble:
         return trouble
     age_ms = engine.market.age_ms(symbol)
-    if engine.market.is_listed(symbol) and (age_ms is None or age_ms > STALE_MS):
+    if engine.market.is_trading(symbol) and (age_ms is None or age_ms > STALE_MS):
         return f"no fresh market data of {symbol}"
     waiting = next((order for order in engine.tracker.working(symbol) if is_unsettled(order)), None)
     if waiting is not None:

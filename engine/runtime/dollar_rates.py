@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 from engine.kernel.errors import CtosError
-from engine.kernel.instruments import InstrumentKind, InstrumentStatus, canonical_symbol
+from engine.kernel.instruments import InstrumentKind, canonical_symbol
 from engine.runtime.market import MarketData
 
 ONE = Decimal(1)
@@ -59,23 +59,28 @@ class DollarRates:
         return f"{market} has no price" if market else f"the venue has no market of {currency} in dollars"
 
     def spot_market(self, coin: str) -> str | None:
-        """Return the spot market in dollars of a coin, None for the dollar itself and for what is not listed."""
+        """Return the spot market in dollars of a coin, None for the dollar itself and for what is not listed.
+
+        One that trades is taken before one that does not.
+        """
         if coin in DOLLARS:
             return None
         symbols = (canonical_symbol(coin, quote, InstrumentKind.SPOT) for quote in DOLLARS)
-        return next((symbol for symbol in symbols if symbol in self._market.instruments), None)
+        return next(iter(self._trading_first(symbol for symbol in symbols if symbol in self._market.instruments)), None)
 
     def _markets(self, currency: str) -> list[str]:
         """Return the markets that price a currency: its own, spot first, then those of the dollar in it.
 
-        One that does not trade counts while it has a price.
+        One that does not trade counts while it has a price, after those that trade.
         """
         symbols = [canonical_symbol(currency, dollar, kind) for kind in _KINDS for dollar in DOLLARS]
         symbols += [canonical_symbol(dollar, currency, InstrumentKind.SPOT) for dollar in DOLLARS]
-        return [symbol for symbol in symbols if self._is_alive(symbol)]
+        return self._trading_first(symbol for symbol in symbols if self._is_alive(symbol))
+
+    def _trading_first(self, symbols: Iterable[str]) -> list[str]:
+        return sorted(symbols, key=lambda symbol: not self._market.is_trading(symbol))
 
     def _is_alive(self, symbol: str) -> bool:
-        instrument = self._market.instruments.get(symbol)
-        if instrument is None:
+        if symbol not in self._market.instruments:
             return False
-        return instrument.status is InstrumentStatus.TRADING or self._market.price(symbol) is not None
+        return self._market.is_trading(symbol) or self._market.price(symbol) is not None

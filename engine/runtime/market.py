@@ -87,37 +87,44 @@ class MarketData:
     def set_instruments(self, instruments: Sequence[Instrument]) -> list[str]:
         """Take over the venue's list of instruments; one that is not listed any more stays known as delisted.
 
+        What the list names as delisted, as some venues do for years, is not listed either.
+
         Returns:
             What was listed before and is no more.
         """
         known = {instrument.symbol: instrument for instrument in instruments}
-        before, self._listed = self._listed, frozenset(known)
+        listed = (each.symbol for each in instruments if each.status is not InstrumentStatus.DELISTED)
+        before, self._listed = self._listed, frozenset(listed)
         for symbol, instrument in self.instruments.items():
             if symbol not in known:
                 known[symbol] = replace(instrument, status=InstrumentStatus.DELISTED)
         self.instruments.clear()
         self.instruments.update(known)
         self.instruments_ns = self._clock.now_ns()
-        self._last_prices = {symbol: price for symbol, price in self._last_prices.items() if symbol not in self._listed}
+        self._last_prices = {
+            symbol: price for symbol, price in self._last_prices.items() if not self.is_trading(symbol)
+        }
         for symbol in self._views.keys() & self._listed - self._ticks.keys():
             self.watch(symbol)  # it could not be streamed before
         return sorted(before - self._listed)
 
     def is_listed(self, symbol: str) -> bool:
-        """Return whether the venue lists an instrument at present."""
+        """Return whether the venue lists an instrument at present, and not as delisted."""
         return symbol in self._listed
 
-    def keep(self, symbol: str, price: float | None) -> None:
-        """Know an instrument, as delisted, though the venue does not list it: something of ours names it.
+    def is_trading(self, symbol: str) -> bool:
+        """Return whether an instrument is listed and not suspended."""
+        instrument = self.instruments.get(symbol)
+        return instrument is not None and instrument.status is InstrumentStatus.TRADING
 
-        Args:
-            symbol: Its name.
-            price: What values it as long as no newer price comes.
-        """
+    def keep(self, symbol: str) -> None:
+        """Know an instrument, as delisted, though the venue does not list it: something of ours names it."""
         instrument = self._driver.remembered(symbol) or unlisted_instrument(symbol, self._driver.venue)
         self.instruments[symbol] = replace(instrument, status=InstrumentStatus.DELISTED)
-        if price is not None:
-            self._last_prices[symbol] = price
+
+    def stand_in(self, symbol: str, price: float) -> None:
+        """Take a price for an instrument that has none and does not trade; a price of the venue counts more."""
+        self._last_prices[symbol] = price
 
     def instrument(self, symbol: str) -> Instrument:
         """Return an instrument.
@@ -204,7 +211,7 @@ class MarketData:
         return self._driver.book(symbol)
 
     def mark(self, symbol: str) -> float | None:
-        """Return the venue's mark price; None where it has none, as on spot. See `keep` for what is not listed."""
+        """Return the venue's mark price; None where it has none, as on spot. See `stand_in` for what does not trade."""
         view = self._views.get(symbol)
         return view.mark.mark if view is not None and view.mark is not None else self._last_prices.get(symbol)
 
@@ -216,7 +223,7 @@ class MarketData:
     def price(self, symbol: str) -> float | None:
         """Return the price that values a position: the mark, else the middle of the touch, else the last trade.
 
-        While marks are lost and the touch is fresh, its middle stands in for them.
+        While marks are lost and the touch is fresh, its middle stands in for them. A touch of one side has no middle.
         """
         view, kept = self._views.get(symbol), self._last_prices.get(symbol)
         if view is None:
@@ -224,12 +231,14 @@ class MarketData:
         if view.mark is not None and not (self._are_prints_lost(view) and self._is_touch_fresh(view)):
             return view.mark.mark
         last = kept if view.last is None else view.last
-        return view.quote.mid if view.quote is not None else last
+        return view.quote.mid if view.quote is not None and view.quote.is_whole else last
 
     def middle(self, symbol: str) -> Decimal | None:
-        """Return the middle of the touch, exact."""
+        """Return the middle of the touch, exact; None without a bid or an ask."""
         quote = self.quote(symbol)
-        return None if quote is None else (Decimal(repr(quote.bid)) + Decimal(repr(quote.ask))) / 2
+        if quote is None or not quote.is_whole:
+            return None
+        return (Decimal(repr(quote.bid)) + Decimal(repr(quote.ask))) / 2
 
     def funding(self, symbol: str) -> FundingRate | None:
         """Return the predicted funding rate."""
@@ -281,7 +290,9 @@ class MarketData:
         return view.are_prints_lost
 
     def _is_touch_fresh(self, view: _View) -> bool:
-        return view.quote is not None and self._clock.now_ns() - view.received_ns <= STALE_MS * NS_PER_MS
+        if view.quote is None or not view.quote.is_whole:
+            return False
+        return self._clock.now_ns() - view.received_ns <= STALE_MS * NS_PER_MS
 
     def _tick_handler(self, view: _View) -> Callable[[TickEvent], None]:
         now_ns, publish = self._clock.now_ns, self._bus.publish

@@ -65,7 +65,7 @@ class HeldStops:
             self._check(mark.symbol, mark.mark)
 
     def _on_quote(self, quote: Quote) -> None:
-        if quote.symbol in self._by_symbol and self._core.market.are_prints_lost(quote.symbol):
+        if quote.symbol in self._by_symbol and quote.is_whole and self._core.market.are_prints_lost(quote.symbol):
             self._check(quote.symbol, quote.mid)
 
     def _check(self, symbol: str, price: float) -> None:

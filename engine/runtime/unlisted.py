@@ -1,4 +1,4 @@
-"""What the venue does not list any more while something of ours still names it."""
+"""What the venue does not list any more, or does not trade now, while something of ours names it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from engine.runtime.core import EngineCore
 
 KEEP_EVERY_S = 60.0
 WORTHLESS = 1e-12
-"""What values a holding that has neither a last price nor a cost."""
+"""What values something that has neither a last price nor a cost."""
 _TABLE = "notes"
 
 
 class UnlistedInstruments:
-    """Keeps what we hold or ordered known, and valued, when its listing has ended.
+    """Keeps what we hold or ordered known when its listing has ended, and valued while it does not trade.
 
     Args:
         core: The engine's shared parts.
-        journal: Keeps the last prices of what is held.
+        journal: Keeps the last prices of what is held or ordered.
     """
 
     def __init__(self, core: EngineCore, journal: Journal) -> None:
@@ -32,10 +32,11 @@ class UnlistedInstruments:
         self._journal = journal
         self._key = f"{core.account.key}/last_prices"
         self._prices: dict[str, float] = {}
+        self._untold: dict[str, float] = {}
         self._timer: TimerHandle | None = None
 
     def restore(self) -> None:
-        """Know every instrument that the journal's orders, work and ledgers name, at its last known price."""
+        """Know every instrument that the journal's orders, work and ledgers name."""
         saved = self._journal.get(_TABLE, self._key)
         self._prices = {} if saved is None else msgspec.json.decode(saved, type=dict[str, float])
         state = self._core.state
@@ -46,11 +47,10 @@ class UnlistedInstruments:
 
     def know(self, symbols: Iterable[str]) -> None:
         """Know these instruments, as delisted where the venue does not list them; harmless for what is known."""
-        core = self._core
-        for symbol in sorted(set(symbols) - core.market.instruments.keys()):
-            row = core.portfolio.position(symbol)
-            price = self._prices.get(symbol) or float(row.entry_price) or (WORTHLESS if row.quantity else None)
-            core.market.keep(symbol, price)
+        market = self._core.market
+        for symbol in sorted(set(symbols) - market.instruments.keys()):
+            market.keep(symbol)
+        self._value()
 
     def know_told(self, orders: Iterable[OrderUpdate], fills: Iterable[Fill], positions: Iterable[Position]) -> None:
         """Know every instrument that the venue's first answers name."""
@@ -60,8 +60,10 @@ class UnlistedInstruments:
     def start(self) -> None:
         """Tell of what is delisted now, and begin to keep prices."""
         market = self._core.market
+        self._value()
         tell_unlisted(self._core, [symbol for symbol in market.instruments if not market.is_listed(symbol)])
-        self._keep()
+        self._keep_later()
+        self._save()
 
     def stop(self) -> None:
         """Keep the prices of now, and no more."""
@@ -70,13 +72,38 @@ class UnlistedInstruments:
             self._timer.cancel()
             self._timer = None
 
-    def _keep(self) -> None:
+    def _keep_later(self) -> None:
         self._timer = self._core.clock.call_later(KEEP_EVERY_S, self._keep)
+
+    def _keep(self) -> None:
+        self._keep_later()
+        self._tell()
+        self._value()
         self._save()
+
+    def _value(self) -> None:
+        """Value what is ours, does not trade and has no price: at its last price, else at its cost or limit."""
+        core = self._core
+        for symbol in self._ours():
+            if core.market.is_trading(symbol) or core.market.price(symbol) is not None:
+                continue
+            cost = core.portfolio.position(symbol).entry_price
+            limits = [order.price or order.trigger_price for order in core.working(symbol)]
+            price = self._prices.get(symbol) or next((float(each) for each in (cost, *limits) if each), WORTHLESS)
+            core.market.stand_in(symbol, price)
+            self._untold[symbol] = price
+
+    def _tell(self) -> None:
+        """Tell of what has been valued so since the last look; of what is not listed, `tell_unlisted` tells."""
+        untold, self._untold = self._untold, {}
+        for symbol, price in untold.items():
+            if self._core.market.is_listed(symbol) and self._core.market.price(symbol) == price:
+                text = f"{symbol} does not trade now and has no price: it is valued at {price:g} until it has one"
+                self._core.alarm("suspended", text, symbol)
 
     def _save(self) -> None:
         prices: dict[str, float] = {}
-        for symbol in self._held():
+        for symbol in self._ours():
             price = self._core.market.price(symbol) or self._prices.get(symbol)  # none comes in the first moments
             if price is not None:
                 prices[symbol] = price
@@ -84,8 +111,9 @@ class UnlistedInstruments:
             self._prices = prices
             self._journal.put(_TABLE, self._key, msgspec.json.encode(prices))
 
-    def _held(self) -> list[str]:
-        return sorted({symbol for _, symbol, _ in self._core.ledgers()})
+    def _ours(self) -> list[str]:
+        held = {symbol for _, symbol, _ in self._core.ledgers()}
+        return sorted(held | {order.symbol for order in (*self._core.working(), *self._core.unbooked())})
 
 
 def tell_unlisted(core: EngineCore, symbols: Iterable[str]) -> None:

@@ -57,7 +57,7 @@ def check_price(request: OrderRequest, instrument: Instrument, quote: Quote, mar
 
 def check_trigger(request: OrderRequest, mark: float | None, quote: Quote | None) -> None:
     """Refuse a stop whose trigger is met already by more than the band: it would trade far from where it was meant."""
-    price = mark if mark is not None else quote.mid if quote is not None else None
+    price = mark if mark is not None else quote.mid if quote is not None and quote.is_whole else None
     if request.trigger_price is None or price is None or price <= 0:
         return
     # A sell stop is met when the price is at or below its trigger.

@@ -106,7 +106,7 @@ class WorstCase:
     def _price_of(self, symbol: str) -> SymbolPrice:
         view = self._view
         price, quote, instrument = view.mark(symbol), view.quote(symbol), view.instrument(symbol)
-        if price is None and quote is not None:
+        if price is None and quote is not None and quote.is_whole:
             price = quote.mid
         if price is None:
             raise RiskReject("market_data", "", f"no price of {symbol}, which is held or has orders")
