@@ -83,9 +83,14 @@ class Aliases:
         return self._by_client_id.get(client_id)
 
     @property
-    def is_complete(self) -> bool:
-        """Return whether no alias was ever dropped."""
-        return not self._segments or self._segments[0].number == 0
+    def dropped_until_ms(self) -> int | None:
+        """Return an engine time after which no dropped alias was made, None when none was ever dropped.
+
+        What was dropped is older than the last one of the oldest segment that is kept.
+        """
+        if not self._segments or self._segments[0].number == 0:
+            return None
+        return max((alias.made_ms for alias in self._segments[0].pairs), default=self._clock.now_ms())
 
     def heard_resting(self, numbers: Iterable[int | None]) -> None:
         """Hear which orders rest, in all markets: their aliases are kept however many orders follow."""

@@ -169,13 +169,23 @@ class Orders:
     async def _check_unnamed(self, order_id: str, instrument: Instrument) -> None:
         """Ask whether an order without an alias may be resting, once there are aliases that were dropped.
 
+        Orders that were made after every alias that was dropped are another program's.
+
         Raises:
-            VenueUnavailable: Orders rest in its market under numbers that are not known here.
+            VenueUnavailable: Orders rest in its market under numbers that may have been dropped here.
         """
-        if self._aliases.is_complete:
+        dropped_ms = self._aliases.dropped_until_ms
+        if dropped_ms is None:
             return
+        latest_ms = dropped_ms + max(0, self._offset_ms()) + CLOCKS_APART_MS
         rows = await self._rest.open_orders(instrument.native)
-        unknown = [row.id for row in rows if row.clientId is not None and not self._aliases.client_id(row.clientId)]
+        unknown = [
+            row.id
+            for row in rows
+            if row.clientId is not None
+            and not self._aliases.client_id(row.clientId)
+            and self._created_ms(row) <= latest_ms
+        ]
         if unknown:
             text = f"one of {', '.join(unknown)} on {instrument.symbol} may be it; cancel those by their venue ids"
             raise VenueUnavailable(f"backpack: the number of order {order_id} is not known: {text}")
@@ -204,13 +214,19 @@ class Orders:
 
     def _is_since(self, order: RestOrder, alias: Alias) -> bool:
         """Return whether an order is not older than an alias: numbers of other programs may be the same."""
+        return self._created_ms(order) >= self._earliest_ms(alias)
+
+    def _created_ms(self, order: RestOrder) -> int:
+        """Return when an order was made, by the venue's time."""
         try:
-            created_ms = order.createdAt if isinstance(order.createdAt, int) else ms_of(order.createdAt)
+            return order.createdAt if isinstance(order.createdAt, int) else ms_of(order.createdAt)
         except ValueError as error:
             raise VenueUnavailable(f"backpack: order {order.id}: createdAt {order.createdAt!r} is no time") from error
-        return created_ms >= self._earliest_ms(alias)
 
     def _earliest_ms(self, alias: Alias) -> int:
         """Return the venue's time before which an order was not made under an alias."""
-        offset_ms = self._rest.clock.known_offset_ms or 0.0
-        return alias.made_ms + min(0, round(offset_ms)) - CLOCKS_APART_MS
+        return alias.made_ms + min(0, self._offset_ms()) - CLOCKS_APART_MS
+
+    def _offset_ms(self) -> int:
+        """Return the venue's time less ours."""
+        return round(self._rest.clock.known_offset_ms or 0.0)

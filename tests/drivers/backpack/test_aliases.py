@@ -114,7 +114,7 @@ async def test_the_oldest_make_room_once_their_orders_have_ended_and_what_is_sto
         assert kept.find(f"abcd{2 * SEGMENT_PAIRS:014d}") is not None
         assert kept.find(f"abcd{count:014d}") is not None
         assert [kept.find(alias.client_id) for alias in resting] == resting
-        assert not kept.is_complete
+        assert kept.dropped_until_ms == 0
         assert len(kept) <= count
     assert max(len(value) for value in store._values.values()) < 50 * SEGMENT_PAIRS
     assert len(store._values) == SEGMENTS

@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from drivers.backpack.aliases import SETTLED_MS
+from drivers.transport.setup import MemoryStore
 from engine.kernel.account import AccountStream, Balance, FundingPayment
 from engine.kernel.errors import (
     DuplicateClientOrderId,
@@ -90,9 +91,37 @@ async def test_an_order_without_a_number_does_not_count_as_absent_while_an_unkno
         await rig.patiently(rig.driver.get_order_status(CID, rig.perp))
 
 
-async def test_without_the_numbers_an_order_is_not_taken_for_ours(rig: Rig):
-    from drivers.transport.setup import MemoryStore
+@pytest.mark.parametrize("skew_s", [0, 900])
+async def test_an_unknown_order_younger_than_any_dropped_number_hides_no_absence(rig: Rig, monkeypatch, skew_s: int):
+    """Another program's orders with client ids do not keep an order in doubt that was never sent."""
+    monkeypatch.setattr("drivers.backpack.aliases.SEGMENT_PAIRS", 1)
+    monkeypatch.setattr("drivers.backpack.aliases.SEGMENTS", 1)
+    rig.emulator.skew_ms = skew_s * 1000
+    aliases = rig.driver._aliases
+    await aliases.make("dropped")
+    await rig.wind(SETTLED_MS / 1000)
+    await rig.patiently(rig.driver.get_open_orders())
+    await aliases.make("kept")
+    assert aliases.find("dropped") is None
+    stranger = rig.new_driver(store=MemoryStore())
+    await rig.patiently(stranger.start())
 
+    async def foreign_order(client_id: str) -> str:
+        terms = (rig.perp, Side.BUY, OrderType.LIMIT, D("0.01"), D("50000"))
+        placed = await rig.patiently(stranger.place_order(*terms, client_id=client_id))
+        return placed.venue_order_id
+
+    await rig.wind(310.0)
+    young = await foreign_order("young")
+    with pytest.raises(OrderNotFound):
+        await rig.patiently(rig.driver.get_order_status(CID, rig.perp))
+    await aliases.make("newer")
+    await foreign_order("new")
+    with pytest.raises(VenueUnavailable, match=young):
+        await rig.patiently(rig.driver.get_order_status(CID, rig.perp))
+
+
+async def test_without_the_numbers_an_order_is_not_taken_for_ours(rig: Rig):
     placed = await rest(rig)
     driver = await rig.restart(store=MemoryStore())
     (found,) = await rig.patiently(driver.get_open_orders())
