@@ -81,6 +81,8 @@ class MarketData:
         self._views: dict[str, _View] = {}
         self._ticks: dict[str, Unsubscribe] = {}
         self._depth: dict[str, tuple[Unsubscribe, Unsubscribe]] = {}
+        self._unknown: dict[str, bool] = {}
+        self._ended: dict[str, bool] = {}
         self._listed: frozenset[str] = frozenset()
         self._last_prices: dict[str, float] = {}
 
@@ -104,8 +106,8 @@ class MarketData:
         self._last_prices = {
             symbol: price for symbol, price in self._last_prices.items() if not self.is_trading(symbol)
         }
-        for symbol in self._views.keys() & self._listed - self._ticks.keys():
-            self.watch(symbol)  # it could not be streamed before
+        for symbol in sorted(self._unknown.keys() & self._listed):
+            self.watch(symbol, self._unknown.pop(symbol))
         return sorted(before - self._listed)
 
     def is_listed(self, symbol: str) -> bool:
@@ -146,7 +148,11 @@ class MarketData:
         """
         self.instrument(symbol)
         view = self._views.setdefault(symbol, _View())
+        if symbol in self._ended:
+            self._ended[symbol] |= depth
+            return
         if symbol not in self._listed and self._driver.remembered(symbol) is None:
+            self._unknown[symbol] = depth or self._unknown.get(symbol, False)
             return  # the venue would not know what is meant
         if symbol not in self._ticks:
             self._ticks[symbol] = self._driver.subscribe_ticks(symbol, self._tick_handler(view))
@@ -155,35 +161,46 @@ class MarketData:
             trades = self._driver.subscribe_trades(symbol, self._trade_handler(view))
             self._depth[symbol] = (book, trades)
 
-    def end_deaf(self) -> list[tuple[str, bool]]:
+    def end_deaf(self) -> list[str]:
         """End the streams that have told no price since their connections live: the venue may not know of them.
 
-        Each is given `RENEW_NS` first, and twice as long each time, as a market may just be quiet.
+        On new connections each is given `RENEW_NS` first, and twice as long each time, as a market may just be quiet.
+        One that does not trade has nothing to tell. They rest until `renew`, whoever watches them meanwhile.
 
         Returns:
-            What is to be watched anew: (symbol, whether with its depth).
+            Their symbols.
         """
         links = [link for link in self._driver.links() if not link.name.startswith(_NOT_MARKET)]
         if not links or any(link.state is not LinkState.LIVE for link in links):
             return []
         now_ns, live_ns = self._clock.now_ns(), max(link.since_ns for link in links)
-        ended = []
         for symbol in list(self._ticks):
             view = self._views[symbol]
             heard_ns = view.received_ns if view.mark is None else view.printed_ns
-            if heard_ns >= live_ns:
+            if max(heard_ns, live_ns) > view.renewed_ns:
                 view.patience_ns = RENEW_NS
-            elif now_ns - max(live_ns, view.renewed_ns) > view.patience_ns:
+            is_deaf = heard_ns < live_ns and now_ns - max(live_ns, view.renewed_ns) > view.patience_ns
+            if is_deaf and self.is_trading(symbol):
                 view.renewed_ns, view.patience_ns = now_ns, 2 * view.patience_ns
-                ended.append((symbol, symbol in self._depth))
+                depth = symbol in self._depth
                 self._ticks.pop(symbol)()
                 self.unwatch_depth(symbol)
-        return ended
+                self._ended[symbol] = depth
+        return list(self._ended)
+
+    def renew(self) -> None:
+        """Watch anew what `end_deaf` ended."""
+        ended, self._ended = self._ended, {}
+        for symbol, depth in ended.items():
+            self.watch(symbol, depth)
 
     def unwatch_depth(self, symbol: str) -> None:
         """Stop to stream the book and trades of an instrument; its prices go on."""
         for unsubscribe in self._depth.pop(symbol, ()):
             unsubscribe()
+        for resting in (self._ended, self._unknown):
+            if symbol in resting:
+                resting[symbol] = False
         view = self._views.get(symbol)
         if view is not None:
             view.book_broken = False
@@ -193,6 +210,8 @@ class MarketData:
         for unsubscribe in self._ticks.values():
             unsubscribe()
         self._ticks.clear()
+        self._ended.clear()
+        self._unknown.clear()
         for symbol in list(self._depth):
             self.unwatch_depth(symbol)
 

@@ -20,7 +20,6 @@ class PriceWatch:
     def __init__(self, core: EngineCore) -> None:
         self._core = core
         self._timer: TimerHandle | None = None
-        self._ended: list[tuple[str, bool]] = []
 
     def start(self) -> None:
         """Begin to look: a person may trade at the venue what nobody watches here."""
@@ -36,21 +35,19 @@ class PriceWatch:
 
     def look(self) -> None:
         """Stream what is not streamed yet, and anew what fell silent."""
-        self._watch_ended()
         market, portfolio = self._core.market, self._core.portfolio
+        market.renew()
         symbols = {row.symbol for row in portfolio.positions()}
         symbols.update(order.symbol for order in self._core.tracker.working())
         symbols |= portfolio.rate_markets()
         for symbol in sorted(symbols & market.instruments.keys()):
             market.watch(symbol, depth=False)
-        self._ended = market.end_deaf()
-        for symbol, _ in self._ended:
+        ended = market.end_deaf()
+        for symbol in ended:
             self._core.say(f"{symbol}: no price since the connection is there: asked for anew", "info")
-        if self._ended:
-            self._core.clock.call_later(ANEW_S, self._watch_ended)
+        if ended:
+            self._core.clock.call_later(ANEW_S, self._renew)
 
-    def _watch_ended(self) -> None:
+    def _renew(self) -> None:
         if self._timer is not None:
-            for symbol, depth in self._ended:
-                self._core.market.watch(symbol, depth)
-        self._ended = []
+            self._core.market.renew()
