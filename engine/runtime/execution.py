@@ -319,9 +319,9 @@ class ExecutionEngine:
     def cancel(self, client_id: str, by: str = MANUAL) -> None:
         """Ask for the cancellation of an order, for `by`; harmless when it is final or being cancelled.
 
-        One that is being replaced is not replaced any more.
+        One that is being replaced is not replaced any more, and what has its place already is cancelled.
         """
-        self.works.end_replacement(client_id)
+        self.works.end_replacement(client_id, by)
         self.commands.cancel(client_id, by)
 
     def cancel_all(

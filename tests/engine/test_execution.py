@@ -26,8 +26,9 @@ from engine.kernel.errors import (
 from engine.kernel.instruments import Instrument
 from engine.kernel.market import BookUpdate, Quote
 from engine.kernel.orders import Fill, OrderState, OrderType, OrderUpdate, Pending
+from engine.kernel.strategy import DoneStatus
 from engine.kernel.syscalls import VenueFeatures
-from engine.runtime.events import CommandRefused, FillBooked, OrderChanged
+from engine.runtime.events import CommandRefused, FillBooked, OrderChanged, WorkDone
 from engine.runtime.records import Reconciled
 from engine.runtime.sizing import market_cap, size_for_amount
 from engine.runtime.state import EngineState
@@ -317,6 +318,50 @@ def test_a_venue_without_amendments_gets_a_replacement(tmp_path: Path):
     working = floor.engine.tracker.working()
     assert order.state is OrderState.CANCELED and [o.price for o in working] == [98]
     floor.check_books()
+
+
+@pytest.mark.parametrize("answer", ["comes", "is lost", "is a refusal", "comes after a crash"])
+@pytest.mark.parametrize("what", ["order", "work"])
+def test_a_cancel_while_the_new_order_is_on_its_way_takes_that_back_too(tmp_path: Path, what: str, answer: str):
+    options: dict[str, Any] = {"features": VenueFeatures(amends=False), "driver_of": FaultyDriver}
+    floor = Floor(tmp_path, **options)
+    floor.print(100.0)
+    order = floor.order(BUY, 1, 99)
+    handle = floor.engine.amend(order.client_id, price=d(98))
+    assert handle is not None
+    floor.driver.gateway.lose_answers = int(answer == "is lost")
+    floor.driver.gateway.refuse_places = [InvalidOrder("no")] if answer == "is a refusal" else []
+    while not order.replaced_by:
+        floor.run(0.001)
+    new = floor.engine.tracker.get(order.replaced_by)
+    assert new is not None and new.state is OrderState.SENT
+    if what == "order":
+        floor.engine.cancel(order.client_id)
+    else:
+        assert floor.engine.end(handle)
+    assert floor.engine.work_of() == [handle], "it is over when the venue has answered"
+    if answer == "comes after a crash":
+        floor = floor.restart(tmp_path, **options)
+        floor.print(100.0)
+    floor.run(60)
+    (done,) = [event.done for event in floor.events if isinstance(event, WorkDone)]
+    assert (done.status, done.children) == (DoneStatus.CANCELED, (order.client_id, new.client_id))
+    assert floor.engine.tracker.working() == [] and floor.venue_orders() == []
+    assert new.asked_by == (MANUAL if what == "order" else handle)
+    floor.check_books()
+
+
+def test_a_new_order_that_is_filled_before_its_cancel_arrives_counts(tmp_path: Path):
+    floor = Floor(tmp_path, features=VenueFeatures(amends=False))
+    floor.print(100.0)
+    order = floor.order(BUY, 1, 99)
+    floor.engine.amend(order.client_id, price=d(101))
+    while not order.replaced_by:
+        floor.run(0.001)
+    floor.engine.cancel(order.client_id)
+    floor.run(1)
+    (done,) = [event.done for event in floor.events if isinstance(event, WorkDone)]
+    assert (done.status, done.quantity, floor.ledger()) == (DoneStatus.FILLED, 1, 1)
 
 
 def test_a_reduction_is_capped_by_the_ledger_less_working_reductions(floor: Floor):

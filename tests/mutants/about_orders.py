@@ -339,7 +339,7 @@ ORDERS = (
         "a-cancelled-order-is-replaced-all-the-same",
         "an order after everything was taken back",
         f"{_RUN}/execution.py",
-        ("        self.works.end_replacement(client_id)\n", ""),
+        ("        self.works.end_replacement(client_id, by)\n", ""),
         tests=(
             "tests/strategies/test_dyn_grid.py::test_an_order_that_is_being_replaced_and_is_cancelled_has_no_successor",
         ),

@@ -151,9 +151,11 @@ class WorkBook:
         item.end(reason)
         return True
 
-    def end_replacement(self, client_id: str) -> None:
-        """End the amendment by replacement of an order that is to be cancelled; harmless when there is none."""
-        self.end(self._replaced.get(client_id, ""), "the order was cancelled")
+    def end_replacement(self, client_id: str, by: str) -> None:
+        """End the amendment by replacement of an order that `by` cancels; harmless when there is none."""
+        replacement = self._items.get(self._replaced.get(client_id, ""))
+        if isinstance(replacement, Replacement):
+            replacement.end("the order was cancelled", by)
 
     def end_all(self, reason: str, instance: str | None = None, symbol: str | None = None) -> list[str]:
         """End work, of one instance or symbol or all; returns the handles."""

@@ -27,7 +27,7 @@ class Replacement:
     """One amendment by replacement; `quantity` is the new total, fills of the old order included.
 
     It ends FILLED when the amendment stands (or the old order was filled meanwhile), CANCELED when nothing was left to
-    place, and FAILED with `REPLACE_FAILED(remaining)` when the new order was refused.
+    place or the order was cancelled, and FAILED with `REPLACE_FAILED(remaining)` when the new order was refused.
 
     Args:
         desk: Where orders go.
@@ -69,6 +69,7 @@ class Replacement:
         self._on_change = on_change
         self._tally = Tally()
         self._new = ""
+        self._ending = ""
 
     def track(self) -> None:
         """Return None: it is no soft order."""
@@ -92,22 +93,40 @@ class Replacement:
         """Place the rest when the old order is final; report when the venue has answered to the new one."""
         if order.client_id == self.old and not self._new and is_settled(order):
             self._replace(order)
+        elif order.client_id == self._new and self._ending:
+            self._withdrawn(order)
         elif order.client_id == self._new and order.state not in _SENT:
             self._answered(order)
 
     def on_quote(self, quote: Quote) -> None:
         """Nothing to follow."""
 
-    def end(self, reason: str) -> None:
-        """Let the old order's cancellation stand and place nothing more."""
-        self._finish(DoneStatus.CANCELED, reason)
+    def end(self, reason: str, by: str = "") -> None:
+        """Let the old order's cancellation stand and place nothing more; what has its place already is cancelled too.
+
+        Args:
+            reason: Why, in words.
+            by: Who asks; this work itself when empty.
+        """
+        old = self._desk.order(self.old)
+        self._new = self._new or (old.replaced_by if old is not None else "")
+        if not self._new:
+            self._finish(DoneStatus.CANCELED, reason)
+            return
+        self._ending = self._ending or reason
+        self._on_change()
+        self._desk.cancel(self._new, by or self.handle)
 
     def resume(self) -> None:
         """Go on after a restart from the truth of the tracker."""
         old = self._desk.order(self.old)
         placed = self._desk.order(old.replaced_by) if old is not None else None
         if placed is not None:
+            assert old is not None
             self._new = placed.client_id
+            self._tally.add_order(old)
+            if self._ending:
+                self._desk.cancel(self._new, self.handle)
             self.on_order(placed)
         elif old is None:
             self._finish(DoneStatus.FAILED, f"REPLACE_FAILED: order {self.old} is no longer known")
@@ -126,6 +145,7 @@ class Replacement:
             "old": self.old,
             "price": None if self._price is None else str(self._price),
             "quantity": str(self._quantity),
+            "ending": self._ending,
         }
 
     @classmethod
@@ -133,7 +153,7 @@ class Replacement:
         cls, desk: OrderDesk, body: dict[str, Any], on_done: OnDone, on_change: Callable[[], None]
     ) -> Replacement:
         """Return what `to_dict` saved; `resume` sets it going."""
-        return cls(
+        replacement = cls(
             desk,
             str(body["handle"]),
             str(body["instance"]),
@@ -144,6 +164,8 @@ class Replacement:
             on_done,
             on_change,
         )
+        replacement._ending = str(body.get("ending", ""))
+        return replacement
 
     def _replace(self, old: Order) -> None:
         self._tally.add_order(old)
@@ -182,6 +204,15 @@ class Replacement:
             return
         self._tally.children.append(order.client_id)
         self._finish(DoneStatus.FILLED, f"replaced by {order.client_id}")
+
+    def _withdrawn(self, order: Order) -> None:
+        """Report when the new order, which is to be cancelled, is over, or works on because that was refused."""
+        if is_settled(order):
+            self._tally.add_order(order)
+            is_filled = order.state is OrderState.FILLED
+            self._finish(DoneStatus.FILLED if is_filled else DoneStatus.CANCELED, self._ending)
+        elif order.state not in _SENT and order.pending is Pending.NONE and order.is_open:
+            self._answered(order)
 
     def _fail(self, remaining: Decimal, reason: str) -> None:
         self._finish(DoneStatus.FAILED, f"REPLACE_FAILED({remaining.normalize():f}): {reason}")
