@@ -117,3 +117,23 @@ def test_e20_a_position_that_the_venue_ends_with_its_listing_halts_nothing(
         assert symbol not in engine.flatten_all("test")
 
     play(venue, tmp_path, story)
+
+
+@each_venue
+@pytest.mark.parametrize("sides", ["bids", "none"])
+def test_e20_a_book_without_a_side_prices_nothing_at_half(venue: str, sides: str, tmp_path: Path) -> None:
+    async def story(desk: Desk) -> None:
+        bought = desk.give(symbol=desk.spot, quantity="0.012", price=None)
+        await desk.ends(bought, OrderState.FILLED)
+        symbol, desk.spot = desk.spot, desk.other
+        engine = desk.engine
+        await desk.wait(5)
+        worth = engine.portfolio.equity()
+        desk.emulator.book(symbol, [(59_000.0, 1.0)] if sides == "bids" else [], [])
+        for _ in range(130):
+            await desk.wait(1)
+            now = engine.portfolio.equity()
+            assert worth is not None and now is not None and abs(now - worth) < worth / 100, (worth, now)
+        assert not engine.risk.is_halted and not engine.risk.losses.is_blind, engine.trading.describe()
+
+    play(venue, tmp_path, story)

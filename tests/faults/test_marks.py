@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from engine.kernel.links import LinkState
+from engine.kernel.market import Quote
+from engine.kernel.orders import OrderState, OrderType
+from engine.runtime.accounts import MANUAL
 from engine.runtime.trading_state import TradingMode
-from tests.faults.desk import Desk, play
+from tests.faults.desk import SELL, Desk, play
 
 MARK = Decimal(60_500)
 
@@ -36,5 +40,27 @@ def test_bid_and_ask_value_what_is_held_while_the_connection_for_marks_is_dead(t
         await desk.until(lambda: book.mark(desk.perp) == MARK, 60)
         await desk.until(lambda: trading.mode is TradingMode.ARMED, 30)
         await desk.agrees()
+
+    play("binance", tmp_path, story)
+
+
+def test_a_touch_without_a_bid_neither_values_what_is_held_nor_fires_a_stop_while_marks_are_lost(
+    tmp_path: Path,
+) -> None:
+    async def story(desk: Desk) -> None:
+        engine, market = desk.engine, desk.engine.market
+        bought = desk.give(price=None)
+        await desk.ends(bought, OrderState.FILLED)
+        stop = engine.submit(MANUAL, desk.perp, SELL, OrderType.STOP, Decimal("0.02"), None, Decimal(50_000))
+        desk.emulator.faults.black_hole("public:market")
+        await desk.until(lambda: market.are_prints_lost(desk.perp), 60)
+        symbol, desk.perp = desk.perp, desk.other  # its market beats no more
+        worth = engine.portfolio.mark(symbol)
+        on_market: Any = desk.driver.on_market  # type: ignore[attr-defined]
+        on_market([Quote(symbol, desk.clock.now_ms(), 0.0, 0.0, 60_010.0, 1.0)])
+        now = engine.portfolio.mark(symbol)
+        assert worth is not None and now is not None and abs(now - worth) < worth / 100
+        assert desk.order(stop).held and desk.order(stop).state is OrderState.INTENT
+        desk.emulator.faults.clear()
 
     play("binance", tmp_path, story)
