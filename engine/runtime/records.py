@@ -92,7 +92,7 @@ class Released(msgspec.Struct, frozen=True):
 class Execution(msgspec.Struct, frozen=True):
     """A fill of one instance; `fee_quote` is the fee in quote currency.
 
-    `fee_coins`: base coins that the venue took as the fee of a spot trade: the position is smaller by so much.
+    `fee_coins`: base coins of the ledger that the venue took as the fee of a spot trade: it is smaller by so much.
     """
 
     kind: ClassVar[str] = "FILL"
