@@ -184,9 +184,11 @@ class Quoter:
         return True
 
     def cancel_both(self, symbol: str, grid: Grid) -> None:
-        """Take every order of a symbol back."""
+        """Take every order of a symbol back, and one that is cancelled to be replaced: nothing takes its place then."""
+        found = [order.client_id for order in self._ctx.orders(symbol) if not order.parent]
         for slot in (grid.buy, grid.sell):
             slot.closing = bool(slot.client_id)
-        for order in self._ctx.orders(symbol):
-            if not order.parent:
-                self._ctx.cancel(order.client_id)
+            if slot.client_id not in found and self._ctx.order(slot.client_id) is not None:
+                found.append(slot.client_id)
+        for client_id in found:
+            self._ctx.cancel(client_id)

@@ -217,6 +217,29 @@ def test_where_the_venue_cannot_amend_no_second_order_is_placed_before_the_final
     assert sell.replaced_by and sell.filled == d("0.01")
 
 
+def test_where_the_venue_cannot_amend_a_freeze_leaves_no_entry_that_takes_the_place_of_another_later(tmp_path):
+    rig = without_amend(tmp_path, queue=QueueModel.FIFO, first_price=None)
+    rig.book(100)
+    start(rig, guard_high=1.2)
+    rig.trade(96.12, 10)
+    rig.book(97)
+    buy = rig.order_of(Side.BUY)
+    rig.driver.scramble = lambda event: () if isinstance(event, Fill) and event.side is Side.BUY else (event,)
+    rig.driver.broken["get_fills"] = VenueUnavailable("busy")
+    rig.trade(float(buy.price), 0.01)
+    rig.trade(float(rig.order_of(Side.SELL).price), 10, Side.BUY)
+    rig.run(1)
+    assert buy.state is OrderState.CANCELED and buy.filled < buy.reported_filled, "its successor is to come"
+    rig.book(150)
+    rig.run(1)
+    assert grid_of(rig).phase == "FROZEN"
+    rig.driver.broken.clear()
+    for _ in range(10):
+        rig.book(150)
+        rig.run(1)
+    assert buy.filled == d("0.01") and not buy.replaced_by and not rig.working("dg1")
+
+
 def test_where_the_venue_cannot_amend_a_pause_leaves_an_exit_that_is_being_replaced(tmp_path):
     rig = without_amend(tmp_path)
     start(rig)
