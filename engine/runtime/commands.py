@@ -187,6 +187,8 @@ class OrderCommands:
             self.amendments.forget(client_id)
             core.change(Asked(client_id, Pending.CANCEL, by=by))
             self.cancels.send(client_id)
+        elif order.asked_by == order.parent != by:  # its work asked, to place it anew: this wish is another
+            core.change(Asked(client_id, Pending.CANCEL, by=by))
 
     def check_replacement(self, client_id: str, price: Decimal | None, quantity: Decimal) -> None:
         """Check the order that would take a working one's place, as if that were gone already.

@@ -282,6 +282,8 @@ def _change(order: Order, record: Sent | Outcome | Asked | Declined | Released, 
         if record.request is Pending.AMEND:
             order.asked_quantity = record.quantity
         return True
+    if order.pending is Pending.CANCEL:
+        order.asked_by = ""  # should it end one day, then not because of this
     order.pending = Pending.NONE
     order.asked_quantity = None
     order.reason, order.error = record.reason, record.error

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from engine.kernel.errors import RiskReject, TradingHalted
+from engine.kernel.errors import CtosError, InvalidOrder, RiskReject, TradingHalted
 from engine.kernel.market import Trade
-from engine.kernel.orders import OrderState, OrderType, Pending
+from engine.kernel.orders import Order, OrderState, OrderType, Pending
 from engine.kernel.strategy import DeadlinePolicy, Done, DoneStatus
 from engine.kernel.syscalls import VenueFeatures
 from engine.runtime.accounts import AccountLimits
 from engine.runtime.events import OrderChanged, WorkDone
+from tests.engine.faults import FaultyDriver
 from tests.engine.floor import BUY, MANUAL, PERP, SELL, SPOT, Floor, d
 
 GRID = "grid"
@@ -243,6 +244,62 @@ def test_the_budget_of_an_amount_is_kept_under_account_limits(tmp_path: Path):
     floor.run(1)
     assert done(floor).status is DoneStatus.PARTIAL and done(floor).reason.startswith("RiskReject: ")
     assert floor.ledger() * 100 <= 500
+
+
+def repegging(floor: Floor, *refusals: CtosError) -> Order:
+    """Return the order of a soft order that is on its way back, to be placed at another price."""
+    floor.engine.soft(GRID, PERP, BUY, d(1))
+    floor.run(1.5)
+    (order,) = floor.engine.tracker.working(PERP)
+    floor.driver.gateway.refuse_cancels += refusals
+    floor.play(Trade(PERP, floor.clock.now_ms(), 101.0, 1.0, SELL, "1"))
+    assert order.pending is Pending.CANCEL
+    return order
+
+
+@pytest.mark.parametrize("crashes", [False, True])
+@pytest.mark.parametrize("who", [MANUAL, GRID])
+def test_an_order_that_is_cancelled_in_the_middle_of_a_repeg_is_not_placed_anew(
+    tmp_path: Path, who: str, crashes: bool
+):
+    options: dict[str, Any] = {"features": VenueFeatures(amends=False), "driver_of": FaultyDriver}
+    floor = open_floor(tmp_path, **options)
+    order = repegging(floor)
+    floor.engine.cancel(order.client_id, who)
+    floor.engine.cancel(order.client_id, who)
+    assert floor.driver.gateway.cancels == [order.client_id]
+    if crashes:
+        floor = floor.restart(tmp_path, **options)
+        floor.print(101.0)
+    floor.run(30)
+    assert (done(floor).status, done(floor).reason) == (DoneStatus.CANCELED, "canceled outside")
+    assert floor.engine.tracker.working() == [] and floor.venue_orders() == []
+
+
+def test_a_repeg_that_was_refused_does_not_bring_back_what_is_cancelled_in_the_venues_app(tmp_path: Path):
+    floor = open_floor(tmp_path, features=VenueFeatures(amends=False), driver_of=FaultyDriver)
+    order = repegging(floor, InvalidOrder("no"))
+    floor.run(0.02)
+    assert order.is_open and order.pending is Pending.NONE and "InvalidOrder" in order.error
+    floor.venue.exchange.cancel(order.venue_order_id, PERP)
+    floor.venue._commit()
+    floor.run(30)
+    assert (done(floor).reason, floor.engine.tracker.working()) == ("canceled outside", [])
+
+
+@pytest.mark.parametrize("who", [MANUAL, GRID])
+@pytest.mark.parametrize("before_s", [0.001, -0.001])
+def test_an_order_that_its_owner_cancels_while_the_deadline_passes_does_not_cross(
+    tmp_path: Path, who: str, before_s: float
+):
+    floor = open_floor(tmp_path)
+    floor.engine.soft(GRID, PERP, BUY, d(1), deadline_s=60, policy=DeadlinePolicy.CROSS)
+    floor.run(60 - before_s)
+    (order,) = floor.engine.tracker.working(PERP)
+    assert (order.pending is Pending.CANCEL) is (before_s < 0)
+    floor.engine.cancel(order.client_id, who)
+    floor.run(30)
+    assert (done(floor).status, floor.ledger(GRID), floor.engine.tracker.working()) == (DoneStatus.CANCELED, 0, [])
 
 
 @pytest.mark.parametrize("at", ["the answer is not here", "the order is gone"])

@@ -16,6 +16,7 @@ from engine.kernel.errors import CtosError, PostOnlyWouldTake, TooManyCommands
 from engine.kernel.market import Quote
 from engine.kernel.orders import Order, OrderState, OrderTrack, OrderType, Pending, Side
 from engine.kernel.strategy import DeadlinePolicy, DoneStatus
+from engine.runtime.accounts import MANUAL
 from engine.runtime.work.alarms import Alarms
 from engine.runtime.work.desk import OrderDesk, is_settled
 from engine.runtime.work.execution import CANCELED_OUTSIDE, OnChange, OnDone, end_status, refusal, unknown_orders
@@ -325,6 +326,8 @@ class SoftOrder:
             failed = order.state in _ABSENT
             reason = refusal(order) if failed else order.reason or "no more within the slippage cap"
             self._finish(end_status(self._tally.quantity, failed), reason)
+        elif self._is_taken_back(order):
+            self._finish(end_status(self._tally.quantity, False), CANCELED_OUTSIDE)
         elif self._ending or order.state is OrderState.FILLED or self._is_repegged(order):
             self._on_change()
             self._after_order()
@@ -340,6 +343,11 @@ class SoftOrder:
     def _is_repegged(self, order: Order) -> bool:
         """Return whether it was taken back to be placed at another price: the journal says so, over a restart too."""
         return order.asked_by == self.handle and not self._desk.can_amend(self.symbol)
+
+    def _is_taken_back(self, order: Order) -> bool:
+        """Return whether its owner cancelled it while the deadline passed: then the rest is not to cross either."""
+        is_cancelled = order.state is OrderState.CANCELED and order.asked_by in (MANUAL, order.instance)
+        return is_cancelled and self._ending == DEADLINE
 
     def _after_order(self) -> None:
         """Go on without a working order: cross or report when ending, else place the rest."""
