@@ -30,11 +30,29 @@ def vetted(
             raise ConfigError(
                 f"{strategy_class.name}: no candles of {unknown[0]!r}; there are {', '.join(TIMEFRAME_MS)}"
             )
-        return strategy_class.limits(params, len(symbols))
     except CtosError:
         raise
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"{strategy_class.name} fails on its parameters: {type(error).__name__}: {error}") from error
+        raise _failure(strategy_class, error) from error
+    return limits_of(strategy_class, params, len(symbols))
+
+
+def limits_of(strategy_class: type[Strategy[Any]], params: Params, n_symbols: int) -> RiskParams:
+    """Return the limits that a strategy needs for some instruments.
+
+    Raises:
+        CtosError: It refuses its parameters, or fails at it.
+    """
+    try:
+        return strategy_class.limits(params, n_symbols)
+    except CtosError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise _failure(strategy_class, error) from error
+
+
+def _failure(strategy_class: type[Strategy[Any]], error: BaseException) -> ConfigError:
+    return ConfigError(f"{strategy_class.name} fails on its parameters: {type(error).__name__}: {error}")
 
 
 def check_name(name: str) -> None:

@@ -39,6 +39,10 @@ class LeftOut:
         """An instance of that name runs again."""
         self._reasons.pop(name, None)
 
+    def knows(self, name: str) -> bool:
+        """Return whether an instance of that name was not restored."""
+        return name in self._reasons
+
     def is_over(self, name: str) -> bool:
         """Return whether an instance was left out and has nothing left, neither orders nor a position."""
         return name in self._reasons and not (self._held(name) or self._engine.tracker.working(instance=name))
@@ -51,7 +55,7 @@ class LeftOut:
         if self.is_over(name):
             return f"{name} was not restored: {reason}; it holds nothing; mend it and start again, or stop it for good"
         held = ", ".join(self._held(name)) or "orders"
-        remedy = "only what reduces still rests; mend it and start again, or close by hand"
+        remedy = f"only what reduces still rests; mend it and start again, or take it over with halt {name}"
         return f"{name} was not restored: {reason}; nobody looks after {held}; {remedy}"
 
     def _held(self, name: str) -> list[str]:

@@ -103,9 +103,11 @@ class Stopping:
                 self._engine.cancel(order.client_id, f"{instance.name} holds nothing any more")
         if any(not (holds and is_protective(order)) for order in working):
             return
-        if instance.to_flatten and any(not self._is_dust(instance.name, symbol) for symbol in self._held(instance)):
-            self._flatten(instance)
-            return
+        if instance.to_flatten:
+            if self._closable(instance):
+                self._flatten(instance)
+                return
+            self._tell_unlisted(instance)
         self._forget(instance)
         if state is InstanceState.STOPPING:
             self._finish(instance)
@@ -129,6 +131,22 @@ class Stopping:
 
     def _held(self, instance: StrategyInstance) -> list[str]:
         return [symbol for owner, symbol, _ in self._engine.portfolio.holdings() if owner == instance.name]
+
+    def _closable(self, instance: StrategyInstance) -> list[str]:
+        """Return what is held and not known to be too small; no order closes what the venue does not list any more."""
+        listed = self._engine.market.is_listed
+        return [
+            symbol for symbol in self._held(instance) if listed(symbol) and not self._is_dust(instance.name, symbol)
+        ]
+
+    def _tell_unlisted(self, instance: StrategyInstance) -> None:
+        """Tell what the end of a flatten leaves because the venue does not list it any more."""
+        for symbol in self._held(instance):
+            if not self._engine.market.is_listed(symbol):
+                held = self._engine.portfolio.ledger(instance.name, symbol).quantity
+                text = f"{instance.name}: {held:f} {symbol} is left: the venue does not list it any more, look there"
+                instance.say(text, "error")
+                self._supervisor.anomaly("strategy_fault", symbol, instance.name, held, 0, text, "WARN")
 
     def _on_done(self, event: WorkDone) -> None:
         """Remember what the venue does not close because it is too small: it ends a flatten."""
@@ -163,7 +181,7 @@ class Stopping:
             text = f"{name}: the position is not flat yet, try {tries}"
             self._supervisor.anomaly("strategy_fault", "", name, tries, 1, text, "WARN")
         self._timers[name] = self._engine.clock.call_later(FLATTEN_RETRY_S, self._look_again, instance)
-        for symbol in self._held(instance):
+        for symbol in self._closable(instance):
             try:
                 self._engine.close(name, symbol, Decimal(1), soft=False)
             except CtosError as error:

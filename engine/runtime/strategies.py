@@ -18,6 +18,7 @@ from engine.runtime.data import BarFeed
 from engine.runtime.events import InstanceChanged
 from engine.runtime.execution import ExecutionEngine
 from engine.runtime.given import in_words
+from engine.runtime.handover import Handover
 from engine.runtime.instance import StrategyInstance
 from engine.runtime.launching import check_name, drop_unlisted, free_name, vetted, wanted_symbols
 from engine.runtime.left_out import LeftOut
@@ -25,6 +26,7 @@ from engine.runtime.memory import InstanceStore, SavedInstance
 from engine.runtime.params import ParamChange, amended, parse_params
 from engine.runtime.restarts import Restarts
 from engine.runtime.routing import AccountRouter, MarketRouter
+from engine.runtime.stopped import Stopped
 from engine.runtime.stopping import Stopping
 from engine.runtime.views import InstanceView, view_of
 from engine.runtime.warmup import WarmUp
@@ -80,6 +82,9 @@ class StrategyManager:
         restarts = Restarts(engine, self._stopping, partial(self._tell, "FAULTED"), self._changed, self._begin)
         self.faulted, self._cancel_restart, self._leave_fault = restarts.faulted, restarts.call_off, restarts.go_back
         self._left_out = LeftOut(engine, self._stopping.cancel_entries, partial(self._tell, "NOT RESTORED"))
+        self._handover = Handover(engine, self._stopping.end_work, self._give_up)
+        cancel, tell = self._stopping.cancel_entries, partial(self._tell, "HALTED")
+        self._stopped = Stopped(engine, self._shelf, self._left_out, self._handover, cancel, tell)
         AccountRouter(engine, self.instances, self._stopping.progress)
         engine.on_halt.append(self.halt_all)
         engine.risk.on_instance_halt = self.halt
@@ -145,6 +150,7 @@ class StrategyManager:
         self.engine.risk.release_instance(name)
         self._shelf.pop(name, None)
         self._left_out.forget(name)
+        self._handover.forget(name)
         self._add(instance)
         self.engine.oplog("StrategyStart", instance=name, strategy=strategy, symbols=list(resolved), params=values)
         instance.wake(self.engine.missed(name, saved.event_seq) if saved is not None else ())
@@ -194,6 +200,7 @@ class StrategyManager:
                 continue
             self._add(instance)
             self._go_on(instance, saved)
+        self._stopped.admit_all(self.strategy_class)
         self._left_out.make_safe()
 
     def pause(
@@ -261,25 +268,33 @@ class StrategyManager:
         return amended(name, instance.strategy_class, instance.params, changes)
 
     def stop(self, name: str, policy: StopPolicy | None = None, reason: str = "by the operator") -> None:
-        """Stop an instance by its stop policy: keep, cancel or flatten; one that was not restored is forgotten.
+        """Stop an instance by its stop policy: keep, cancel or flatten.
+
+        Of one that was not restored the orders are cancelled, what it holds becomes the operator's, and it is
+        forgotten. So it is with one that is stopped already, by `flatten` only. By `flatten` it is closed, too.
 
         Raises:
-            CtosError: It is stopped already, or there is none, or it was not restored and has something left.
+            CtosError: It is stopped already, or there is none, or it was not restored and is to keep what it has.
         """
-        if self._left_out.is_over(name):
+        instance = self.instances.get(name)
+        if instance is not None and instance.life.state is not InstanceState.STOPPED:
+            self._cancel_restart(instance)
+            self._stopping.stop(instance, policy or instance.params.stop_policy, reason)
+        elif self._left_out.is_over(name):
             self._give_up(name, reason)
-            return
-        instance = self.get(name)
-        if instance.life.state is InstanceState.STOPPED:
-            raise CtosError(f"{name} is stopped already")
-        self._cancel_restart(instance)
-        self._stopping.stop(instance, policy or instance.params.stop_policy, reason)
+        elif self._left_out.knows(name) and policy is not StopPolicy.KEEP:
+            self._handover.begin(name, reason, policy is StopPolicy.FLATTEN)
+        elif instance is not None or self._stopped.is_shelved(name):
+            self._stopped.close(name, policy, reason)
+        else:
+            self.get(name)  # tells why there is none
 
     def _give_up(self, name: str, reason: str) -> None:
-        """Forget an instance that was not restored and has nothing left."""
+        """Forget an instance that nobody runs and that has nothing left."""
         self._left_out.forget(name)
         self._shelf.pop(name, None)
         self._store.forget(name)
+        self.engine.risk.dismiss(name)
         self.engine.oplog("StrategyExit", instance=name, policy="forgotten", reason=reason)
         self.engine.bus.publish(InstanceChanged(name, InstanceState.STOPPED, reason))
 
@@ -292,11 +307,12 @@ class StrategyManager:
     def halt(self, name: str, reason: str) -> None:
         """Halt an instance for a risk limit: cancel everything, then flatten or hold as its parameters say."""
         instance = self.instances.get(name)
-        if instance is None or instance.life.state is InstanceState.STOPPING:
+        state = InstanceState.STOPPED if instance is None else instance.life.state
+        if state in _ENDED:
+            if instance is not None or self._stopped.is_shelved(name):
+                self._stopped.halt(name, state, reason)
             return
-        if instance.life.state is InstanceState.STOPPED:
-            self._halt_stopped(instance, reason)
-            return
+        assert instance is not None
         flatten = instance.params.on_halt == "flatten"
         self._cancel_restart(instance)
         self.engine.oplog("RiskHalt", instance=name, reason=reason, flatten=flatten)
@@ -307,15 +323,6 @@ class StrategyManager:
         instance.say(f"halted already; now it has reached a limit, too: {reason}", "error")
         if flatten:
             self._stopping.flatten(instance)
-
-    def _halt_stopped(self, instance: StrategyInstance, reason: str) -> None:
-        """Take back the entries that a stopped instance was to keep, and leave what it holds to a person."""
-        name = instance.name
-        self.engine.oplog("RiskHalt", instance=name, reason=reason, flatten=False)
-        text = f"{name} is stopped; what it left reached a limit: {reason}; its entries go, close the rest by hand"
-        instance.say(text, "error")
-        self._tell("HALTED", name, text)
-        self._stopping.cancel_entries(name)
 
     def halt_all(self, reason: str) -> None:
         """Halt every instance with the account; an account halt never flattens by itself."""
@@ -414,6 +421,7 @@ class StrategyManager:
         """Forget what a stopped instance needed; its limits stay while something of it is left to be closed."""
         self._router.remove(instance.name)
         if self._stopping.holds(instance) or self.engine.tracker.working(instance=instance.name):
+            self._stopped.keep_halted(instance.name)
             return
         self.engine.risk.dismiss(instance.name)
         if not instance.life.reason.startswith(StopPolicy.KEEP.value):

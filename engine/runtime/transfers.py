@@ -47,6 +47,16 @@ class Transfers:
                 if instance != MANUAL:
                     self._move(instance, fill.symbol, held, fill.price, "liquidated")
 
+    def take_from(self, instance: str, reason: str) -> list[tuple[str, Decimal]]:
+        """Move everything that one instance holds, at its mark, without one at its cost; return what it was."""
+        portfolio = self._core.portfolio
+        held = [(symbol, quantity) for owner, symbol, quantity in portfolio.ledgers() if owner == instance]
+        for symbol, quantity in held:
+            mark = portfolio.mark(symbol)
+            price = portfolio.ledger(instance, symbol).entry_price if mark is None else mark
+            self._move(instance, symbol, quantity, price, reason)
+        return held
+
     def _move(self, instance: str, symbol: str, quantity: Decimal, price: Decimal, reason: str) -> None:
         core = self._core
         core.write(Transfer(instance, MANUAL, symbol, quantity, price, reason))

@@ -8,10 +8,12 @@ import pytest
 
 from engine.io.logs import LEVELS
 from engine.kernel.errors import CtosError, InvalidOrder, Paused, UnknownStrategy
-from engine.kernel.orders import OrderType, Side
+from engine.kernel.market import Trade
+from engine.kernel.orders import OrderType, Pending, Side
 from engine.kernel.scheduler import InstanceState
 from engine.kernel.strategy import DoneStatus, PauseMode, StopPolicy
-from engine.runtime.accounts import AccountLimits
+from engine.runtime.accounts import MANUAL, AccountLimits
+from engine.runtime.risk.rates import STORM
 from tests.engine.faults import FaultyDriver
 from tests.engine.floor import d
 from tests.engine.test_strategy_manager import Probe, Watcher, boom, buy, do, heard, hold, launch, state, stop_order
@@ -227,8 +229,8 @@ def test_what_is_not_restored_leaves_no_entries_and_is_told(rig, cause):
     second = rig.restart(**options)
     assert "p1" not in second.manager.instances and critical(second) == ["p1"]
     assert [order.type for order in second.working("p1")] == [OrderType.STOP]
-    for ask in (second.manager.stop, second.manager.pause):
-        with pytest.raises(UnknownStrategy, match=f"p1 was not restored: .*nobody looks after 1 {PERP}"):
+    for ask in (lambda name: second.manager.stop(name, StopPolicy.KEEP), second.manager.pause):
+        with pytest.raises(UnknownStrategy, match=f"p1 was not restored: .*nobody looks after 1 {PERP}.*halt p1"):
             ask("p1")
     options = {"classes": (Probe, Watcher)} if cause == "class" else {"limits": AccountLimits()}
     third = second.restart(**options)
@@ -240,7 +242,7 @@ def test_what_is_not_restored_and_has_nothing_left_is_forgotten_by_a_stop(rig):
     hold(rig)
     second = rig.restart(classes=(Watcher,))
     with pytest.raises(UnknownStrategy, match="nobody looks after"):
-        second.manager.stop("p1")
+        second.manager.stop("p1", StopPolicy.KEEP)
     third = second.restart(classes=(Probe, Watcher))
     third.manager.stop("p1", StopPolicy.KEEP)
     launch(third)
@@ -251,6 +253,46 @@ def test_what_is_not_restored_and_has_nothing_left_is_forgotten_by_a_stop(rig):
     assert critical(fourth.restart(classes=(Probe, Watcher))) == []
     with pytest.raises(UnknownStrategy, match="no strategy instance"):
         fourth.manager.stop("p1")
+
+
+@pytest.mark.parametrize("policy", [None, StopPolicy.FLATTEN])
+@pytest.mark.parametrize("closed_before", [False, True])
+def test_what_is_not_restored_is_handed_over_by_a_stop(rig, policy, closed_before):
+    launch(rig)
+    hold(rig)
+    do(rig, stop_order())
+    do(rig, lambda ctx: ctx.sell(PERP, quantity=d(1), price=d(105), reduce_only=True))
+    second = rig.restart(classes=(Watcher,))
+    assert len(second.working("p1")) == 2
+    if closed_before:
+        second.engine.close(MANUAL, PERP)
+        second.run(1)
+        assert (second.ledger_of("p1").quantity, second.ledger_of(MANUAL).quantity) == (1, -1)
+    second.manager.stop("p1", policy)
+    second.run(1)
+    assert second.working() == [] and second.ledger_of("p1").quantity == 0
+    left = 0 if closed_before or policy is StopPolicy.FLATTEN else 1
+    assert second.ledger_of(MANUAL).quantity == left == second.venue_quantity()
+    assert any(f"moved from p1 to {MANUAL}" in text for text in second.log_of("engine"))
+    with pytest.raises(UnknownStrategy, match="no strategy instance"):
+        second.manager.stop("p1")
+    third = second.restart(classes=(Probe, Watcher))
+    assert critical(third) == [] and "p1" not in third.manager.instances
+    third.check_books()
+
+
+def test_fills_of_an_order_that_is_taken_back_are_handed_over_too(rig):
+    launch(rig)
+    hold(rig)
+    do(rig, lambda ctx: ctx.sell(PERP, quantity=d(1), price=d(105), reduce_only=True))
+    second = rig.restart(classes=(Watcher,), first_price=None)
+    (exit,) = second.working("p1")
+    second.manager.stop("p1")
+    assert exit.pending is Pending.CANCEL and second.ledger_of("p1").quantity == 1
+    second.play(Trade(PERP, second.clock.now_ms(), 105.0, 1.0, Side.BUY, "1"))
+    second.run(1)
+    assert exit.filled == 1 and second.ledger_of("p1").quantity == second.ledger_of(MANUAL).quantity == 0
+    second.check_books()
 
 
 def test_what_was_held_back_by_a_fault_outlives_restarts(rig):
@@ -313,6 +355,109 @@ def test_a_loss_limit_of_a_stopped_instance_takes_its_kept_entries_back(rig):
     launch(rig)
     do(rig, buy(1, 60))
     assert len(rig.working("p1")) == 2, "a person who runs it again lets it trade again"
+
+
+@pytest.mark.parametrize("filled_before", [False, True])
+def test_a_loss_limit_of_a_stopped_instance_holds_over_a_restart(rig, filled_before):
+    launch(rig, capital_usd=100)
+    do(rig, buy(1, 99))
+    do(rig, buy(1, 60))
+    rig.manager.stop("p1", StopPolicy.KEEP)
+    rig.run()
+    if filled_before:
+        rig.print(99)
+    second = rig.restart()
+    second.print(99)
+    assert second.ledger_of("p1").quantity == 1 and len(second.working("p1")) == 1
+    second.print(90)
+    second.run(2)
+    assert second.working("p1") == [] and critical(second) == ["p1"]
+    assert any("reached a limit" in text and "halt p1 flat" in text for text in second.log_of("p1"))
+    third = second.restart()
+    assert third.working("p1") == [] and critical(third) == [], "it is told once"
+    launch(third)
+    do(third, buy(1, 60))
+    assert len(third.working("p1")) == 1, "a person who runs it again lets it trade again"
+
+
+def test_a_stopped_instance_whose_limits_cannot_be_known_after_a_restart_leaves_no_entries(rig):
+    launch(rig)
+    hold(rig)
+    do(rig, buy(1, 60))
+    rig.manager.stop("p1", StopPolicy.KEEP)
+    rig.run()
+    second = rig.restart(classes=(Watcher,))
+    assert second.working("p1") == [] and critical(second) == ["p1"]
+    third = second.restart(classes=(Probe, Watcher))
+    launch(third)
+    assert heard(third)[-1] == ("start", "restart") and third.manager.get("p1").context.state["fills"] == 1
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_a_stopped_instance_left_is_closed_by_a_second_stop(rig, restarts):
+    launch(rig)
+    hold(rig)
+    do(rig, stop_order())
+    do(rig, lambda ctx: ctx.sell(PERP, quantity=d(1), price=d(105), reduce_only=True))
+    rig.manager.stop("p1", StopPolicy.KEEP)
+    rig.run()
+    if restarts:
+        rig = rig.restart()
+    with pytest.raises(CtosError, match=f"p1 is stopped already; it left 1 {PERP}, 2 working orders: halt p1 flat"):
+        rig.manager.stop("p1")
+    assert len(rig.working("p1")) == 2, "a stop that is given twice takes no protection away"
+    rig.manager.stop("p1", StopPolicy.FLATTEN)
+    rig.run(1)
+    assert rig.working() == [] and rig.venue_quantity() == 0
+    assert rig.ledger_of("p1").quantity == rig.ledger_of(MANUAL).quantity == 0
+    launch(rig)
+    assert heard(rig) == [("start", "new")]
+    rig.check_books()
+
+
+def test_a_loss_limit_that_is_reached_while_stopping_is_told(rig):
+    launch(rig, capital_usd=100)
+    hold(rig)
+    rig.engine.disarm("test")
+    rig.manager.stop("p1", StopPolicy.FLATTEN)
+    rig.run(1)
+    rig.print(90)
+    rig.run(3)
+    assert state(rig) is InstanceState.STOPPING and critical(rig) == ["p1"]
+    assert [text for text in rig.log_of("p1") if "stop_loss_pct" in text] != []
+    assert [fields["instance"] for op, fields in rig.operations if op == "RiskHalt"] == ["p1"]
+    rig.engine.arm("test")
+    rig.run(10)
+    assert state(rig) is InstanceState.STOPPED and rig.ledger_of("p1").quantity == 0 and critical(rig) == ["p1"]
+
+
+def test_an_order_storm_at_its_stop_takes_the_entries_that_were_to_be_kept(rig, monkeypatch):
+    def on_stop(self, reason: str) -> None:
+        for _ in range(STORM):
+            self.ctx.sell(PERP, quantity=d(1), price=d(100), reduce_only=True)
+
+    launch(rig)
+    do(rig, buy(1, 60))
+    monkeypatch.setattr(Probe, "on_stop", on_stop)
+    rig.manager.stop("p1", StopPolicy.KEEP)
+    rig.run(1)
+    assert state(rig) is InstanceState.STOPPED and critical(rig) == ["p1"] and rig.working("p1") == []
+
+
+def test_a_stop_by_flatten_ends_although_a_holding_is_not_listed_any_more(rig):
+    rig.print(10, symbol=OTHER)
+    launch(rig, symbols=f"{PERP}+{OTHER}")
+    hold(rig)
+    do(rig, lambda ctx: ctx.buy(OTHER, quantity=d(1), type=OrderType.MARKET))
+    assert rig.ledger_of("p1", OTHER).quantity == 1
+    rig.engine.market.set_instruments([one for one in rig.engine.instruments.values() if one.symbol != OTHER])
+    rig.manager.stop("p1", StopPolicy.FLATTEN)
+    rig.run(30)
+    assert state(rig) is InstanceState.STOPPED and rig.ledger_of("p1").quantity == 0
+    assert rig.ledger_of("p1", OTHER).quantity == 1
+    (told,) = [text for text in rig.log_of("p1") if "does not list" in text]
+    assert "1 " + OTHER in told and [row for row in rig.anomalies if row[1] == OTHER and row[3] == "WARN"] != []
+    assert not any("cannot close" in text for text in rig.log_of("p1"))
 
 
 def test_a_loss_limit_is_let_go_when_what_was_stopped_is_run_again(rig):
