@@ -6,6 +6,7 @@ from tests.mutants.mutant import bug
 
 _RUN = "engine/runtime"
 _QUOTES = "tests/engine/test_quote_currencies.py"
+_WAITING = "tests/engine/test_strategy_waiting.py"
 
 WORTH = (
     bug(
@@ -70,6 +71,20 @@ WORTH = (
             "tests/engine/test_strategy_manager.py"
             "::test_a_loss_limit_that_breaks_while_the_account_is_halted_is_told_and_flattens_after_it",
         ),
+    ),
+    bug(
+        "what-was-stopped-is-forgotten-by-a-restart",
+        "a loss beyond the limit of a strategy that somebody stopped yesterday",
+        f"{_RUN}/strategies.py",
+        ("        self._stopped.admit_all(self.strategy_class)\n", ""),
+        tests=(f"{_WAITING}::test_a_loss_limit_of_a_stopped_instance_holds_over_a_restart",),
+    ),
+    bug(
+        "handed-over-before-the-last-fill",
+        "a ledger that nobody runs and that does not end",
+        f"{_RUN}/handover.py",
+        ("if name not in self._given or self._has_orders(name):", "if name not in self._given:"),
+        tests=(f"{_WAITING}::test_fills_of_an_order_that_is_taken_back_are_handed_over_too",),
     ),
 )
 """What is not worth what it seems."""
