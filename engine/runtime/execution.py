@@ -181,6 +181,7 @@ class ExecutionEngine:
             if not isinstance(event, Position | Balance):
                 self.booking.on_event(event)
         core.obstacles = await core.check_account()
+        self.commands.fired.hold_lost()
         for order in self.tracker.working():
             if order.held:
                 self.commands.stops.keep(order)

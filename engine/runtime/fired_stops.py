@@ -1,12 +1,12 @@
 """Stops that the engine held and sent: one that the venue certainly did not take is held and sent anew.
 
 The order that takes the place of a lost one is a held stop in the journal before anybody hears of the loss, so that a
-crash, too, leaves the position with its stop.
+crash, too, leaves the position with its stop; when it comes in between, the next start makes up for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from engine.kernel.clock import NS_PER_S, TimerHandle
@@ -65,13 +65,27 @@ class FiredStops:
         self._fire = fire
         self._tries: dict[str, int] = {}
         self._timers: dict[str, TimerHandle] = {}
+        self._bereft: list[Order] = []
         self._is_stopped = False
         core.on_change = self.on_change
 
     def resume(self) -> None:
         """Follow those that were on their way when the last run ended."""
-        for order in self._core.tracker.working():
+        tracker = self._core.tracker
+        for order in tracker.working():
             self.on_change(order)
+        orders = tracker.recent()
+        self._bereft = [order for order in orders if _is_lost(order) and _is_the_last_news(order, orders)]
+
+    def hold_lost(self) -> None:
+        """Hold those anew for which a crash left nothing in their place, once the venue has told what it knows."""
+        for lost in self._bereft:
+            order = self._put_in_place(lost) if _is_lost(lost) else None
+            if order is not None:
+                text = f"{_name(lost)} was met and did not reach the book before the program ended: {lost.reason}"
+                self._core.say(f"{text}; held anew as #{order.label}", "warn")
+                self._core.publish_order(order)
+        self._bereft.clear()
 
     def stop(self) -> None:
         """Send nothing any more; what waits is held again at the next start."""
@@ -88,20 +102,37 @@ class FiredStops:
             self._tries.setdefault(order.client_id, 0)
             return
         tries = self._tries.pop(order.client_id, None)
-        if tries is None or order.filled or order.reported_filled or order.asked_by:
+        if tries is None or not _is_wanted(order):
             return
-        if order.state in _UNTAKEN or was_busy(order):
+        if _is_lost(order):
             self._hold_again(order, tries + 1)
         elif order.state is OrderState.REJECTED or order.error not in _TOLD_BY_OTHERS:
             self._core.on_ended_outside(order, order.reason)
 
     def _hold_again(self, lost: Order, tries: int) -> None:
-        """Put a new held stop in the place of a lost one."""
+        """Put a new held stop in the place of a lost one, and send it in a while."""
+        core = self._core
+        order = self._put_in_place(lost)
+        if order is None:
+            return
+        seconds = wait_s(tries)
+        core.say(
+            f"{_name(lost)} was met and did not reach the book: {lost.reason}; sent anew as #{order.label}", "warn"
+        )
+        if tries == LOUD_AFTER:
+            self._call_for_help(lost, f"did not leave {tries} times ({lost.reason}); it is tried every {seconds:g} s")
+        self._tries[order.client_id] = tries
+        until_ns = core.clock.now_ns() + BESIDE_NS
+        self._later(seconds, order.client_id, order.trigger_price, until_ns)
+        core.publish_order(order)
+
+    def _put_in_place(self, lost: Order) -> Order | None:
+        """Journal a held stop like a lost one and return it; None where it has nothing to do or cannot be kept."""
         core = self._core
         try:
             quantity = self._cap(lost.instance, lost.symbol, lost.side, True, lost.quantity)
         except ReduceOnlyRejected:
-            return  # nothing is left to reduce, or another stop stands for it
+            return None  # nothing is left to reduce, or another stop stands for it
         intent = Intent(
             client_id=self._new_client_id(lost.instance),
             label=core.tracker.next_label,
@@ -120,19 +151,10 @@ class FiredStops:
             order = core.write(intent).order
         except JournalError as error:
             self._call_for_help(lost, f"cannot be kept: {error}")
-            return
+            return None
         assert order is not None
-        seconds = wait_s(tries)
         core.oplog("OrderPlaced", **about(order), type="stop", det=f"for #{lost.label}: {lost.reason}")
-        core.say(
-            f"{_name(lost)} was met and did not reach the book: {lost.reason}; sent anew as #{order.label}", "warn"
-        )
-        if tries == LOUD_AFTER:
-            self._call_for_help(lost, f"did not leave {tries} times ({lost.reason}); it is tried every {seconds:g} s")
-        self._tries[order.client_id] = tries
-        until_ns = core.clock.now_ns() + BESIDE_NS
-        self._later(seconds, order.client_id, order.trigger_price, until_ns)
-        core.publish_order(order)
+        return order
 
     def _later(self, seconds: float, client_id: str, trigger: Decimal | None, until_ns: int) -> None:
         if not self._is_stopped:
@@ -145,6 +167,8 @@ class FiredStops:
         order = self._core.tracker.get(client_id)
         if order is None or not order.is_open:
             self._tries.pop(client_id, None)
+        elif not order.held:
+            return  # its trigger was met once more, and it was sent
         elif order.trigger_price != trigger:
             self._keep(order)
         elif self._core.clock.now_ns() < until_ns and self._is_being_reduced(order):
@@ -171,6 +195,30 @@ class FiredStops:
 def was_busy(order: Order) -> bool:
     """Return whether the venue was too busy to take a stop that the engine sent: nothing is wrong with the stop."""
     return order.fired and order.state is OrderState.REJECTED and order.error in _TRANSIENT
+
+
+def _is_wanted(order: Order) -> bool:
+    """Return whether a stop that was met has done nothing yet and nobody has taken it back."""
+    return order.fired and not (order.filled or order.reported_filled or order.asked_by)
+
+
+def _is_lost(order: Order) -> bool:
+    """Return whether the venue certainly did not take a stop that the engine sent and that is still wanted."""
+    return _is_wanted(order) and (order.state in _UNTAKEN or was_busy(order))
+
+
+def _is_the_last_news(lost: Order, orders: Sequence[Order]) -> bool:
+    """Return whether nothing happened to any order after a stop was lost: not even another stop took its place."""
+    since_ns, owner = lost.updated_ns, (lost.instance, lost.symbol, lost.side, lost.type)
+    return not any(
+        order.updated_ns > since_ns
+        or (
+            order.created_ns == since_ns
+            and order.label > lost.label
+            and (order.instance, order.symbol, order.side, order.type) == owner
+        )
+        for order in orders
+    )
 
 
 def _name(order: Order) -> str:

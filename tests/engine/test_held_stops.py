@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -171,6 +174,52 @@ def test_a_stop_that_was_not_taken_outlives_a_crash(floor: Floor, tmp_path: Path
     assert second.ledger() == 0 and second.engine.tracker.working() == []
     assert stop.client_id not in sent(second) and len(sent(second)) == 1
     second.check_books()
+
+
+def crash_before(floor: Floor, folder: Path, client_id: str) -> None:
+    """Leave on the disk what a crash right before the intent of an order leaves there."""
+    floor.journal.flush()
+    with closing(sqlite3.connect(folder / "ctos.db")) as database, database:
+        intent = "SELECT MIN(seq) FROM journal WHERE kind = 'INTENT' AND CAST(body AS TEXT) LIKE ?"
+        (seq,) = database.execute(intent, (f"%{client_id}%",)).fetchone()
+        assert database.execute("DELETE FROM journal WHERE seq >= ?", (seq,)).rowcount > 0
+
+
+@pytest.mark.parametrize("instance", [MANUAL, "grid"])
+@pytest.mark.parametrize("error", [RateLimited("slow down"), VenueUnavailable("down", unsent=True)])
+def test_a_crash_before_a_lost_stop_has_its_successor_leaves_one_stop(
+    floor: Floor, tmp_path: Path, instance: str, error: CtosError
+):
+    lost = met(floor, instance, error)
+    (again,) = floor.engine.tracker.working()
+    crash_before(floor, tmp_path, again.client_id)
+    options: dict[str, Any] = {"driver_of": FaultyDriver, "features": VenueFeatures(stops=False), "armed": False}
+    second = floor.restart(tmp_path, **options)
+    (held,) = second.engine.tracker.working()
+    assert (held.held, held.instance, held.quantity, held.trigger_price) == (True, instance, 2, 95)
+    third = second.restart(tmp_path, **options)
+    assert [order.client_id for order in third.engine.tracker.working()] == [held.client_id], "once is enough"
+    third.print(94)
+    third.run(60)
+    assert third.ledger(instance) == 0 and third.engine.tracker.working() == [] and lost.client_id not in sent(third)
+    third.check_books()
+
+
+@pytest.mark.parametrize("then", ["its successor is cancelled", "the position is closed and made anew"])
+def test_a_lost_stop_is_not_held_anew_at_a_start_long_after(floor: Floor, tmp_path: Path, then: str):
+    met(floor, MANUAL, RateLimited("slow down"))
+    if then == "its successor is cancelled":
+        (again,) = floor.engine.tracker.working()
+        floor.engine.cancel(again.client_id)
+    else:
+        floor.order(SELL, 2, type=OrderType.MARKET, reduce_only=True)
+        floor.run(10)
+        floor.hold(2)
+    options: dict[str, Any] = {"driver_of": FaultyDriver, "features": VenueFeatures(stops=False), "armed": False}
+    second = floor.restart(tmp_path, **options)
+    second.print(90)
+    second.run(60)
+    assert second.ledger() == 2 and sent(second) == [] and second.engine.tracker.working() == []
 
 
 def test_a_stop_does_not_leave_after_the_end_of_the_program(floor: Floor):

@@ -33,8 +33,22 @@ STOPS = (
         "a-stop-that-was-taken-back-is-sent-anew",
         "a position that is closed although its owner wanted to keep it",
         f"{_RUN}/fired_stops.py",
-        (" or order.asked_by:", ":"),
+        (" or order.asked_by)", ")"),
         tests=(f"{_HELD}::test_a_stop_that_is_taken_back_on_its_way_is_not_sent_anew",),
+    ),
+    bug(
+        "a-crash-leaves-nothing-in-the-place-of-a-lost-stop",
+        "a position without its stop",
+        f"{_RUN}/execution.py",
+        ("        self.commands.fired.hold_lost()\n", ""),
+        tests=(f"{_HELD}::test_a_crash_before_a_lost_stop_has_its_successor_leaves_one_stop",),
+    ),
+    bug(
+        "a-lost-stop-comes-back-at-every-start",
+        "a position that is closed by a stop that was taken back",
+        f"{_RUN}/fired_stops.py",
+        (" and _is_the_last_news(order, orders)]", "]"),
+        tests=(f"{_HELD}::test_a_lost_stop_is_not_held_anew_at_a_start_long_after",),
     ),
     bug(
         "a-stop-is-sent-anew-beside-a-close",
