@@ -200,6 +200,28 @@ def test_deadline_leave_lets_the_order_rest() -> None:
     assert order.price == d("99.99"), "nobody follows the touch any more"
 
 
+@pytest.mark.parametrize("at", ["before it is let go", "after it is let go"])
+def test_a_crash_while_an_order_is_left_does_not_place_the_rest_again(at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = ScriptedDesk(params=NO_OFFSET)
+    desk.market("100.00", "100.10")
+    order = start(desk, deadline_s=60, policy=DeadlinePolicy.LEAVE)
+    desk.fill(order, "0.4")
+    with monkeypatch.context() as lost:
+        lost.setattr(desk, "finish", lambda instance, done: None)
+        if at == "before it is let go":
+            lost.setattr(desk, "release", lambda client_id: None)
+        desk.run(60)
+    assert order.is_open and desk.saved and (order.parent == "") is (at == "after it is let go")
+    desk.restart()
+    desk.run(60)
+    assert list(desk.orders.values()) == [order] and order.is_open and not order.parent and not desk.saved
+    assert (desk.done.status, desk.done.quantity, desk.done.children) == (
+        DoneStatus.PARTIAL,
+        d("0.4"),
+        (order.client_id,),
+    )
+
+
 def test_deadline_leave_between_two_orders_places_a_limit() -> None:
     desk = ScriptedDesk()
     desk.market("100.00", "100.02")

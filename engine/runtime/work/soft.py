@@ -81,6 +81,7 @@ class SoftOrder:
         self._working = ""
         self._price: Decimal | None = None
         self._ending = ""
+        self._left = ""
         self._crossing = False
         self._retries_ns: list[int] = []
         self._seen_touch = 0.0
@@ -150,6 +151,9 @@ class SoftOrder:
 
     def resume(self, known: Collection[str] = ()) -> None:
         """Go on after a restart from the truth of the tracker."""
+        if self._left:
+            self._let_go()
+            return
         orders = unknown_orders(self._desk, self.handle, self._tally, known)
         for order in orders[:-1]:
             self._tally.add_order(order)
@@ -184,6 +188,7 @@ class SoftOrder:
             "started_ns": self._started_ns,
             "first_touch": str(self._first_touch),
             "ending": self._ending,
+            "left": self._left,
         }
 
     @classmethod
@@ -199,6 +204,7 @@ class SoftOrder:
         soft._started_ns = int(body["started_ns"])
         soft._first_touch = Decimal(body["first_touch"])
         soft._ending = str(body["ending"])
+        soft._left = str(body.get("left", ""))
         return soft
 
     def _set_alarms(self) -> None:
@@ -404,9 +410,15 @@ class SoftOrder:
         if order is not None:
             self._working = ""
             self._tally.add_order(order)
-            if order.is_open:
-                self._desk.release(order.client_id)
-            self._finish(DoneStatus.PARTIAL, f"the rest is left working as {order.client_id}")
+            self._left = order.client_id
+            self._on_change()  # saved first: once it is let go, nothing else tells of it after a crash
+            self._let_go()
+
+    def _let_go(self) -> None:
+        order = self._desk.order(self._left)
+        if order is not None and order.is_open and order.parent == self.handle:
+            self._desk.release(self._left)
+        self._finish(DoneStatus.PARTIAL, f"the rest is left working as {self._left}")
 
     def _finish_filled(self) -> None:
         residual = self._ticket.quantity - self._tally.quantity
