@@ -164,7 +164,7 @@ class BookKeeper:
             kept.timer = self._clock.call_at(due_ns, self._ask, kept, reason)
 
     def _ask(self, kept: _Kept, reason: str) -> None:
-        kept.asked_ns = self._clock.now_ns()
+        kept.asked_ns, kept.synced_ns = self._clock.now_ns(), None
         self.resyncs[kept.book.symbol] += 1
         self._await_answer(kept)
         self._resync(kept.book.symbol, reason)

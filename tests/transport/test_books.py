@@ -103,6 +103,23 @@ def test_an_answer_that_does_not_come_is_asked_for_again():
     assert opened.asked == [(10.0, "the book did not come within 10 s")]
 
 
+def test_an_asking_that_fails_at_once_is_not_repeated_at_once_though_the_book_held_for_long():
+    bench = Bench()
+
+    def refuse(symbol: str, reason: str) -> None:
+        bench.asked.append((bench.clock.now_ns() / 1e9, reason))
+        assert len(bench.asked) < 10, "it spins"
+        bench.keeper.lose(symbol, "not sent: the budget of requests is used up")
+
+    bench.keeper = BookKeeper(bench.clock, refuse, bench._publish)
+    bench.sync()
+    bench.clock.advance(3600.0)
+    bench.keeper.lose(BTC, "gap")
+    assert bench.times() == [3600.0]
+    bench.clock.advance(3.5)
+    assert bench.times() == [3600.0, 3601.0, 3603.0]
+
+
 def test_a_lost_connection_invalidates_all_and_asks_for_none():
     bench = Bench()
     bench.sync()
