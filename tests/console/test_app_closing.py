@@ -39,34 +39,41 @@ async def hold_both(pilot, system) -> None:
     await until(pilot, lambda: len(engine.tracker.working()) == 1, "the stop")
 
 
-@pytest.mark.parametrize("line", ["flat longs", "flat all except eth", "flat btc+btc-perp"])
-async def test_only_what_is_chosen_is_closed(tmp_path, line):
+async def test_only_what_is_chosen_is_closed_and_all_of_everything_takes_the_stops_too(tmp_path):
     async with running_console(tmp_path) as (pilot, system):
         await hold_both(pilot, system)
-        await enter_line(pilot, line)
+        tracker = system.engine.tracker
+        await enter_line(pilot, "flat shorts 50%pos")
         await type_confirmation(pilot, pilot.app)
-        await until(pilot, lambda: not held(system), "the closed long")
-        assert held(system, ETH) == D("-0.2")
-        assert not [order for order in system.engine.tracker.recent() if order.symbol == ETH and order.reduce_only]
-
-
-async def test_a_share_of_everything_is_a_share(tmp_path):
-    async with running_console(tmp_path) as (pilot, system):
-        await hold_both(pilot, system)
-        await enter_line(pilot, "flat all 50%pos")
-        await type_confirmation(pilot, pilot.app)
-        await until(pilot, lambda: held(system) == D("0.005") and held(system, ETH) == D("-0.1"), "the halves")
-        assert system.engine.tracker.working(BTC), "its stop stands"
-
-
-async def test_all_of_everything_cancels_the_stops_too(tmp_path):
-    async with running_console(tmp_path) as (pilot, system):
-        await hold_both(pilot, system)
+        await until(pilot, lambda: held(system, ETH) == D("-0.1"), "the half of the short")
+        assert held(system) == D("0.01") and tracker.working(BTC), "the long and its stop stand"
         await enter_line(pilot, "flat all")
         assert "every order is cancelled, stops too" in screen_text(pilot.app, "preview")
         await type_confirmation(pilot, pilot.app)
         await until(pilot, lambda: not held(system) and not held(system, ETH), "no position")
-        await until(pilot, lambda: not system.engine.tracker.working(), "no stop")
+        await until(pilot, lambda: not tracker.working(), "no stop")
+
+
+@pytest.mark.parametrize(
+    ("line", "closed"),
+    [
+        ("flat longs", {BTC: D("0.045")}),
+        ("flat all except btc", {ETH: D("0.4")}),
+        ("flat btc+btc-perp", {BTC: D("0.045")}),
+        ("flat all 20%pos", {BTC: D("0.009"), ETH: D("0.08")}),
+    ],
+)
+async def test_what_the_preview_counts_is_sent(line, closed):
+    port = busy_port()
+    app = console(port)
+    async with opened(app) as pilot:
+        populate(port)
+        await enter_line(pilot, line)
+        assert f"type {len(closed)} to send" in screen_text(app, "preview")
+        await press(pilot, str(len(closed)), "enter")
+        sent = [command for name, command in port.calls if name == "send"]
+        assert {command.symbol: command.quantity for command in sent} == closed
+        assert all(command.reduce_only for command in sent)
 
 
 async def test_panic_flattens_past_a_position_that_has_no_price_or_is_not_listed():

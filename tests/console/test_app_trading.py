@@ -142,7 +142,8 @@ async def test_panic_halts_at_once_and_a_reason_rearms(tmp_path):
         await pilot.press("f9")
         assert system.engine.trading.status.mode == "halted"
         assert "HALTED" in screen_text(app, "status")
-        await until(pilot, lambda: not system.engine.tracker.working(), "nothing rests")
+        await until(pilot, lambda: "(confirmed)" in app.session.note.text, "the venue's word that nothing rests")
+        assert not system.engine.tracker.working()
         await enter_line(pilot, "buy 500$ btc @ best post")
         assert "HALTED" in app.session.note.text
         await press(pilot, "escape")

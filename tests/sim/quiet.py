@@ -18,6 +18,8 @@ from tests.sim.report import Report
 from tests.sim.truth import differences, settled
 
 SETTLE_S = 90.0
+_LOOK_S = 1.03
+"""Between two looks: not in step with what strategies save each second, or the disk would seem busy all the time."""
 """How long after the last fault everything must agree, the waits of the resolver included."""
 _PATIENCE_S = 45.0
 """After so long what works by itself is taken back: closing softly may take hours."""
@@ -48,10 +50,10 @@ class Quiet:
         life.call(life.rest)
         trouble = ["not looked yet"]
         while trouble:
-            await sleep(self._clock, 1.0)
+            await sleep(self._clock, _LOOK_S)
             waited_s = (self._clock.now_ns() - began_ns) / NS_PER_S
             open_work = [item.handle for item in engine.active_work()]
-            if _PATIENCE_S < waited_s <= _PATIENCE_S + 1:
+            if _PATIENCE_S < waited_s <= _PATIENCE_S + _LOOK_S:
                 for handle in open_work:
                     life.call(engine.end, handle)
             waiting = (
