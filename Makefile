@@ -39,7 +39,7 @@ test: $(DEV)
 # Real terminals and markets that follow the wall clock meet moments that no rerun repeats: what fails is tried once more.
 suite: $(DEV)
 	$(BIN)/pytest -n 6 --durations=40 -m "not pty" || $(BIN)/pytest -m "not pty" --last-failed
-	$(BIN)/pytest -n 5 --durations=20 -m pty || $(BIN)/pytest -m pty --last-failed
+	$(BIN)/pytest -n 4 --durations=20 -m pty || $(BIN)/pytest -m pty --last-failed
 
 lint: $(DEV)
 	$(BIN)/ruff check

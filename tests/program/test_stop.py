@@ -80,8 +80,11 @@ def ended(terminal: Terminal, seconds: float) -> str:
     return " ".join(terminal.text.split())
 
 
-@pytest.mark.parametrize("how", ["SIGTERM", "q"])
-@pytest.mark.parametrize("policy", ["", "cancel", "keep"], ids=["default", "cancel", "keep"])
+@pytest.mark.parametrize(
+    ("policy", "how"),
+    [("", "q"), ("cancel", "SIGTERM"), ("keep", "SIGTERM"), ("keep", "q")],
+    ids=["default-q", "cancel-SIGTERM", "keep-SIGTERM", "keep-q"],
+)
 def test_p03_o10_live_orders_go_or_stay_as_the_policy_says(
     start: Start, okx: subprocess.Popen[str], tmp_path: Path, policy: str, how: str
 ) -> None:
