@@ -69,18 +69,18 @@ def is_confirmed(asked: Sequence[Command], now: Sequence[Command]) -> bool:
     Closes may have become smaller, or fewer: part of a position can have gone meanwhile.
     """
     if asked and all(isinstance(command, PlaceCommand) and command.reduce_only for command in asked):
-        return bool(now) and all(any(is_no_more(old, new) for old in asked) for new in now)
-    return len(asked) == len(now) and all(map(is_same, asked, now))
+        return bool(now) and all(any(_is_no_more(old, new) for old in asked) for new in now)
+    return len(asked) == len(now) and all(map(_is_same, asked, now))
 
 
-def is_no_more(old: Command, new: Command) -> bool:
+def _is_no_more(old: Command, new: Command) -> bool:
     """Return whether a close is the same as another, or smaller."""
     if not isinstance(old, PlaceCommand) or not isinstance(new, PlaceCommand):
         return False
-    return is_same(structs.replace(old, quantity=min(old.quantity, new.quantity)), new)
+    return _is_same(structs.replace(old, quantity=min(old.quantity, new.quantity)), new)
 
 
-def is_same(one: Command, other: Command) -> bool:
+def _is_same(one: Command, other: Command) -> bool:
     """Return whether two resolutions of an intent ask for the same, but for what the market's price moves."""
     match one, other:
         case (PlaceCommand() as old, PlaceCommand() as new) | (AmendCommand() as old, AmendCommand() as new):
