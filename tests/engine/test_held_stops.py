@@ -205,6 +205,18 @@ def test_a_crash_before_a_lost_stop_has_its_successor_leaves_one_stop(
     third.check_books()
 
 
+def test_a_lost_stop_that_was_held_anew_and_cancelled_is_not_held_a_third_time(floor: Floor, tmp_path: Path):
+    met(floor, MANUAL, RateLimited("slow down"))
+    (again,) = floor.engine.tracker.working()
+    crash_before(floor, tmp_path, again.client_id)
+    options: dict[str, Any] = {"driver_of": FaultyDriver, "features": VenueFeatures(stops=False), "armed": False}
+    second = floor.restart(tmp_path, **options)
+    (held,) = second.engine.tracker.working()
+    second.engine.cancel(held.client_id)
+    third = second.restart(tmp_path, **options)
+    assert third.engine.tracker.working() == [] and third.ledger() == 2
+
+
 @pytest.mark.parametrize("then", ["its successor is cancelled", "the position is closed and made anew"])
 def test_a_lost_stop_is_not_held_anew_at_a_start_long_after(floor: Floor, tmp_path: Path, then: str):
     met(floor, MANUAL, RateLimited("slow down"))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from engine.io.logs import LEVELS
-from engine.kernel.errors import CtosError, InvalidOrder, Paused, UnknownStrategy
+from engine.kernel.errors import CtosError, InvalidOrder, Paused, UnknownStrategy, VenueUnavailable
 from engine.kernel.market import Trade
-from engine.kernel.orders import OrderType, Pending, Side
+from engine.kernel.orders import Fill, OrderType, Pending, Side
 from engine.kernel.scheduler import InstanceState
 from engine.kernel.strategy import DoneStatus, PauseMode, StopPolicy
 from engine.runtime.accounts import MANUAL, AccountLimits
@@ -295,6 +297,23 @@ def test_fills_of_an_order_that_is_taken_back_are_handed_over_too(rig):
     second.check_books()
 
 
+def test_executions_that_are_still_to_come_are_waited_for_before_a_hand_over(tmp_path):
+    rig = Rig(tmp_path, classes=(Probe,), driver_of=FaultyDriver)
+    launch(rig)
+    hold(rig)
+    do(rig, lambda ctx: ctx.sell(PERP, quantity=d(1), price=d(105), reduce_only=True))
+    second = rig.restart(classes=(Watcher,))
+    (exit,) = second.working("p1")
+    second.driver.scramble = lambda event: () if isinstance(event, Fill) else (event,)
+    second.play(Trade(PERP, second.clock.now_ms(), 105.0, 1.0, Side.BUY, "1"))
+    assert exit.reported_filled == 1 and not exit.is_open and second.ledger_of("p1").quantity == 1
+    second.manager.stop("p1")
+    assert second.ledger_of("p1").quantity == 1, "what is about to be booked is not moved"
+    second.run(60)
+    assert second.ledger_of("p1").quantity == second.ledger_of(MANUAL).quantity == 0 == second.venue_quantity()
+    second.check_books()
+
+
 def test_what_was_held_back_by_a_fault_outlives_restarts(rig):
     launch(rig)
     do(rig, buy(1, 95))
@@ -378,6 +397,27 @@ def test_a_loss_limit_of_a_stopped_instance_holds_over_a_restart(rig, filled_bef
     launch(third)
     do(third, buy(1, 60))
     assert len(third.working("p1")) == 1, "a person who runs it again lets it trade again"
+
+
+def test_a_crash_between_a_limit_and_its_cancels_leaves_no_entries(tmp_path):
+    rig = Rig(tmp_path, classes=(Probe,), driver_of=FaultyDriver)
+    launch(rig, capital_usd=100)
+    hold(rig)
+    do(rig, buy(1, 60))
+    rig.manager.stop("p1", StopPolicy.KEEP)
+    rig.run()
+    rig.driver.gateway.refuse_cancels = [VenueUnavailable("busy")] * 99
+    rig.print(90)
+    rig.run(2)
+    (entry,) = rig.working("p1")
+    assert entry.pending is Pending.CANCEL
+    rig.journal.flush()
+    with closing(sqlite3.connect(tmp_path / "ctos.db")) as database, database:
+        asked = "DELETE FROM journal WHERE seq >= (SELECT MAX(seq) FROM journal WHERE kind = 'ASKED')"
+        assert database.execute(asked).rowcount > 0
+    second = rig.restart()
+    second.run(1)
+    assert second.working("p1") == [] and second.ledger_of("p1").quantity == 1
 
 
 def test_a_stopped_instance_whose_limits_cannot_be_known_after_a_restart_leaves_no_entries(rig):
