@@ -17,15 +17,17 @@ def moment(ns: int, now_ns: int) -> str:
 def cause_within(status: TradingStatus, now_ns: int, cells: int) -> str:
     """Return why trading is restricted, by whom and since when, as much of it as there is room for.
 
-    The reason goes first; of the rest, the time stays longer than the name, as it is short.
+    The reason comes first; the time stays longer than the name, as it is short. Before that goes, too, the reason loses
+    what it has in brackets at its end.
     """
     why, who = clean(status.reason), clean(status.who)
+    short = why.partition(" (")[0] if why.endswith(")") else why
     when = f"since {moment(status.since_ns, now_ns)}" if status.since_ns else ""
-    for parts in ((why, who, when), (why, when)):
+    for parts in ((why, who, when), (why, when), (short, who, when), (short, when)):
         words = " · ".join(part for part in parts if part)
         if width(words) <= cells:
             return words
-    return ellipsis(why or who, cells)
+    return ellipsis(short or who, cells)
 
 
 def in_full(status: TradingStatus, account: str, now_ns: int) -> str:

@@ -46,7 +46,7 @@ class Positions(Pane):
         info: list[Span] = [(str(len(rows)), "label")]
         total = sum((row.unrealised for row in held), Decimal(0))
         if rows:
-            info.append((pnl(total), signed_role(total)))
+            info.append((pnl(total), "stale" if any(map(self._is_stale, held)) else signed_role(total)))
         self.set_rows(rows, tuple(info))
 
     def _cells(self, row: PositionRow) -> list[Span | tuple[Span, ...]]:
@@ -56,7 +56,7 @@ class Positions(Pane):
         lot = instrument.lot_size if instrument is not None else Decimal("0.0001")
         cost = abs(row.quantity) * row.entry_price
         share = row.unrealised / cost if cost else None
-        stale = row.mark_price is None or port.is_stale(row.symbol)
+        stale = self._is_stale(row)
         holders = " ".join(clean(name) for name, _ in row.holders)
         leverage = "—" if row.leverage is None else f"{fixed(row.leverage, 0)}×"
         drift = row.venue_quantity is not None and row.venue_quantity != row.quantity
@@ -73,6 +73,9 @@ class Positions(Pane):
             (leverage, "label"),
             (holders, "dim"),
         ]
+
+    def _is_stale(self, row: PositionRow) -> bool:
+        return row.mark_price is None or self.host.port.is_stale(row.symbol)
 
     def actions(self) -> Actions:
         """Return what can be done with a position."""

@@ -372,6 +372,8 @@ async def test_stale_numbers_look_stale():
         assert "stale 14s" in screen_text(app, "ladder")
         roles = {role for line in app.desk_screen.pane("ladder").view.lines()[2:] for _, role in line.spans}
         assert "stale" in roles and "bid" not in roles
+        (_, (total, role)) = app.desk_screen.pane("positions").view.info
+        assert role == "stale", total
 
 
 def test_contexts_of_the_table_are_the_ones_the_console_knows():
