@@ -49,6 +49,7 @@ class Claims:
         self._pending: dict[str, Pending] = {}
         self._terms: dict[str, list[_Terms]] = {}
         self._amended: set[str] = set()
+        self._began_ns = engine.clock.now_ns()
         engine.bus.subscribe(OrderChanged, self._on_order)
         engine.bus.subscribe(PanicProgress, self._on_halt)
         engine.bus.subscribe(Trade, self._on_trade)
@@ -64,7 +65,7 @@ class Claims:
         before = self._pending.get(order.client_id)
         self._pending[order.client_id] = order.pending
         self._check_terms(order, before)
-        if before is None and order.state is OrderState.INTENT:
+        if before is None and order.state is OrderState.INTENT and order.created_ns >= self._began_ns:
             self._check_reduction(order)
             self._check_amount(order)
         is_given_up = before is Pending.CANCEL and order.pending is not Pending.CANCEL and order.is_open
