@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
@@ -42,8 +43,11 @@ def explain(result: Report) -> str:
 
 @pytest.mark.parametrize(("venue", "seed"), [("okx", 1), ("binance", 1), ("backpack", 1)])
 def test_everything_agrees_with_the_venue_after_faults_and_crashes(venue: str, seed: int) -> None:
+    files = len(os.listdir("/dev/fd"))
     result = simulate(Plan(seed=seed, hours=0.15, venue=venue))
     assert not result.violations, explain(result)
+    gc.collect()
+    assert len(os.listdir("/dev/fd")) <= files, "a soak would run out of them"
     assert result.rounds >= 2
     assert result.orders > 20
     assert result.fills > 10

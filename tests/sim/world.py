@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 from drivers.paper import driver as paper_driver
 from drivers.paper.config import PaperConfig
+from drivers.transport.spare_files import SpareFiles
 from engine.kernel.clock import NS_PER_S, Rng, sleep
 from engine.kernel.errors import CtosError
 from tests.sim.budget import Budget
@@ -374,5 +375,6 @@ def simulate(plan: Plan, progress: Callable[[str], None] = lambda line: None) ->
         patch.object(core, "_PUMP_S", _PUMP_S),
         patch.object(core, "Server", LeanServer),
         patch.object(paper_driver, "encode", lambda state: b""),  # the venue never restarts
+        patch.object(SpareFiles, "hold", lambda self: True),  # a life that dies would never give them back
     ):
         return run(lambda loop: World(loop, plan, Path(directory), progress).play(), plan.seed)
