@@ -385,8 +385,9 @@ class WsClient:
             raise VenueUnavailable(f"{self._name} socket: {close_words(closed)}") from closed
 
     async def _back_off(self, reason: str, during: Link | None = None, longest_s: float = LONGEST_BACKOFF_S) -> None:
-        most_s = min(longest_s, FIRST_BACKOFF_S * 2 ** min(self._failures, 16))
-        self._failures += 1
+        most_s = min(longest_s, FIRST_BACKOFF_S * 2**self._failures)
+        if most_s < longest_s:  # many tries to reach the venue must not make the first loss after them a long one
+            self._failures += 1
         wait_s = most_s * self._rng.uniform(0.5, 1.0)
         if during is None:
             down = isinstance(self._refused, AuthError) or self._failures > 3

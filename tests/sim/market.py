@@ -12,6 +12,8 @@ BASE_PRICES = {"BTC": 60_000.0, "ETH": 3_000.0}
 RANGE = 0.01
 """How far a price strays from its base, as a share."""
 STEP_S = 4.0
+_MOST_UNMARKED = 5
+"""After so many steps the mark price is told again: a venue keeps nobody waiting for it."""
 _LEVELS = 3
 _GAP_TICKS = 5
 _CLIP_USD = 3_000.0
@@ -32,6 +34,7 @@ class SimMarket:
         self._clock = clock
         self._rng = rng
         self._instruments = instruments
+        self._unmarked = dict.fromkeys((instrument.symbol for instrument in instruments), 0)
         self._middle = {instrument.symbol: BASE_PRICES[instrument.base] for instrument in instruments}
 
     async def play(self) -> None:
@@ -60,7 +63,9 @@ class SimMarket:
         if rng.random() < 0.65:
             side = rng.choice((Side.BUY, Side.SELL))
             self._emulator.print(symbol, (asks if side is Side.BUY else bids)[0][0], self._size(middle), side)
-        if rng.random() < 0.3:
+        self._unmarked[symbol] += 1
+        if rng.random() < 0.3 or self._unmarked[symbol] >= _MOST_UNMARKED:
+            self._unmarked[symbol] = 0
             self._emulator.mark(symbol, round(middle, 8))
 
     def _size(self, price: float) -> float:

@@ -259,6 +259,24 @@ async def test_n11_the_back_off_grows_to_its_end_and_begins_anew_after_a_stable_
         await it.live()
 
 
+async def test_n06_a_loss_after_the_venue_was_out_of_reach_for_long_is_soon_mended(venue, bench, unused_tcp_port):
+    it = bench()
+    await it.live()
+    url, it.client._url = it.client._url, f"ws://127.0.0.1:{unused_tcp_port}/ws"
+    await venue.open[0].close()
+    for _ in range(20):
+        before = len(it.lines)
+        await until(lambda: "next try" in it.client.status.detail)
+        it.clock.advance(3.1)
+        await until(lambda before=before: len(it.lines) > before)
+    it.client._url = url
+    await it.again()
+    await it.live()
+    await venue.open[-1].close()
+    await until(lambda: "close" in it.lines[-1] and "next try" in it.lines[-1])
+    assert float(it.lines[-1].rsplit("in ", 1)[1].removesuffix(" s")) <= 4.0
+
+
 async def test_a_refused_key_is_told_and_tried_seldom(venue, bench):
     it = bench()
     it.speaker.refusal = AuthError("the key is wrong")
