@@ -13,6 +13,7 @@ from engine.kernel.orders import Order, OrderState, OrderType, Pending, Side
 from engine.runtime.accounts import MANUAL
 from engine.runtime.events import OrderChanged, PanicProgress, TradingStateChanged
 from engine.runtime.execution import ExecutionEngine
+from engine.runtime.fired_stops import BESIDE_NS
 from engine.runtime.trading_state import TradingMode
 from tests.sim.truth import Truth
 from tests.venues.emulators.core import Emulator
@@ -150,8 +151,16 @@ class Claims:
             trigger = order.trigger_price
             if not order.held or trigger is None or now_ns - order.updated_ns < _RECORDED_NS:
                 continue
-            if (price <= trigger) if order.side is Side.SELL else (price >= trigger):
+            is_met = price <= trigger if order.side is Side.SELL else price >= trigger
+            if is_met and not self._gives_way(order):
                 self._violated(f"I6: {symbol} trades at {price}, and the stop {order.client_id} at {trigger} waits")
+
+    def _gives_way(self, stop: Order) -> bool:
+        """Return whether a stop in the place of a lost one waits for another order that may have closed already."""
+        is_new = self._engine.clock.now_ns() - stop.created_ns < BESIDE_NS + _RECORDED_NS
+        working = self._engine.tracker.working(stop.symbol, stop.instance)
+        beside = (other for other in working if other.side is stop.side and not other.held)
+        return is_new and any(other.fired or not other.type.rests for other in beside)
 
     def check_flattened(self) -> None:
         """Everything is being closed by hand: no strategy may count on any of it."""
