@@ -16,6 +16,7 @@ ONE = Decimal(1)
 SIDES = (Side.BUY, Side.SELL)
 CONFIRMED = (OrderState.OPEN, OrderState.PARTIAL)
 _CHECK_MS = 2000
+_AGAIN_MS = 5000
 _PENDING_MS = 1000
 _LACKING_MS = 10_000
 _CHASE_GAP_MS = 1100
@@ -127,10 +128,22 @@ class Quoter:
             self._ctx.cancel(slot.client_id)
         elif order.price != aim.price or order.remaining != aim.quantity:
             if self._ctx.entries_allowed or aim.reduce_only:
-                slot.check_ms = scene.now_ms + _CHECK_MS
-                self._ctx.amend(slot.client_id, price=aim.price, quantity=order.filled + aim.quantity)
+                self._amend(scene, slot, aim.price, order.filled + aim.quantity)
         else:
             slot.check_ms, slot.note = 0, ""
+
+    def _amend(self, scene: Scene, slot: Slot, price: Decimal, total: Decimal) -> None:
+        """Ask for other terms; for the same ones again only after a while.
+
+        A venue takes them back at once where it keeps a reduction within the position of the whole account.
+        """
+        terms = f"{price} {total}"
+        if slot.amended == terms and scene.now_ms < slot.amended_ms + _AGAIN_MS:
+            slot.check_ms = slot.amended_ms + _AGAIN_MS
+            return
+        slot.amended, slot.amended_ms = terms, scene.now_ms
+        slot.check_ms = scene.now_ms + _CHECK_MS
+        self._ctx.amend(slot.client_id, price=price, quantity=total)
 
     def _open(self, scene: Scene, slot: Slot, side: Side, aim: Wanted | str) -> None:
         slot.free()

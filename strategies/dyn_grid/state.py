@@ -40,6 +40,8 @@ class Slot:
         rejects: Refusals in a row.
         replaced_ms: When cancellations from outside were answered.
         post_only_ms: When post-only refusals were answered.
+        amended: The price and total that the order was last asked to have.
+        amended_ms: When.
         note: Why there is no order.
     """
 
@@ -51,11 +53,13 @@ class Slot:
     rejects: int = 0
     replaced_ms: list[int] = field(default_factory=list)
     post_only_ms: list[int] = field(default_factory=list)
+    amended: str = ""
+    amended_ms: int = 0
     note: str = ""
 
     def free(self) -> None:
         """Forget the order."""
-        self.client_id = ""
+        self.client_id = self.amended = ""
         self.closing = False
         self.check_ms = 0
 

@@ -15,6 +15,7 @@ from engine.kernel.market import FundingRate, Trade
 from engine.kernel.orders import Fill, OrderState, OrderType, Pending, Side
 from engine.kernel.strategy import PauseMode, StopPolicy
 from engine.kernel.syscalls import VenueFeatures
+from engine.runtime.accounts import MANUAL
 from tests.engine.faults import FaultyDriver
 from tests.engine.floor import d
 from tests.paper.venue import OTHER, PERP
@@ -55,6 +56,23 @@ def test_a_gap_moves_the_baseline_until_the_buy_is_passive(rig):
     assert [(f.fill.quantity, f.fill.price) for f in rig.fills()] == [(d("0.092"), d("96.12"))]
     assert round(grid_of(rig).baseline, 4) == d("93.2065")
     assert rig.resting("dg1") == {"buy": ("0.099", "89.59"), "sell": ("0.092", "96.12")}
+
+
+def test_a_reduction_that_the_venue_makes_smaller_is_not_amended_without_end(rig):
+    start(rig)
+    rig.path(96.12)
+    exit = rig.order_of(Side.SELL)
+    assert exit.reduce_only and exit.quantity == d("0.088")
+    rig.engine.submit(MANUAL, PERP, Side.SELL, OrderType.MARKET, d("0.06"))
+    rig.run(1)
+    rig.manager.amend("dg1", {"preset": "none", "sell_grid_step": d("1.03")})
+    rig.path(*[96.2, 96.3] * 15)
+    amended = [fields for op, fields in rig.operations if op == "OrderAmended" and fields["cid"] == exit.client_id]
+    assert 2 <= len(amended) <= 8 and exit.quantity == d("0.032"), "the account holds no more"
+    rig.engine.submit(MANUAL, PERP, Side.BUY, OrderType.MARKET, d("0.06"))
+    rig.path(*[96.2, 96.3] * 5)
+    assert exit.is_open and exit.quantity == d("0.087")
+    rig.check_books()
 
 
 def test_a_part_fill_stays_until_the_other_side_is_final(tmp_path):
