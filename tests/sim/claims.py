@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 
@@ -26,6 +27,7 @@ _CAP_SLACK = Decimal("1.01")
 """A market order is sized by a price, and may trade a little beyond it."""
 _RECORDED_NS = 10 * NS_PER_S
 """After so long a stop that was decided is on the disk, and watched."""
+_MOST_AMENDED, _PACE_NS = 20, 5 * NS_PER_S
 _NO_REASON = {"", *(error.__name__ for error in (RateLimited, UnknownOutcome, VenueUnavailable, ClockSkew))}
 """Errors for which no cancel is given up: none at all, and those after which it is tried again."""
 
@@ -50,6 +52,7 @@ class Claims:
         self._pending: dict[str, Pending] = {}
         self._terms: dict[str, list[_Terms]] = {}
         self._amended: set[str] = set()
+        self._amended_ns: dict[str, deque[int]] = {}
         self._began_ns = engine.clock.now_ns()
         engine.bus.subscribe(OrderChanged, self._on_order)
         engine.bus.subscribe(PanicProgress, self._on_halt)
@@ -88,6 +91,7 @@ class Claims:
         """Price and size change by amendments, or as the venue shrinks a reduction: they never go back on old news."""
         if order.pending is Pending.AMEND and before is not Pending.AMEND:
             self._amended.add(order.client_id)
+            self._check_pace(order)
         terms = (order.price, order.quantity, order.trigger_price)
         known = self._terms.setdefault(order.client_id, [terms])
         if terms == known[-1]:
@@ -98,6 +102,14 @@ class Claims:
             self._violated(f"I5: the terms of {order.client_id} go back from {known[-1]} to {terms}")
         known.append(terms)
         self._amended.discard(order.client_id)
+
+    def _check_pace(self, order: Order) -> None:
+        """Nobody may answer each answer to an amendment with another one."""
+        now_ns = self._engine.clock.now_ns()
+        times = self._amended_ns.setdefault(order.client_id, deque(maxlen=_MOST_AMENDED))
+        if len(times) == _MOST_AMENDED and now_ns - times[0] < _PACE_NS:
+            self._violated(f"I14: {order.client_id} is amended {_MOST_AMENDED} times in {_PACE_NS // NS_PER_S} s")
+        times.append(now_ns)
 
     def _check_reduction(self, order: Order) -> None:
         """What reduces must not be more than what is there to be reduced, when it is decided."""
