@@ -172,8 +172,8 @@ def test_funding_as_expected_is_no_surprise_and_other_funding_is_until_the_next(
     desk.wait(40, 100.0)
     assert desk.floor.engine.portfolio.ledger("g1", PERP).funding == -2 and desk.kinds() == []
     desk.floor.driver.scramble = halved
-    period_ms = 8 * 3_600_000
-    desk.floor.play(FundingRate(PERP, desk.floor.clock.now_ms(), 0.0005, 8, settle + period_ms))
+    period_ms = 3_600_000
+    desk.floor.play(FundingRate(PERP, desk.floor.clock.now_ms(), 0.0005, 1, settle + period_ms))
     desk.floor.run_to((settle + period_ms) * 1_000_000)
     desk.wait(15, 100.0)
     surprise = only(desk, "funding_surprise")
@@ -182,7 +182,7 @@ def test_funding_as_expected_is_no_surprise_and_other_funding_is_until_the_next(
     desk.wait(200, 100.0)
     assert surprise.is_active
     desk.floor.driver.scramble = lambda event: (event,)
-    desk.floor.play(FundingRate(PERP, desk.floor.clock.now_ms(), 0.0005, 8, settle + 2 * period_ms))
+    desk.floor.play(FundingRate(PERP, desk.floor.clock.now_ms(), 0.0005, 1, settle + 2 * period_ms))
     desk.floor.run_to((settle + 2 * period_ms) * 1_000_000)
     desk.wait(45, 100.0)
     assert not surprise.is_active
