@@ -21,7 +21,7 @@ def cause_within(status: TradingStatus, now_ns: int, cells: int) -> str:
     what it has in brackets at its end.
     """
     why, who = clean(status.reason), clean(status.who)
-    short = why.partition(" (")[0] if why.endswith(")") else why
+    short = (why.rpartition(" (")[0] or why) if why.endswith(")") else why
     when = f"since {moment(status.since_ns, now_ns)}" if status.since_ns else ""
     for parts in ((why, who, when), (why, when), (short, who, when), (short, when)):
         words = " · ".join(part for part in parts if part)

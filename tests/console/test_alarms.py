@@ -97,15 +97,15 @@ async def test_why_the_account_is_halted_stays_in_sight_beside_all_that_is_wrong
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
-        (80, " HALTED   loss of the day · since 02:44 "),
-        (120, " HALTED   loss of the day (507 of 500 USD) · since 02:44 "),
-        (200, " HALTED   loss of the day (507 of 500 USD) · pid 9569 by ctos-tui panic · since 02:44 "),
+        (80, " HALTED   loss (UTC) day · since 02:44 "),
+        (120, " HALTED   loss (UTC) day (507 of 500 USD) · since 02:44 "),
+        (200, " HALTED   loss (UTC) day (507 of 500 USD) · pid 9569 by ctos-tui panic · since 02:44 "),
     ],
 )
 async def test_what_stands_in_brackets_goes_before_the_time_of_a_halt(columns: int, words: str):
     port = busy_port(mode=Mode.LIVE)
     since_ns = port.time_ns - 20 * 60 * NS_PER_S
-    why = "loss of the day (507 of 500 USD)"
+    why = "loss (UTC) day (507 of 500 USD)"
     port.status = TradingStatus(TradingMode.HALTED, "pid 9569 by ctos-tui panic", why, since_ns)
     app = console(port)
     async with opened(app, (columns, 24)):

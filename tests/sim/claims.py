@@ -28,6 +28,7 @@ _CAP_SLACK = Decimal("1.01")
 _RECORDED_NS = 10 * NS_PER_S
 """After so long a stop that was decided is on the disk, and watched."""
 _MOST_AMENDED, _PACE_NS = 20, 5 * NS_PER_S
+"""So many amendments of one order within so long are no trading any more."""
 _NO_REASON = {"", *(error.__name__ for error in (RateLimited, UnknownOutcome, VenueUnavailable, ClockSkew))}
 """Errors for which no cancel is given up: none at all, and those after which it is tried again."""
 

@@ -18,9 +18,9 @@ from tests.sim.report import Report
 from tests.sim.truth import differences, settled
 
 SETTLE_S = 90.0
+"""How long after the last fault everything must agree, the waits of the resolver included."""
 _LOOK_S = 1.03
 """Between two looks: not in step with what strategies save each second, or the disk would seem busy all the time."""
-"""How long after the last fault everything must agree, the waits of the resolver included."""
 _PATIENCE_S = 45.0
 """After so long what works by itself is taken back: closing softly may take hours."""
 _STALE_S = 30
